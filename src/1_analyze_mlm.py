@@ -1,0 +1,186 @@
+"""Stage 1: attribution scores of one relation -> results/TREx-all-<REL>.rlt.jsonl.
+
+Usage: bash 1_run_mlm.sh P101 [--device cuda ...]      (see --help for every flag)
+
+One line per fact, in data order: for each prompt its tokens and its integrated-gradients scores
+(equation 4 of the paper) and activations as [layer, neuron, score].  A run that was interrupted
+goes on where it stopped; a relation that is done is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from knowledge_neurons import artifacts, cli, data, models, quadrature
+from knowledge_neurons.experiments import fact_scores
+from knowledge_neurons.refine import KEEP
+
+STEPS = 20  # m of the paper's Riemann sum
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pt_relation", required=True, help="relation, such as P101")
+    cli.add_model(parser)
+    cli.add_data(parser)
+    cli.add_results(parser)
+    parser.add_argument(
+        "--tmp_data_path",
+        type=Path,
+        help="prompts by relation: read instead of --data_path where it exists, else written",
+    )
+    parser.add_argument("--max_seq_length", type=int, default=128, help="tokens a prompt may have")
+    parser.add_argument("--max_facts", "--debug", type=int, default=-1, help="only the first N")
+    parser.add_argument(
+        "--oov",
+        choices=("error", "skip"),
+        default="error",
+        help="facts whose answer is not one token: stop, or leave out and count",
+    )
+    parser.add_argument("--rule", choices=quadrature.RULES, default="riemann-left")
+    parser.add_argument("--steps", type=int, help=f"m of the rule (default: {STEPS})")
+    parser.add_argument("--batch_size", type=int, help="with --num_batch: their product is --steps")
+    parser.add_argument("--num_batch", type=int, help="see --batch_size")
+    parser.add_argument("--keep", type=float, default=KEEP, help="store scores >= KEEP * largest")
+    parser.add_argument("--get_ig_gold", action="store_true", help="scores for the right answer")
+    parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")
+    parser.add_argument("--get_base", action="store_true", help="activations, the baseline")
+    parser.add_argument("--get_pred", action="store_true", help="probabilities of all tokens")
+    parser.add_argument("--seed", type=int, default=42, help="recorded; this stage draws nothing")
+    return parser.parse_args()
+
+
+def settings_of(args: argparse.Namespace) -> fact_scores.Settings:
+    if not (args.get_ig_gold or args.get_ig_pred or args.get_base or args.get_pred):
+        raise ValueError(
+            "nothing to compute: ask for --get_ig_gold and --get_base (as 1_run_mlm.sh does), "
+            "--get_ig_pred or --get_pred"
+        )
+    if not 0 <= args.keep <= 1:
+        raise ValueError(f"--keep {args.keep}: expected a share between 0 and 1")
+    return fact_scores.Settings(
+        rule=quadrature.rule(args.rule, steps_of(args)),
+        keep=args.keep,
+        of_answer=args.get_ig_gold,
+        of_prediction=args.get_ig_pred,
+        baseline=args.get_base,
+        probabilities=args.get_pred,
+    )
+
+
+def steps_of(args: argparse.Namespace) -> int:
+    """--steps, or the released code's --batch_size times --num_batch."""
+    if args.batch_size is None and args.num_batch is None:
+        return STEPS if args.steps is None else args.steps
+    product = (args.batch_size or STEPS) * (args.num_batch or 1)
+    if args.steps not in (None, product):
+        raise ValueError(f"--steps {args.steps}, but --batch_size times --num_batch is {product}")
+    return product
+
+
+def read_facts(args: argparse.Namespace) -> tuple[Path, list[data.Fact]]:
+    """The facts asked for and the file they come from."""
+    source = args.data_path
+    if args.tmp_data_path and args.tmp_data_path.exists():
+        source = args.tmp_data_path
+    bags = data.read_bags(source)
+    if args.tmp_data_path and not args.tmp_data_path.exists():
+        artifacts.write_json(args.tmp_data_path, bags)
+    max_facts = args.max_facts if args.max_facts > 0 else None
+    return source, data.facts_of(bags, args.pt_relation, source, max_facts)
+
+
+def identity_of(
+    args: argparse.Namespace, source: Path, pretrained: models.Pretrained
+) -> dict[str, object]:
+    """Everything that decides what the scores are."""
+    return {
+        "relation": args.pt_relation,
+        "model_sha256": pretrained.sha256,
+        "data_sha256": artifacts.sha256_of(source),
+        "lowercase": pretrained.tokenizer.lowercase,
+        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
+        "max_seq_length": args.max_seq_length,
+        "max_facts": max(args.max_facts, 0),
+        "oov": args.oov,
+        "rule": args.rule,
+        "steps": steps_of(args),
+        "keep": args.keep,
+        "outputs": [n for n in ("ig_gold", "ig_pred", "base", "pred") if getattr(args, f"get_{n}")],
+    }
+
+
+def main() -> None:
+    args = parse_arguments()
+    settings = settings_of(args)
+    source, facts = read_facts(args)
+    device = cli.device_of(args)
+    pretrained = models.from_pretrained(
+        args.bert_model,
+        revision=args.revision,
+        lowercase=args.do_lower_case,
+        layer_norm_eps=args.layer_norm_eps,
+    )
+    results = cli.results_of(args)
+    path, identity = results.scores(args.pt_relation), identity_of(args, source, pretrained)
+    if artifacts.is_done(path, identity):
+        print(f"{args.pt_relation} is done: {path}")
+        return
+    encoded = fact_scores.encode_facts(
+        facts, pretrained.tokenizer, args.max_seq_length, skip_unknown=args.oov == "skip"
+    )
+    skipped = [index for index, prompts in enumerate(encoded) if not prompts]
+    artifacts.write_json(results.arguments, _plain(args), readable=True)
+    cli.show(
+        f"{args.pt_relation} ({facts[0].label})",
+        {
+            "model": f"{args.bert_model} on {device}",
+            "facts": f"{len(facts)}, {sum(map(len, encoded))} prompts, from {source}",
+            "left out": f"{len(skipped)} facts whose answer is not one token",
+            "rule": f"{args.rule}, {identity['steps']} steps",
+        },
+    )
+    pretrained.model.to(device)
+    started = time.perf_counter()
+    with artifacts.GrowingLines(path, identity, group=fact_scores.GROUP) as lines:
+        resumed = lines.done
+        _score(pretrained, facts, encoded, settings, lines)
+        lines.finish()
+    seconds = time.perf_counter() - started
+    artifacts.write_manifest(
+        path,
+        identity,
+        arguments=_plain(args),
+        device=str(device),
+        wall_seconds=round(seconds, 3),
+        facts=len(facts),
+        facts_resumed=resumed,
+        prompts=sum(map(len, encoded)),
+        skipped_facts=skipped,
+    )
+    print(f"wrote {path} in {seconds:.1f} s")
+
+
+def _score(pretrained, facts, encoded, settings, lines: artifacts.GrowingLines) -> None:
+    """Score the facts that are not there yet, showing facts done and time left."""
+    first = lines.done
+    bar = tqdm(total=len(facts), initial=first, desc=facts[0].relation, unit="fact")
+    groups = fact_scores.score_facts(
+        pretrained.model, pretrained.tokenizer, facts[first:], encoded[first:], settings
+    )
+    with bar:
+        for group in groups:
+            lines.append([artifacts.encode_fact_scores(prompts) for prompts in group])
+            bar.update(len(group))
+
+
+def _plain(args: argparse.Namespace) -> dict[str, object]:
+    return {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
+
+
+if __name__ == "__main__":
+    cli.run(main)

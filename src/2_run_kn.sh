@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stage 2: knowledge neurons of every relation that has scores, then their statistics.
+#   bash 2_run_kn.sh [any flag of 2_get_kn.py]
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python "$here/2_get_kn.py" "$@"
+python "$here/2_analyze_kn.py" "$@"

@@ -1,0 +1,310 @@
+"""Every file a stage writes: its path, its JSON shape, how it is written and when it is whole.
+
+The names and shapes are those of the authors' released stages, so that files of either pipeline
+feed the other; their words (rlt, ig_gold, kn_bag, base) live only here.
+
+Nothing is ever half there under its final name: whole files are written beside their place and
+renamed, and a file that grows by lines does so as NAME.partial.  Beside each output lies
+NAME.manifest.json, which says what it was made from.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from knowledge_neurons.types import Neuron, PromptScores, Triplet
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_PREFIX = "TREx-all"
+PINNED = ("torch", "numpy", "scipy", "tokenizers", "safetensors", "huggingface_hub", "orjson")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The paths under a results folder."""
+
+    root: Path
+    prefix: str = DEFAULT_PREFIX
+
+    @property
+    def arguments(self) -> Path:
+        return self.root / f"{self.prefix}.args.json"
+
+    def scores(self, relation: str) -> Path:
+        return self.root / f"{self.prefix}-{relation}.rlt.jsonl"
+
+    def scored_relations(self) -> list[str]:
+        """Relations whose scores are complete, sorted by name."""
+        start, end = f"{self.prefix}-", ".rlt.jsonl"
+        names = [path.name for path in self.root.glob(f"{start}*{end}")]
+        return sorted(name[len(start) : -len(end)] for name in names)
+
+    def fact_neurons(self, relation: str, baseline: bool) -> Path:
+        return self.root / "kn" / f"{_base(baseline)}kn_bag-{relation}.json"
+
+    def relation_neurons(self, relation: str, baseline: bool) -> Path:
+        return self.root / "kn" / f"{_base(baseline)}kn_rel-{relation}.json"
+
+    def refined_relations(self, baseline: bool) -> list[str]:
+        """Relations that have refined neurons, sorted by name."""
+        start = f"{_base(baseline)}kn_bag-"
+        paths = (self.root / "kn").glob(f"{start}*.json")
+        names = [path.stem for path in paths if not path.name.endswith(".manifest.json")]
+        return sorted(name[len(start) :] for name in names)
+
+    @property
+    def statistics(self) -> Path:
+        return self.root / "kn" / "statistics.json"
+
+    def figure(self, name: str) -> Path:
+        """Without a suffix: figures are written as PDF and as PNG."""
+        return self.root / "figs" / name
+
+
+def _base(baseline: bool) -> str:
+    return "base_" if baseline else ""
+
+
+# --- reading and writing ---------------------------------------------------------------------
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write beside the final place, then rename: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, readable: bool = False) -> None:
+    """JSON, atomically; readable: indented, for people."""
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+    write_atomic(path, orjson.dumps(value, option=options | (orjson.OPT_INDENT_2 * readable)))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; ValueError names a file that is missing or broken."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class GrowingLines:
+    """A JSON-lines file that is computed in groups of lines and can be interrupted at any time.
+
+    It grows as NAME.partial; `finish` gives it its name.  What was complete when a run stopped is
+    found again: `done` lines, a multiple of `group`, so that a resumed run forms the same groups as
+    an uninterrupted one and writes the same bytes.  A manifest that disagrees with that of the
+    lines already there is refused.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], group: int = 1):
+        self.path, self.partial = path, path.with_name(f"{path.name}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.partial.exists():
+            check_identity(path, identity)
+        self._file = self.partial.open("ab")
+        _lock(self._file, path)
+        self.done = _drop_incomplete(self.partial, group)
+        write_json(manifest_path(path), {"complete": False, "identity": identity}, readable=True)
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Add one group of lines and hand it to the system."""
+        self._file.write(b"".join(line + b"\n" for line in lines))
+        self._file.flush()
+        self.done += len(lines)
+
+    def finish(self) -> None:
+        """Give the file its final name; the caller then writes the final manifest."""
+        self._file.close()
+        self.partial.replace(self.path)
+
+    def __enter__(self) -> GrowingLines:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._file.close()
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep a second run off the same file; the system frees the lock when this one ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ValueError(f"{path} is being written by another run; wait for it to end") from error
+
+
+def _drop_incomplete(path: Path, group: int) -> int:
+    """Cut the file after its last whole group of lines; return how many lines remain."""
+    with path.open("r+b") as file:
+        ends, position = [], 0
+        for line in file:
+            position += len(line)
+            if line.endswith(b"\n"):
+                ends.append(position)
+        whole = len(ends) // group * group
+        file.truncate(ends[whole - 1] if whole else 0)
+    return whole
+
+
+# --- manifests -------------------------------------------------------------------------------
+
+
+def manifest_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.manifest.json")
+
+
+def write_manifest(path: Path, identity: Mapping[str, Any], **facts: Any) -> None:
+    """Write NAME.manifest.json for a finished output.
+
+    identity: what decides the content (arguments, sha256 of model and data): files with different
+    identities must not be mixed.  facts: what else is worth knowing (seconds, counts).
+    """
+    content = {"complete": True, "identity": identity, **facts, "made_with": environment()}
+    write_json(manifest_path(path), content, readable=True)
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of an output, None where there is none (a file of the released code)."""
+    manifest = manifest_path(path)
+    return read_json(manifest) if manifest.exists() else None
+
+
+def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether the output is there and was made from the same things; ValueError if from others."""
+    if not path.exists():
+        return False
+    check_identity(path, identity)
+    return True
+
+
+def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
+    """Raise ValueError naming the fields in which an output differs from what is asked for now."""
+    manifest = read_manifest(path)
+    start_over = f"To start over remove {path}*; to keep it choose another --output_dir"
+    if manifest is None:
+        raise ValueError(f"{path} is there without a manifest, so not from here.  {start_over}")
+    there, asked = manifest.get("identity", {}), orjson.loads(orjson.dumps(dict(identity)))
+    differing = [
+        f"{key} is {there.get(key)!r} there and {asked.get(key)!r} now"
+        for key in sorted(there.keys() | asked.keys())
+        if there.get(key) != asked.get(key)
+    ]
+    if differing:
+        raise ValueError(f"{path} was made differently: {'; '.join(differing)}.  {start_over}")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit, for the manifest."""
+    versions = {name: importlib.metadata.version(name) for name in PINNED}
+    return {"python": platform.python_version(), **versions, "commit": _commit()}
+
+
+def _commit() -> str | None:
+    """The checkout's commit, marked where files are changed; None outside a git checkout."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+# --- scores: one line per fact, in data order ------------------------------------------------
+
+
+def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
+    """One line of a scores file; a fact that was left out is the empty list."""
+    return orjson.dumps([[_tokens_info(prompt), _res_dict(prompt)] for prompt in prompts])
+
+
+def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
+    return {
+        "tokens": prompt.tokens,
+        "relation": prompt.relation,
+        "gold_obj": prompt.answer,
+        "pred_obj": prompt.predicted,
+    }
+
+
+def _res_dict(prompt: PromptScores) -> dict[str, Any]:
+    # DEVIATION: ig_pred is stored as triplets too; the released code leaves it dense (DESIGN, 4)
+    return {
+        "pred": [prompt.probabilities] if prompt.probabilities else [],
+        "ig_pred": prompt.of_prediction,
+        "ig_gold": prompt.of_answer,
+        "base": prompt.baseline,
+    }
+
+
+def read_fact_scores(path: Path) -> Iterator[list[PromptScores]]:
+    """The prompts of each fact, in data order; ValueError names file and line of what is broken."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield [_prompt_scores(*pair) for pair in orjson.loads(line)]
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path}, line {number} (fact {number - 1}): not a line of attribution scores "
+                    f"({type(error).__name__}: {error}).  Remove the file and run stage 1 again"
+                ) from error
+
+
+def _prompt_scores(info: dict[str, Any], result: dict[str, Any]) -> PromptScores:
+    return PromptScores(
+        tokens=info["tokens"],
+        answer=info["gold_obj"],
+        predicted=info["pred_obj"],
+        relation=info["relation"],
+        of_answer=[Triplet(*row) for row in result["ig_gold"]],
+        baseline=[Triplet(*row) for row in result["base"]],
+    )
+
+
+# --- neurons ---------------------------------------------------------------------------------
+
+
+def write_neurons(
+    results: Results,
+    relation: str,
+    baseline: bool,
+    facts: Sequence[Sequence[Neuron]],
+    shared: Sequence[Neuron],
+) -> list[Path]:
+    """Write the neurons of a relation's facts and those of the relation; return both paths."""
+    of_facts = results.fact_neurons(relation, baseline)
+    of_relation = results.relation_neurons(relation, baseline)
+    write_json(of_facts, facts)
+    write_json(of_relation, shared)
+    return [of_facts, of_relation]
+
+
+def read_fact_neurons(path: Path) -> list[list[Neuron]]:
+    """The neurons of each fact, in data order."""
+    content = read_json(path)
+    try:
+        return [[Neuron(*pair) for pair in fact] for fact in content]
+    except TypeError as error:
+        raise ValueError(f"{path}: expected [[layer, index], ...] for each fact") from error

@@ -1,0 +1,75 @@
+"""Prompts -> batches of equal length under a memory budget, so that nothing is ever padded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from knowledge_neurons.tokenizer import MASK, Tokenizer
+from knowledge_neurons.types import Batch, Fact, Prompt
+
+
+class AnswerNotInVocabulary(ValueError):
+    """The answer of a fact is not one token of the model's vocabulary."""
+
+
+def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Prompt]:
+    """Tokenise all prompts of a fact, [CLS] and [SEP] included, cut to max_tokens as BERT does.
+
+    Raises AnswerNotInVocabulary; ValueError where the cut would lose [MASK].
+    """
+    answer = tokenizer.single_token(fact.answer)
+    if answer is None:
+        # DEVIATION: the released code turns it into [UNK] silently (difference 25)
+        raise AnswerNotInVocabulary(
+            f"{fact}: the answer {fact.answer!r} is not one token of the model's vocabulary, so "
+            "its probability cannot be read at [MASK].  Use --oov skip to leave such facts out"
+        )
+    mask = tokenizer.vocabulary[MASK]
+    prompts = []
+    for text, ids in zip(fact.prompts, tokenizer.encode_batch(list(fact.prompts)), strict=True):
+        if len(ids) > max_tokens:
+            ids = ids[: max_tokens - 1] + ids[-1:]
+        if mask not in ids:
+            raise ValueError(f"{fact}: [MASK] lies beyond {max_tokens} tokens in {text!r}")
+        prompts.append(Prompt(tuple(ids), ids.index(mask), answer))
+    return prompts
+
+
+def plan(
+    prompts: Sequence[Prompt], memory: int, bytes_per_prompt: Callable[[int], int]
+) -> Iterator[Batch]:
+    """Group prompts by length, shortest first, each batch within `memory` bytes (or one prompt).
+
+    bytes_per_prompt: number of tokens -> what the work on one such prompt takes.
+    Every prompt is in exactly one batch; `Batch.order` says where it came from.
+    """
+    by_length: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt.ids), []).append(place)
+    for length, places in sorted(by_length.items()):
+        size = max(1, memory // bytes_per_prompt(length))
+        for start in range(0, len(places), size):
+            yield collate(prompts, places[start : start + size])
+
+
+def collate(prompts: Sequence[Prompt], places: Sequence[int]) -> Batch:
+    """The prompts at these places, all of one length, as tensors on the CPU."""
+    chosen = [prompts[place] for place in places]
+    return Batch(
+        ids=torch.tensor([p.ids for p in chosen]),
+        mask_positions=torch.tensor([p.mask_position for p in chosen]),
+        answers=torch.tensor([p.answer for p in chosen]),
+        order=tuple(places),
+    )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The same batch with its tensors on another device."""
+    return Batch(
+        batch.ids.to(device),
+        batch.mask_positions.to(device),
+        batch.answers.to(device),
+        batch.order,
+    )

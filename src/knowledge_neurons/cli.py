@@ -1,0 +1,116 @@
+"""What the stages share on the command line: defaults, device, errors for people.
+
+KN_MODEL, KN_DATA, KN_RESULTS and KN_DEVICE in the environment change the defaults of all stages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from knowledge_neurons.artifacts import DEFAULT_PREFIX, ROOT, Results
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Where results lie."""
+    parser.add_argument(
+        "--output_dir",
+        type=Path,
+        default=Path(os.environ.get("KN_RESULTS", ROOT / "results")),
+        help="folder of the results (KN_RESULTS; default: results/)",
+    )
+    parser.add_argument(
+        "--output_prefix", default=DEFAULT_PREFIX, help="start of the scores files' names"
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, on which device."""
+    parser.add_argument(
+        "--bert_model",
+        default=os.environ.get("KN_MODEL", "bert-base-cased"),
+        help="name on the hub, folder or .tar.gz (KN_MODEL; default: bert-base-cased)",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of the model on the hub")
+    parser.add_argument(
+        "--do_lower_case",
+        action="store_true",
+        default=None,
+        help="fold case (default: what the checkpoint says)",
+    )
+    parser.add_argument(
+        "--layer_norm_eps", type=float, help="instead of the checkpoint's; released code: 1e-5"
+    )
+    parser.add_argument(
+        "--device",
+        default=os.environ.get("KN_DEVICE"),
+        help="cpu, cuda, cuda:1 ... (KN_DEVICE; default: cuda where there is one)",
+    )
+    parser.add_argument("--no_cuda", action="store_true", help="the same as --device cpu")
+    parser.add_argument("--gpus", help="number of the GPU, the same as --device cuda:N")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Which prompts."""
+    parser.add_argument(
+        "--data_path",
+        type=Path,
+        default=Path(os.environ.get("KN_DATA", ROOT / "data/PARAREL/data_all_allbags.json")),
+        help="prompts by relation, or one list of facts (KN_DATA; default: the full PARAREL)",
+    )
+
+
+def results_of(args: argparse.Namespace) -> Results:
+    return Results(args.output_dir, args.output_prefix)
+
+
+def device_of(args: argparse.Namespace) -> torch.device:
+    """--device, else --no_cuda, else --gpus, else a GPU where there is one.
+
+    Raises ValueError for a device that is not there.
+    """
+    if args.device:
+        name = args.device
+    elif args.no_cuda:
+        name = "cpu"
+    elif args.gpus:
+        if "," in args.gpus:
+            raise ValueError(
+                f"--gpus {args.gpus}: one run uses one GPU.  Start a run per GPU, each with its "
+                "own relations"
+            )
+        name = f"cuda:{args.gpus}"
+    else:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used here: {reason}") from error
+    return device
+
+
+def show(title: str, rows: dict[str, object]) -> None:
+    """Print a small aligned table under a title."""
+    width = max(map(len, rows), default=0)
+    print(title)
+    for name, value in rows.items():
+        print(f"  {name:<{width}}  {value}")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage: a ValueError is the user's to mend, printed as one message, exit code 2."""
+    try:
+        main()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

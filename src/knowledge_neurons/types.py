@@ -1,0 +1,90 @@
+"""The words of the field as types.  They hold; they do not compute.
+
+Shape letters, here and everywhere: B prompts, T tokens, L layers, D hidden width, F neurons of a
+layer, V vocabulary, M quadrature points, R rows of a batch, N neurons of a set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Neuron(NamedTuple):
+    """One FFN neuron: `layer` counted from 0 at the bottom, `index` in 0 .. F - 1."""
+
+    layer: int
+    index: int
+
+
+class Triplet(NamedTuple):
+    """A neuron with its attribution score for one prompt."""
+
+    layer: int
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact (head, relation, tail) with its bag: all the prompts that ask for its tail.
+
+    relation: id such as "P101"; label: its name, "field of work"; index: place of the fact in its
+    relation's data, from 0; answer: the tail; prompts: texts with one [MASK] each.
+    """
+
+    relation: str
+    label: str
+    index: int
+    answer: str
+    prompts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.relation} fact {self.index} ({self.answer})"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One tokenised prompt: its ids with [CLS] and [SEP], where [MASK] is, the answer's id."""
+
+    ids: tuple[int, ...]
+    mask_position: int
+    answer: int
+
+
+@dataclass(frozen=True)
+class PromptScores:
+    """What attribution says of one prompt.  What was not asked for is an empty list.
+
+    tokens: with [CLS] and [SEP]; answer: the right token; predicted: the model's most probable one;
+    relation: "P101(field of work)".
+    of_answer, of_prediction: integrated gradients of the probability of either token; baseline: the
+    activations themselves; all three only where large enough to be kept.
+    probabilities: of the whole vocabulary at [MASK], (V,).
+    """
+
+    tokens: list[str]
+    answer: str
+    predicted: str
+    relation: str
+    of_answer: list[Triplet] = field(default_factory=list)
+    of_prediction: list[Triplet] = field(default_factory=list)
+    baseline: list[Triplet] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts of one length, so that there is no padding.
+
+    ids: (B, T) int64; mask_positions: (B,) int64, where [MASK] is; answers: (B,) int64, token ids;
+    order: (B,) place of each row in the list of prompts that the batch was planned from.
+    """
+
+    ids: Tensor
+    mask_positions: Tensor
+    answers: Tensor
+    order: tuple[int, ...]

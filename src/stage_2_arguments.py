@@ -1,0 +1,57 @@
+"""The arguments of stage 2: 2_run_kn.sh passes the same ones to both of its programs."""
+
+from __future__ import annotations
+
+import argparse
+
+from knowledge_neurons import cli
+from knowledge_neurons.artifacts import Results
+from knowledge_neurons.refine import BASELINE, INTEGRATED_GRADIENTS, Settings
+
+DEFAULT = INTEGRATED_GRADIENTS
+
+
+def parse(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    cli.add_results(parser)
+    parser.add_argument("--relations", help="P19,P36 ... (default: all that have scores)")
+    refining = parser.add_argument_group("refining (2_get_kn.py)")
+    refining.add_argument("--coarse", type=float, default=DEFAULT.coarse, help="t")
+    refining.add_argument(
+        "--base_coarse", type=float, default=BASELINE.coarse, help="t of the baseline"
+    )
+    refining.add_argument("--shared", type=float, default=DEFAULT.shared, help="p at the start")
+    refining.add_argument("--rounds", type=int, default=DEFAULT.rounds, help="adjustments of p")
+    refining.add_argument("--min_prompts", type=int, default=DEFAULT.min_prompts)
+    refining.add_argument("--relation_share", type=float, default=DEFAULT.relation_share)
+    statistics = parser.add_argument_group("statistics (2_analyze_kn.py)")
+    statistics.add_argument("--pairs", type=int, default=100, help="random pairs a fact")
+    statistics.add_argument("--seed", type=int, default=42, help="of those pairs")
+    return parser.parse_args()
+
+
+def settings_of(args: argparse.Namespace, coarse: float) -> Settings:
+    return Settings(
+        coarse=coarse,
+        shared=args.shared,
+        rounds=args.rounds,
+        min_prompts=args.min_prompts,
+        relation_share=args.relation_share,
+    )
+
+
+def scored_relations(args: argparse.Namespace, results: Results) -> list[str]:
+    """The relations asked for, all of which must have scores; ValueError says which have."""
+    scored = results.scored_relations()
+    if not scored:
+        raise ValueError(
+            f"no {results.prefix}-<REL>.rlt.jsonl in {results.root}: run stage 1 first, for "
+            "example bash 1_run_mlm.sh P101"
+        )
+    asked = args.relations.split(",") if args.relations else scored
+    missing = [relation for relation in asked if relation not in scored]
+    if missing:
+        raise ValueError(
+            f"no scores for {', '.join(missing)} in {results.root}; there are {', '.join(scored)}"
+        )
+    return asked

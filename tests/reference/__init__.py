@@ -1,0 +1,1 @@
+"""Slow literal twins: one prompt, one layer, the paper's arithmetic.  Tests compare with them."""

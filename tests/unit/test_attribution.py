@@ -1,0 +1,139 @@
+"""The batched attribution against its literal twin.  Run: pytest tests/unit/test_attribution.py"""
+
+import random
+
+import pytest
+import torch
+
+from knowledge_neurons.attribution import clean_pass, completeness_gap, integrated_gradients
+from knowledge_neurons.batching import collate, plan
+from knowledge_neurons.quadrature import RULES, rule
+from knowledge_neurons.types import Prompt
+from tests.reference import integrated_gradients as literal
+from tests.reference.tiny import TINY, tiny_bert
+
+# Relative to the prompt's largest score: float32 sums of some hundred terms in another order.
+CLOSE = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+def random_prompts(seed: int, lengths: list[int]) -> list[Prompt]:
+    """Prompts of random ids with the mask anywhere inside."""
+    rng = random.Random(seed)
+    return [
+        Prompt(
+            tuple(rng.randrange(5, TINY.vocab_size) for _ in range(length)),
+            rng.randrange(1, length - 1),
+            rng.randrange(5, TINY.vocab_size),
+        )
+        for length in lengths
+    ]
+
+
+def batched_scores(model, prompts, how, memory=1 << 40) -> list[torch.Tensor]:
+    """Scores (L, F) of each prompt, in the prompts' order, through batches under a budget."""
+    scores = {}
+    for batch in plan(prompts, memory, lambda tokens: tokens):
+        clean = clean_pass(model, batch)
+        result = integrated_gradients(model, clean, batch.answers, how)
+        scores |= dict(zip(batch.order, result, strict=True))
+    return [scores[place] for place in range(len(prompts))]
+
+
+def worst_error(scores: torch.Tensor, expected: torch.Tensor) -> float:
+    """Largest difference relative to the largest absolute score."""
+    return ((scores - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("name", RULES)
+def test_equals_the_literal_twin(name, dtype):
+    """Every layer and neuron of every prompt, for each rule, in both precisions."""
+    model = tiny_bert(dtype=dtype)
+    prompts = random_prompts(1, [5, 9, 5, 7, 9, 9])
+    how = rule(name, 6)
+    for prompt, scores in zip(prompts, batched_scores(model, prompts, how), strict=True):
+        expected = torch.stack(
+            [
+                literal.integrated_gradients(
+                    model,
+                    torch.tensor(prompt.ids),
+                    prompt.mask_position,
+                    prompt.answer,
+                    layer,
+                    *how,
+                )
+                for layer in range(TINY.num_hidden_layers)
+            ]
+        )
+        assert scores.shape == (TINY.num_hidden_layers, TINY.intermediate_size)
+        assert worst_error(scores, expected) < CLOSE[dtype]
+
+
+def test_batches_do_not_change_scores():
+    """One prompt at a time, all together, in another order: the same scores."""
+    model, how = tiny_bert(), rule("riemann-left", 20)
+    prompts = random_prompts(2, [6] * 7 + [8] * 5)
+    together = batched_scores(model, prompts, how)
+    alone = batched_scores(model, prompts, how, memory=1)
+    backwards = batched_scores(model, prompts[::-1], how)[::-1]
+    for one, two, three in zip(together, alone, backwards, strict=True):
+        assert worst_error(two, one) < CLOSE[torch.float32]
+        assert worst_error(three, one) < CLOSE[torch.float32]
+
+
+def test_clean_pass_is_the_model():
+    """Activations, probabilities and prediction of the clean pass are the plain forward pass's."""
+    model = tiny_bert()
+    (prompt,) = random_prompts(3, [8])
+    clean = clean_pass(model, collate([prompt], [0]))
+    ids = torch.tensor(prompt.ids)
+    logits = model(ids[None])[0, prompt.mask_position]
+    torch.testing.assert_close(clean.probabilities[0], logits.softmax(-1))
+    assert clean.predicted.item() == logits.argmax().item()
+    for layer in range(TINY.num_hidden_layers):
+        expected = literal.activations_of(model, ids, prompt.mask_position, layer)
+        torch.testing.assert_close(clean.activations[0, layer], expected)
+
+
+def test_scores_follow_the_token_asked_for():
+    """Gradients of the predicted token's probability are those of the twin for that token."""
+    model, how = tiny_bert(), rule("riemann-left", 5)
+    (prompt,) = random_prompts(4, [7])
+    clean = clean_pass(model, collate([prompt], [0]))
+    scores = integrated_gradients(model, clean, clean.predicted, how)[0]
+    expected = literal.integrated_gradients(
+        model, torch.tensor(prompt.ids), prompt.mask_position, clean.predicted.item(), 1, *how
+    )
+    assert worst_error(scores[1], expected) < CLOSE[torch.float32]
+
+
+def test_completeness_gap_shrinks_with_the_order_of_the_rule():
+    """Scores of the true integral sum to P(w) - P(0); the left sum misses it by far more."""
+    model = tiny_bert(dtype=torch.float64)
+    batch = collate(random_prompts(5, [8] * 4), range(4))
+    clean = clean_pass(model, batch)
+
+    def gap(name: str, steps: int) -> float:
+        scores = integrated_gradients(model, clean, batch.answers, rule(name, steps))
+        return completeness_gap(model, clean, batch.answers, scores).max().item()
+
+    assert gap("gauss-legendre", 30) < 1e-7
+    assert gap("gauss-legendre", 30) < gap("trapezoid", 30) < gap("riemann-left", 30)
+
+
+def test_model_is_untouched():
+    """Bit-identical weights, no gradients and no graph behind attribution."""
+    model = tiny_bert()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    scores = batched_scores(model, random_prompts(6, [6, 7]), rule("riemann-left", 3))
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in model.parameters())
+    assert not any(s.requires_grad for s in scores)
+
+
+def test_two_runs_are_byte_identical():
+    """The same input gives the same bytes."""
+    model, how = tiny_bert(), rule("riemann-left", 20)
+    prompts = random_prompts(7, [6, 9, 9])
+    first, second = (batched_scores(model, prompts, how) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
