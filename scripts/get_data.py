@@ -1,0 +1,432 @@
+#!/usr/bin/env python
+"""Build the full PARAREL and BINGREL data sets under data/, and check that they are whole.
+
+    python scripts/get_data.py                                # the authors' repository, 70 MB
+    python scripts/get_data.py --from ../knowledge-neurons    # a clone of it, no network
+
+PARAREL's prompts are rebuilt: for each (head, tail) pair of a relation, in order, each pattern in
+file order with [X] = head and [Y] = [MASK]. BINGREL's files and query_pairs.json are byte for byte
+those of the source. All files are checked before the first is written, each is written under a
+temporary name and renamed, and what was downloaded survives an interruption.
+"""
+
+import argparse
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from tqdm import tqdm
+
+REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
+DEFAULT_URL = "https://raw.githubusercontent.com/Hunter-DDM/knowledge-neurons/HEAD"
+DEFAULT_OUTPUT = Path(__file__).resolve().parents[1] / "data"
+PARTS = ("pararel", "bingrel")
+MASK = "[MASK]"
+TRIES = 3
+BACKOFF_S = 2.0  # pause after try n: n times this
+TIMEOUT_S = 60.0
+BAR = {"unit": "file", "leave": False}
+
+PAIRS = "PARAREL/query_pairs.json"
+BAGS = "PARAREL/data_all_allbags.json"
+BINGREL = "BINGREL/final_distant_allbags_{}_new.json"
+CACHE = ".download"
+
+ALTERED = (
+    "Nothing was written: the source is incomplete or altered. Run again with --force to read all "
+    "of it anew, or name another source with --url or --from"
+)
+
+Pairs = dict[str, list[list[str]]]  # relation -> [[head, tail], ...]
+Bags = dict[str, list[list[list[str]]]]  # relation -> fact -> prompt -> [text, answer, label]
+Check = Callable[[Any], Any]  # content -> what it says; ValueError when it is not whole
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How much a whole data set holds."""
+
+    relations: int
+    facts: int
+    prompts: int
+    th_sentences: int  # BINGREL: with head and tail
+    h_sentences: int  # BINGREL: with the head alone
+
+
+# Counted over the files of the authors' repository (REPOSITORY, folder data/).
+FULL = Expected(34, 27_738, 253_448, 210_217, 266_020)
+
+
+class Layout(NamedTuple):
+    """Where a source keeps its files; {} is the relation."""
+
+    pairs: str
+    labels: str
+    patterns: str
+    bingrel: str
+
+
+CLONE = Layout(
+    "data/PARAREL/query_pairs.json",
+    "data/LAMA/raw_data/relations.jsonl",
+    "data/PARAREL/raw_data/patterns/{}.jsonl",
+    "data/BingDistantTREx/final/final_distant_allbags_{}_new.json",
+)
+FLAT = Layout(
+    "pararel/query_pairs.json",
+    "pararel/relations.jsonl",
+    "pararel/patterns/{}.jsonl",
+    "bingrel/final_distant_allbags_{}_new.json",
+)
+
+
+# --- Pure: content -> prompts, counts, complaints ------------------------------------------------
+
+
+def make_bags(pairs: Pairs, patterns: dict[str, list[str]], labels: dict[str, str]) -> Bags:
+    """Prompts of every fact, in the order of `pairs`; a label reads "P101(field of work)".
+
+    >>> make_bags({"P1": [["A", "B"]]}, {"P1": ["[X] is [Y]."]}, {"P1": "name"})
+    {'P1': [[['A is [MASK].', 'B', 'P1(name)']]]}
+    """
+    bags = {}
+    for relation, facts in pairs.items():
+        label = f"{relation}({labels[relation]})"
+        # [Y] first: a head that happens to contain "[Y]" stays as it is.
+        masked = [pattern.replace("[Y]", MASK) for pattern in patterns[relation]]
+        bags[relation] = [[[m.replace("[X]", h), t, label] for m in masked] for h, t in facts]
+    return bags
+
+
+def compare(what: str, got: int, expected: int) -> None:
+    """Raise the message for a wrong count."""
+    if got != expected:
+        raise ValueError(f"got {got:,} {what}, expected {expected:,}")
+
+
+def checked(check: Check, content: Any, name: str) -> Any:
+    """Run a check; whatever it stumbles over becomes a message with file name and advice."""
+    try:
+        return check(content)
+    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = f"got content that starts with {content[:40]!r}, expected JSON of another shape"
+        raise ValueError(f"{name}: {problem} ({error!r}). {ALTERED}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}. {ALTERED}") from None
+
+
+def check_pairs(raw: bytes, expected: Expected) -> Pairs:
+    """query_pairs.json with the expected numbers of relations and facts."""
+    pairs = orjson.loads(raw)
+    for relation, facts in pairs.items():
+        odd = [fact for fact in facts if [type(part) for part in fact] != [str, str]]
+        if odd or not re.fullmatch(r"P\d+", relation):  # it becomes part of file names
+            raise ValueError(f"got {relation!r}: {odd[:1]}, expected 'P101': [[head, tail], ...]")
+    compare("relations", len(pairs), expected.relations)
+    compare("facts", sum(map(len, pairs.values())), expected.facts)
+    return pairs
+
+
+def check_labels(raw: bytes, pairs: Pairs) -> dict[str, str]:
+    """relations.jsonl as relation -> label; every relation of `pairs` has one."""
+    rows = [orjson.loads(line) for line in raw.splitlines() if line.strip()]
+    labels = {row["relation"]: row["label"] for row in rows}
+    if missing := [relation for relation in pairs if relation not in labels]:
+        raise ValueError(f"got no label for {', '.join(missing)}, expected one for each relation")
+    return labels
+
+
+def check_patterns(raw: bytes) -> list[str]:
+    """A relation's patterns; each holds [X] and [Y] exactly once."""
+    patterns = [orjson.loads(line)["pattern"] for line in raw.splitlines() if line.strip()]
+    for pattern in patterns:
+        if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
+            raise ValueError(f"got pattern {pattern!r}, expected one [X] and one [Y]")
+    return patterns
+
+
+def check_bags(raw: bytes, pairs: Pairs, expected: Expected) -> None:
+    """Prompts hold to their pairs: relations and facts in order, one [MASK], the right answer."""
+    bags, prompts = orjson.loads(raw), 0
+    if list(bags) != list(pairs):
+        raise ValueError(f"got relations {list(bags)}, expected {list(pairs)} in this order")
+    for relation, facts in bags.items():
+        compare(f"facts in {relation}", len(facts), len(pairs[relation]))
+        for (head, tail), fact in zip(pairs[relation], facts, strict=True):
+            prompts += len(fact)
+            for text, answer, _ in fact:
+                if text.count(MASK) != 1 or head not in text or answer != tail:
+                    wanted = f"one {MASK}, head {head!r} and answer {tail!r}"
+                    raise ValueError(f"got {text!r} -> {answer!r} ({relation}), expected {wanted}")
+    compare("prompts", prompts, expected.prompts)
+
+
+def check_bingrel(raw: bytes, facts: int) -> tuple[int, int]:
+    """A relation's sentences, an entry per fact; how many have (head and tail, head alone)."""
+    bags = orjson.loads(raw)
+    compare("facts", len(bags), facts)
+    return sum(len(bag["th_bags"]) for bag in bags), sum(len(bag["h_bags"]) for bag in bags)
+
+
+# --- Files, and the sources they come from -------------------------------------------------------
+
+
+def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
+    """Content and checked value of a file that is here already and whole, else None."""
+    if force or not path.is_file():
+        return None
+    raw = path.read_bytes()
+    try:
+        return raw, checked(check, raw, str(path))
+    except ValueError:
+        return None
+
+
+def write_atomic(path: Path, raw: bytes) -> None:
+    """Write under a temporary name in the same folder, then rename: whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_bytes(raw)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class LocalSource:
+    """A folder in either layout."""
+
+    quick = True
+
+    def __init__(self, root: Path):
+        found = [layout for layout in (FLAT, CLONE) if (root / layout.pairs).is_file()]
+        if not found:
+            raise ValueError(
+                f"--from {root}: found neither {root / FLAT.pairs} nor {root / CLONE.pairs}. Name "
+                f"a clone of {REPOSITORY}, which holds {', '.join(CLONE)}; or a folder that holds "
+                f"{', '.join(FLAT)} ({{}} is a relation)"
+            )
+        self.root, self.layout = root, found[0]
+
+    def read(self, name: str, check: Check) -> tuple[bytes, Any]:
+        """Content of a file and what its check made of it."""
+        path = self.root / name
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: not found, but {self.root / self.layout.pairs} is there and belongs to "
+                "the same layout. Complete the folder, or name another source (--from, --url)"
+            )
+        raw = path.read_bytes()
+        return raw, checked(check, raw, str(path))
+
+
+class HttpSource:
+    """A web server with the clone's layout; what passed its check stays in a cache."""
+
+    quick = False
+    layout = CLONE
+
+    def __init__(self, url: str, cache: Path, force: bool = False):
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
+        self.url, self.cache, self.force = url.rstrip("/"), cache, force
+
+    def read(self, name: str, check: Check) -> tuple[bytes, Any]:
+        """Content of a file and what its check made of it, from the cache if it is whole there."""
+        url = f"{self.url}/{name}"
+        # The address is in the name, so that files of two mirrors never mix.
+        key = hashlib.sha256(url.encode()).hexdigest()[:8]
+        cached = self.cache / f"{key}-{Path(name).name}"
+        if kept := read_whole(cached, check, self.force):
+            return kept
+        raw = self.download(url)
+        value = checked(check, raw, url)
+        write_atomic(cached, raw)
+        return raw, value
+
+    def download(self, url: str) -> bytes:
+        """The body at an address; failures that may pass are tried again (404 is not)."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+                    return response.read()  # shorter than Content-Length: IncompleteRead
+            except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+                reason = str(error) or repr(error)
+                code = error.code if isinstance(error, urllib.error.HTTPError) else None
+            if attempt == TRIES or (code and code < 500 and code not in (408, 429)):
+                break
+            time.sleep(BACKOFF_S * attempt)
+        raise ValueError(
+            f"could not fetch {url}: {reason} (tries: {attempt}). Run the same command again later "
+            f"(what has arrived is kept in {self.cache}), or pass --url MIRROR, or clone "
+            f"{REPOSITORY} elsewhere and pass --from CLONE"
+        )
+
+
+# --- Build ---------------------------------------------------------------------------------------
+
+
+class Product(NamedTuple):
+    """One file of the result; `new` when it is not in place yet."""
+
+    name: str
+    raw: bytes
+    new: bool
+    counts: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """What to build, from where. The plan_ methods read and check; only `run` writes."""
+
+    source: LocalSource | HttpSource
+    output: Path
+    expected: Expected = FULL
+    parts: tuple[str, ...] = PARTS
+    force: bool = False
+
+    def run(self) -> list[Product]:
+        """Read and check all of `parts`, then write what is not in place.
+
+        Raises:
+            ValueError: unreachable source or wrong count; the output folder is then as it was.
+        """
+        pairs_file, pairs = self.plan_pairs()
+        products = [pairs_file, self.plan_bags(pairs)] if "pararel" in self.parts else []
+        if "bingrel" in self.parts:
+            products += self.plan_bingrel(pairs)
+        for product in products:
+            if product.new:
+                write_atomic(self.output / product.name, product.raw)
+        return products
+
+    def copy(self, name: str, path: str, check: Check) -> tuple[bytes, Any, bool]:
+        """Content, checked value and newness of a file that is taken over as it is."""
+        kept = read_whole(self.output / name, check, self.force)
+        return (*kept, False) if kept else (*self.source.read(path, check), True)
+
+    def plan_pairs(self) -> tuple[Product, Pairs]:
+        """The (head, tail) pairs."""
+        check = partial(check_pairs, expected=self.expected)
+        raw, pairs, new = self.copy(PAIRS, self.source.layout.pairs, check)
+        counts = f"{self.expected.relations:,} relations, {self.expected.facts:,} facts"
+        return Product(PAIRS, raw, new, counts), pairs
+
+    def plan_bags(self, pairs: Pairs) -> Product:
+        """The prompts; patterns are read only if they have to be rebuilt."""
+        check = partial(check_bags, pairs=pairs, expected=self.expected)
+        counts = f"{self.expected.facts:,} facts, {self.expected.prompts:,} prompts"
+        if kept := read_whole(self.output / BAGS, check, self.force):
+            return Product(BAGS, kept[0], False, counts)
+        read, layout = self.source.read, self.source.layout
+        labels = read(layout.labels, partial(check_labels, pairs=pairs))[1]
+        patterns = {
+            relation: read(layout.patterns.format(relation), check_patterns)[1]
+            for relation in tqdm(pairs, "PARAREL", disable=self.source.quick, **BAR)
+        }
+        raw = orjson.dumps(make_bags(pairs, patterns, labels))
+        checked(check, raw, BAGS)
+        return Product(BAGS, raw, True, counts)
+
+    def plan_bingrel(self, pairs: Pairs) -> list[Product]:
+        """The sentences, a file per relation."""
+        products, th_total, h_total = [], 0, 0
+        for relation in tqdm(pairs, "BINGREL", disable=self.source.quick, **BAR):
+            name, facts = BINGREL.format(relation), len(pairs[relation])
+            path = self.source.layout.bingrel.format(relation)
+            raw, (th, h), new = self.copy(name, path, partial(check_bingrel, facts=facts))
+            products.append(Product(name, raw, new, f"{facts:,} facts, {th:,} th and {h:,} h"))
+            th_total, h_total = th_total + th, h_total + h
+        name, total = f"BINGREL, {len(products)} files together", self.expected
+        checked(partial(compare, "th sentences", expected=total.th_sentences), th_total, name)
+        checked(partial(compare, "h sentences", expected=total.h_sentences), h_total, name)
+        return products
+
+
+# --- Command line --------------------------------------------------------------------------------
+
+
+def sha256(raw: bytes) -> str:
+    """Digest in hexadecimal."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def table(products: list[Product], expected: Expected, verbose: bool) -> str:
+    """Two lines per file; BINGREL's files are one entry unless verbose. Its digest is that of
+    `cd data/BINGREL && LC_ALL=C sha256sum final_distant_allbags_*_new.json | sha256sum`."""
+    bingrel = sorted(p for p in products if p.name.startswith("BINGREL/"))
+    rows = [
+        (p.name, p.counts, len(p.raw), p.new, sha256(p.raw))
+        for p in products
+        if verbose or p not in bingrel
+    ]
+    if bingrel:
+        title = f"BINGREL/ ({len(bingrel)} files)"
+        counts = f"{expected.th_sentences:,} th and {expected.h_sentences:,} h sentences"
+        size, new = sum(len(p.raw) for p in bingrel), any(p.new for p in bingrel)
+        listing = "".join(f"{sha256(p.raw)}  {Path(p.name).name}\n" for p in bingrel)
+        rows.append((title, counts, size, new, sha256(listing.encode())))
+    return "\n".join(
+        f"  {name}: {counts}, {size / 1e6:.1f} MB, {'written' if new else 'kept'}\n    sha256 {sha}"
+        for name, counts, size, new, sha in rows
+    )
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Build the full PARAREL and BINGREL data sets.")
+    source = parser.add_mutually_exclusive_group()
+    where = "local copy: a clone of the authors' repository, or folders pararel/ and bingrel/"
+    source.add_argument("--from", dest="folder", type=Path, metavar="DIR", help=where)
+    source.add_argument("--url", default=DEFAULT_URL, help="a mirror (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR")
+    parser.add_argument("--only", choices=PARTS, help="build one of the two sets")
+    parser.add_argument("--force", action="store_true", help="rebuild; fetch or read all anew")
+    parser.add_argument("--keep_downloads", action="store_true", help=f"keep DIR/{CACHE}/")
+    parser.add_argument("--verbose", action="store_true", help="an entry for each BINGREL file")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace, expected: Expected) -> None:
+    """Build what the command line asks for and print what is there now."""
+    start, cache = time.perf_counter(), args.output / CACHE
+    parts = (args.only,) if args.only else PARTS
+    source = LocalSource(args.folder) if args.folder else HttpSource(args.url, cache, args.force)
+    products = Build(source, args.output, expected, parts, args.force).run()
+    if not args.keep_downloads:
+        shutil.rmtree(cache, ignore_errors=True)
+    written = sum(p.new for p in products)
+    done = f"{written} of {len(products)} files written from {args.folder or args.url}"
+    if not written:
+        done = "Everything is present and valid, nothing to do (--force rebuilds)"
+    print(f"{args.output}:\n{table(products, expected, args.verbose)}")
+    print(f"{done}; {time.perf_counter() - start:.1f} s")
+
+
+def main(argv: list[str] | None = None, expected: Expected = FULL) -> int:
+    """Exit code: 0 done, 2 an error that the message explains, 130 interrupted."""
+    try:
+        run(parse_args(argv), expected)
+    except (ValueError, OSError) as error:
+        print(f"get_data: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("get_data: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
