@@ -73,6 +73,14 @@ class BertConfig:
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
     def __post_init__(self):
+        for name in (f.name for f in fields(self) if f.type == "int"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}, expected a positive integer")
+        if not isinstance(self.layer_norm_eps, float) or not self.layer_norm_eps > 0:
+            raise ValueError(
+                f"layer_norm_eps is {self.layer_norm_eps!r}, expected a positive float"
+            )
         if self.hidden_act not in ACTIVATIONS:
             raise ValueError(
                 f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}"
@@ -272,6 +280,9 @@ def _published_name(name: str) -> str:
 
 def rename_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published names -> ours; harmless tensors and equal copies dropped, unknown ones an error."""
+    twice = sorted(name for name in state if _modern(name) != name and _modern(name) in state)
+    if twice:
+        raise ValueError(f"tensors under their old and today's name at once: {_some(twice)}")
     modern = {_modern(name): tensor for name, tensor in state.items()}
     for copy, original in TIED.items():
         if copy in modern:

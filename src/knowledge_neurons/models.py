@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import shutil
 import tarfile
 import tempfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.tokenizer import Tokenizer, check_options
 
 HUB_NAMES = {
     name: f"google-bert/{name}"
@@ -112,8 +111,10 @@ def save_pretrained(model: Bert, tokenizer: Tokenizer, folder: str | Path) -> No
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n")
-    by_id = sorted(tokenizer.vocabulary, key=tokenizer.vocabulary.get)
-    (folder / "vocab.txt").write_text("\n".join(by_id) + "\n", encoding="utf-8")
+    token_of = {index: token for token, index in tokenizer.vocabulary.items()}
+    # The line number is the id, so an id that no token has still takes a line.
+    lines = [token_of.get(index, f"[no token {index}]") for index in range(len(tokenizer))]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     tensors = {name: t.detach().contiguous() for name, t in model.published_state().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -177,7 +178,7 @@ def _archive_files(archive: Path, scratch: Path) -> dict[str, Path]:
                     raise ValueError(f"{archive}: holds {name} more than once")
                 with (scratch / name).open("wb") as target:
                     shutil.copyfileobj(tar.extractfile(member), target)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"{archive}: not a readable tar archive ({error})") from error
     files = _folder_files(scratch)
     stem = archive.name[: -len(next(s for s in ARCHIVE_SUFFIXES if archive.name.endswith(s)))]
@@ -192,16 +193,20 @@ def _hub_files(source: str, revision: str | None, cache_dir: str | Path | None) 
     repo = HUB_NAMES.get(source, source)
 
     def fetch(name: str) -> Path | None:
+        """The path of a file, None where the repository is known not to have it."""
+        where = {"revision": revision, "cache_dir": cache_dir}
         try:
-            return Path(hf_hub_download(repo, name, revision=revision, cache_dir=cache_dir))
+            return Path(hf_hub_download(repo, name, **where))
         except LocalEntryNotFoundError as error:
+            if try_to_load_from_cache(repo, name, **where) is _CACHED_NO_EXIST:
+                return None
             raise ValueError(
                 f"{source}: cannot get {name} from the hub, and it is not in the cache ({error}).  "
                 "Check the connection or HF_HUB_OFFLINE, or give a folder that holds the model"
             ) from error
         except EntryNotFoundError:
             return None
-        except (HfHubHTTPError, OSError) as error:
+        except (HTTPError, OSError) as error:
             raise ValueError(f"{source}: the hub does not give {name} ({error})") from error
 
     files = {}
@@ -243,10 +248,17 @@ def read_weights(files: dict[str, Path]) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read safely as weights ({error})") from error
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+    except Exception as error:  # a corrupt pickle raises anything: IndexError, struct.error, ...
+        # Not torch's own message: it advises to read the file unsafely.
+        raise ValueError(
+            f"{path}: cannot be read safely as weights ({type(error).__name__}): it is damaged, "
+            "or holds more than tensors"
+        ) from error
+    if not isinstance(state, dict):
         raise ValueError(f"{path}: expected a dictionary of tensors, got {type(state).__name__}")
+    others = [str(name) for name, tensor in state.items() if not isinstance(tensor, Tensor)]
+    if others:
+        raise ValueError(f"{path}: expected a dictionary of tensors, {others[0]} is none")
     return dict(state)
 
 
@@ -257,18 +269,22 @@ def read_tokenizer(files: dict[str, Path], source: str, lowercase: bool | None) 
     else "uncased" / "cased" in the name, else whether the vocabulary has no capital letters.
     """
     path = _first(files, VOCABULARY_FILES, "vocabulary")
-    if lowercase is None and "tokenizer_config.json" in files:
-        lowercase = _read_json(files["tokenizer_config.json"]).get("do_lower_case")
-    if path.suffix == ".txt":
-        if lowercase is None:
-            lowercase = _folds_case(source, path.read_text(encoding="utf-8").split("\n"))
-        return Tokenizer.from_vocab_file(path, lowercase)
-    content = _read_json(path)
-    if content.get("model", {}).get("type") != "WordPiece":
-        raise ValueError(f"{path}: expected a WordPiece tokenizer")
+    if "tokenizer_config.json" in files:
+        options = _read_json(files["tokenizer_config.json"])
+        folds = options.get("do_lower_case", lowercase)
+        lowercase = folds if lowercase is None else lowercase
+        try:
+            chinese = options.get("tokenize_chinese_chars")
+            check_options(folds, options.get("strip_accents"), chinese)
+        except ValueError as error:
+            raise ValueError(f"{files['tokenizer_config.json']}: {error}") from error
+    if path.suffix == ".json":
+        return Tokenizer.from_json_file(path, lowercase)
+    if lowercase is None and "tokenizer.json" in files:
+        lowercase = Tokenizer.from_json_file(files["tokenizer.json"]).lowercase
     if lowercase is None:
-        lowercase = bool((content.get("normalizer") or {}).get("lowercase"))
-    return Tokenizer(content["model"]["vocab"], lowercase)
+        lowercase = _folds_case(source, path.read_text(encoding="utf-8").split("\n"))
+    return Tokenizer.from_vocab_file(path, lowercase)
 
 
 def _folds_case(source: str, vocabulary: list[str]) -> bool:
@@ -280,6 +296,9 @@ def _folds_case(source: str, vocabulary: list[str]) -> bool:
 
 def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

@@ -50,6 +50,26 @@ class Tokenizer:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
+    @classmethod
+    def from_json_file(cls, path: str | Path, lowercase: bool | None = None) -> Tokenizer:
+        """Read a tokenizer.json; lowercase None takes what the file says.
+
+        ValueError for one that is not BERT's: another model, or another way to clean the text.
+        """
+        try:
+            theirs = _Tokenizer.from_file(str(path))
+        except Exception as error:  # the library knows no narrower class
+            raise ValueError(f"{path}: not a readable tokenizer.json ({error})") from error
+        clean = theirs.normalizer
+        if not isinstance(theirs.model, WordPiece) or not isinstance(clean, BertNormalizer):
+            raise ValueError(f"{path}: expected a WordPiece model and a BertNormalizer")
+        try:
+            check_options(clean.lowercase, clean.strip_accents, clean.handle_chinese_chars)
+            folds = clean.lowercase if lowercase is None else lowercase
+            return cls(theirs.get_vocab(with_added_tokens=True), folds)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
     def __len__(self) -> int:
         """Number of ids: one more than the largest."""
         return max(self._tokens) + 1
@@ -74,6 +94,14 @@ class Tokenizer:
         """Id of the one token that the text is, or None where it is several or unknown."""
         ids = self._fast.encode(text, add_special_tokens=False).ids
         return ids[0] if len(ids) == 1 and ids[0] != self.vocabulary[UNK] else None
+
+
+def check_options(lowercase: bool, strip_accents: bool | None, split_chinese: bool | None) -> None:
+    """ValueError for options under which this file would give other ids than the checkpoint's."""
+    if strip_accents not in (None, lowercase):
+        raise ValueError(f"strip_accents {strip_accents} with lowercase {lowercase}: unsupported")
+    if split_chinese not in (None, True):
+        raise ValueError("tokenize_chinese_chars off: unsupported")
 
 
 def _wordpiece(vocabulary: dict[str, int], lowercase: bool) -> _Tokenizer:
