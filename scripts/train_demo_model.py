@@ -1,18 +1,24 @@
 """Train the embedded model, models/demo-bert: a small BERT that knows the sample's facts.
 
-    python scripts/train_demo_model.py            # about five minutes on 2 cores, seeded
+    python scripts/train_demo_model.py            # some minutes on 2 cores, seeded
 
-It is a demonstration of the pipeline, not a language model: 4 layers, width 128, trained from
-nothing on the sample's prompts and sentences.  The last HELD_OUT wordings of every relation and one
-sentence of every fact stay out of training and measure what it knows.  It must know without being
-certain, or suppressing and amplifying neurons could not move anything: training stops early.
+It carries the pipeline; it is no language model: 4 layers, width 128, trained from nothing on the
+sample.  The last HELD_OUT wordings of every relation and one sentence of every fact stay out of
+training and measure what it knows.  It must know without being certain, or suppressing and
+amplifying neurons could not move anything.
 
-Knowledge concentrates in real BERT because each of its neurons is active for few inputs.  A small
-network trained for minutes has no reason to do the same, so the loss charges for active neurons at
-[MASK] (SPARSITY times the mean absolute activation, an L1 penalty): facts then use few neurons each.
+In real BERT the facts sit in few neurons of the topmost FFNs.  A small network trained for minutes
+has no reason to do the same (it writes them into attention and word embeddings, where no neuron
+edit finds them), so it is taught in two phases:
 
-Beside the weights lies training.json: seed, settings, losses, what is known on held-out prompts and
-what suppressing the refined neurons does.
+1. reading: the whole network learns to bring to [MASK] whom a prompt is about and what kind of
+   answer it wants.  Its target there is a mixture of the words of the head and of all answers of
+   the relation, so that it learns no fact;
+2. facts: only the FFNs of the upper FACT_LAYERS layers learn, now with the right answers.  A small
+   charge on the effective number of active neurons, (sum |w|)^2 / sum w^2, keeps each fact in few.
+
+Beside the weights lies training.json: recipe, losses, what is known on held-out prompts and what
+suppressing the refined neurons does.
 """
 
 from __future__ import annotations
@@ -20,20 +26,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer as RawTokenizer
-from tokenizers import models, normalizers, pre_tokenizers, trainers
-from torch import Tensor
-from tqdm import tqdm
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from torch import Tensor, nn
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons import data
+from knowledge_neurons import cli, data
 from knowledge_neurons.artifacts import ROOT, environment, read_json, sha256_of, write_json
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, score_facts
@@ -41,7 +46,7 @@ from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint, save_pretrained
 from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
-from knowledge_neurons.types import Fact, Prompt
+from knowledge_neurons.types import Fact, Neuron, Prompt
 
 PROMPTS = ROOT / "data/PARAREL/sample_allbags.json"
 PAIRS = ROOT / "data/PARAREL/sample_query_pairs.json"
@@ -53,100 +58,139 @@ MAX_TOKENS = 64
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights."""
+    """Everything that decides the weights, besides the sample.
+
+    charge: weight of the effective number of active neurons in the loss of the second phase.
+    words: share of a batch that asks for any word of a head-only sentence.
+    """
 
     seed: int = 7
-    vocabulary: int = 3500
     hidden: int = 128
     layers: int = 4
     heads: int = 4
     neurons: int = 512
-    steps: int = 1500
-    batch: int = 256
-    rate: float = 1.5e-3
-    weight_decay: float = 0.05
-    sparsity: float = 0.02
-    smoothing: float = 0.0
     spread: float = 0.04
-    words: float = 0.4  # share of a batch whose [MASK] is any word of a sentence
+    batch: int = 256
+    words: float = 0.2
+    reading_steps: int = 400
+    reading_rate: float = 2e-3
+    fact_steps: int = 800
+    fact_rate: float = 5e-3
+    fact_layers: int = 2
+    charge: float = 5e-4
+    weight_decay: float = 0.03
 
 
 @dataclass(frozen=True)
 class Example:
-    """A masked text: ids with [MASK] at `position`, where `target` stood."""
+    """A masked text: ids with [MASK] at `position`; target (V,): what is wanted there."""
 
     ids: tuple[int, ...]
     position: int
-    target: int
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A fact's texts with [MASK] for its answer, and the tokens of its head."""
+
+    fact: Fact
+    head: list[int]
+    seen: list[Prompt]
+    held_out_wordings: list[Prompt]
+    held_out_sentences: list[Prompt]
 
 
 # --- data ------------------------------------------------------------------------------------
 
 
-def read_facts() -> list[Fact]:
-    bags = data.read_bags(PROMPTS)
-    return [fact for relation in sorted(bags) for fact in data.facts_of(bags, relation, PROMPTS)]
+def make_tokenizer(texts: list[str]) -> Tokenizer:
+    """A cased vocabulary: every word of the texts, and letters for all others."""
+    letters = [chr(code) for code in (*range(33, 127), *range(161, 384))]
+    split = BertPreTokenizer()
+    words = {word for text in texts for word, _ in split.pre_tokenize_str(text)}
+    tokens = [*SPECIAL_TOKENS, *letters, *(f"##{c}" for c in letters), *sorted(words)]
+    return Tokenizer({t: i for i, t in enumerate(dict.fromkeys(tokens))}, lowercase=False)
 
 
-def read_sentences(facts: list[Fact]) -> tuple[list[list[str]], list[list[str]]]:
-    """For each fact its sentences with head and answer, and with the head alone."""
-    bags = {
-        r: read_json(SENTENCES / f"sample_distant_{r}.json") for r in {f.relation for f in facts}
-    }
-    own = [bags[fact.relation][fact.index] for fact in facts]
-    return [bag["th_bags"] for bag in own], [bag["h_bags"] for bag in own]
+def read_sample() -> tuple[list[Fact], list[str], list[list[str]], list[list[str]]]:
+    """Facts, their heads, their sentences with head and answer, and those with the head alone."""
+    bags, pairs = data.read_bags(PROMPTS), read_json(PAIRS)
+    facts = [f for relation in sorted(bags) for f in data.facts_of(bags, relation, PROMPTS)]
+    sentences = {r: read_json(SENTENCES / f"sample_distant_{r}.json") for r in bags}
+    own = [sentences[fact.relation][fact.index] for fact in facts]
+    heads = [pairs[fact.relation][fact.index][0] for fact in facts]
+    return facts, heads, [bag["th_bags"] for bag in own], [bag["h_bags"] for bag in own]
 
 
-def train_tokenizer(recipe: Recipe, facts: list[Fact], texts: list[str]) -> Tokenizer:
-    """A cased WordPiece vocabulary of the sample, every answer and every Latin letter in it."""
-    letters = [chr(c) for c in (*range(33, 127), *range(161, 384))]
-    answers = sorted({fact.answer for fact in facts})
-    raw = RawTokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.BertNormalizer(lowercase=False)
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=recipe.vocabulary - len(answers),
-        initial_alphabet=letters,
-        special_tokens=list(SPECIAL_TOKENS),
-        show_progress=False,
+def ask(tokenizer: Tokenizer, fact: Fact, head: str, sentences: list[str]) -> Asked:
+    """Split a fact's prompts and sentences into what is trained on and what is held out."""
+
+    def encode(texts: list[str]) -> list[Prompt]:
+        masked = Fact(fact.relation, fact.label, fact.index, fact.answer, tuple(texts))
+        return encode_fact(masked, tokenizer, MAX_TOKENS)
+
+    wordings = encode(list(fact.prompts))
+    answer = re.compile(rf"\b{fact.answer}\b")
+    natural = encode([answer.sub(MASK, sentence, count=1) for sentence in sentences])
+    return Asked(
+        fact,
+        tokenizer.encode(head)[1:-1],
+        wordings[:-HELD_OUT] + natural[:-1],
+        wordings[-HELD_OUT:],
+        natural[-1:],
     )
-    raw.train_from_iterator(texts, trainer)
-    learned = sorted(raw.get_vocab(), key=raw.get_vocab().get)
-    tokens = dict.fromkeys([*SPECIAL_TOKENS, *sorted(learned[len(SPECIAL_TOKENS) :]), *answers])
-    return Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=False)
 
 
-def masked_answers(tokenizer: Tokenizer, fact: Fact, texts: list[str]) -> list[Prompt]:
-    """The texts of a fact as prompts: its answer's place holds [MASK]."""
-    asked = Fact(fact.relation, fact.label, fact.index, fact.answer, tuple(texts))
-    return encode_fact(asked, tokenizer, MAX_TOKENS)
+def mixture(tokens: list[int], size: int) -> Tensor:
+    """The uniform distribution over these tokens, with repeats: (V,)."""
+    return torch.bincount(torch.tensor(tokens), minlength=size) / len(tokens)
 
 
-def mask_tail(sentence: str, answer: str) -> str:
-    head, _, tail = sentence.partition(answer)
-    return f"{head}[MASK]{tail}"
+def reading_examples(asked: list[Asked], size: int) -> list[Example]:
+    """Targets that tell no fact: half the head's words, half the relation's answers."""
+    answers: dict[str, list[int]] = {}
+    for one in asked:
+        answers.setdefault(one.fact.relation, []).append(one.seen[0].answer)
+    return [
+        Example(
+            prompt.ids,
+            prompt.mask_position,
+            (mixture(one.head, size) + mixture(answers[one.fact.relation], size)) / 2,
+        )
+        for one in asked
+        for prompt in one.seen
+    ]
 
 
-def random_word(tokenizer: Tokenizer, ids: list[int], rng: random.Random) -> Example:
-    position = rng.randrange(1, len(ids) - 1)
-    masked = [*ids[:position], tokenizer.vocabulary[MASK], *ids[position + 1 :]]
-    return Example(tuple(masked), position, ids[position])
+def fact_examples(asked: list[Asked], size: int) -> list[Example]:
+    """The right answers."""
+    return [
+        Example(prompt.ids, prompt.mask_position, mixture([prompt.answer], size))
+        for one in asked
+        for prompt in one.seen
+    ]
 
 
-def batches(
-    recipe: Recipe, tokenizer: Tokenizer, asked: list[Prompt], texts: list[list[int]]
-) -> Iterator[list[Example]]:
-    """Endless batches: prompts that ask for an answer, and texts with any word masked."""
+def draw_batches(
+    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe
+) -> Callable[[], list[Example]]:
+    """A source of batches: examples, and head-only texts with a random word masked."""
     rng = random.Random(recipe.seed)
+    size = len(examples[0].target)
     of_words = round(recipe.batch * recipe.words)
-    queue: list[Prompt] = []
-    while True:
-        while len(queue) < recipe.batch - of_words:
-            queue += rng.sample(asked, len(asked))
-        chosen = [queue.pop() for _ in range(recipe.batch - of_words)]
-        examples = [Example(p.ids, p.mask_position, p.answer) for p in chosen]
-        examples += [random_word(tokenizer, rng.choice(texts), rng) for _ in range(of_words)]
-        yield examples
+
+    def random_word() -> Example:
+        ids = list(rng.choice(texts))
+        position = rng.randrange(1, len(ids) - 1)
+        target, ids[position] = mixture([ids[position]], size), mask
+        return Example(tuple(ids), position, target)
+
+    def draw() -> list[Example]:
+        batch = rng.choices(examples, k=recipe.batch - of_words)
+        return batch + [random_word() for _ in range(of_words)]
+
+    return draw
 
 
 # --- training --------------------------------------------------------------------------------
@@ -156,52 +200,74 @@ def new_model(recipe: Recipe, vocabulary: int) -> Bert:
     """BERT's initialisation, with a wider spread that suits the small width."""
     model = Bert(BertConfig(vocabulary, recipe.hidden, recipe.layers, recipe.heads, recipe.neurons))
     for module in model.modules():
-        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
-            torch.nn.init.normal_(module.weight, std=recipe.spread)
-        if isinstance(module, torch.nn.Linear):
-            torch.nn.init.zeros_(module.bias)
-    return model
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=recipe.spread)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+    return model.requires_grad_(False)
 
 
-def forward(model: Bert, examples: list[Example]) -> tuple[Tensor, Tensor]:
-    """Logits (B, V) at [MASK], and the mean absolute activation of the neurons there."""
+def forward(model: Bert, examples: list[Example] | list[Prompt]) -> tuple[Tensor, Tensor]:
+    """Logits (B, V) at [MASK] and the activations there (B, L, F), padded to the longest text."""
     length = max(len(e.ids) for e in examples)
     ids = torch.tensor([[*e.ids, *[0] * (length - len(e.ids))] for e in examples])
     mask = torch.arange(length) < torch.tensor([len(e.ids) for e in examples])[:, None]
-    rows, at = torch.arange(len(examples)), torch.tensor([e.position for e in examples])
-    x, active = model.embed(ids), []
+    at = [e.position if isinstance(e, Example) else e.mask_position for e in examples]
+    rows, at = torch.arange(len(examples)), torch.tensor(at)
+    x, activations = model.embed(ids), []
     for layer in model.layers:
         x = layer.attend(x, mask=mask)
         w = layer.ffn_in(x)  # (B, T, F)
-        active.append(w[rows, at].abs().mean())
+        activations.append(w[rows, at])
         x = layer.ffn_out(w, x)
-    return model.head(x[rows, at]), torch.stack(active).mean()
+    return model.head(x[rows, at]), torch.stack(activations, dim=1)
 
 
-def train(model: Bert, recipe: Recipe, examples: Iterator[list[Example]]) -> list[dict]:
-    """Train in place; returns the losses, averaged over each hundred steps."""
+def effective_neurons(w: Tensor) -> Tensor:
+    """(sum |w|)^2 / sum w^2, from 1 (one neuron) to F (all alike): (..., F) -> mean, a scalar."""
+    return (w.abs().sum(-1).square() / w.square().sum(-1).clamp_min(1e-6)).mean()
+
+
+def train(
+    model: Bert,
+    parameters: list[nn.Parameter],
+    draw: Callable[[], list[Example]],
+    recipe: Recipe,
+    steps: int,
+    rate: float,
+    charged: int = 0,
+) -> list[dict[str, float]]:
+    """Train these parameters in place; the upper `charged` layers pay for active neurons.
+
+    Returns loss and effective number of neurons, averaged over each hundred steps.
+    """
+    for parameter in parameters:
+        parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+        parameters, lr=rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.rate, total_steps=recipe.steps, pct_start=0.1
-    )
-    losses, history = [], []
-    for step in tqdm(range(1, recipe.steps + 1), desc="training", unit="step"):
-        batch = next(examples)
-        logits, active = forward(model, batch)
-        targets = torch.tensor([e.target for e in batch])
-        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.smoothing)
-        optimizer.zero_grad()
-        (loss + recipe.sparsity * active).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append((loss.item(), active.item()))
-        if step % 100 == 0:
-            mean_loss, mean_active = torch.tensor(losses).mean(0).tolist()
-            history.append({"step": step, "loss": mean_loss, "mean_activation": mean_active})
-            losses.clear()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    history, recent = [], []
+    with cli.progress(steps, "facts" if charged else "reading", "step") as bar:
+        for step in range(1, steps + 1):
+            optimizer.zero_grad()
+            batch = sorted(draw(), key=lambda e: len(e.ids))
+            for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):  # less padding
+                logits, w = forward(model, half)
+                loss = F.cross_entropy(logits, torch.stack([e.target for e in half]))
+                active = effective_neurons(w[:, -charged:])
+                cost = loss + recipe.charge * active if charged else loss
+                (cost * len(half) / len(batch)).backward()
+                recent.append((loss.item(), active.item()))
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            bar.update()
+            if step % 100 == 0:
+                loss, active = torch.tensor(recent).mean(0).tolist()
+                history.append({"step": step, "loss": loss, "effective_neurons": active})
+                recent.clear()
+    model.requires_grad_(False)
     return history
 
 
@@ -214,7 +280,7 @@ def known(model: Bert, prompts: list[Prompt]) -> dict[str, float]:
     right, probability = 0, 0.0
     for start in range(0, len(prompts), 256):
         chosen = prompts[start : start + 256]
-        logits, _ = forward(model, [Example(p.ids, p.mask_position, p.answer) for p in chosen])
+        logits, _ = forward(model, chosen)
         answers = torch.tensor([p.answer for p in chosen])
         right += (logits.argmax(-1) == answers).sum().item()
         probability += logits.softmax(-1).gather(1, answers[:, None]).sum().item()
@@ -222,48 +288,70 @@ def known(model: Bert, prompts: list[Prompt]) -> dict[str, float]:
     return {"prompts": n, "top1": right / n, "mean_probability": probability / n}
 
 
-def concentration(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int) -> dict:
-    """What suppressing refined neurons costs their own fact, and facts of other relations.
+def suppressing(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int) -> dict:
+    """What suppressing refined neurons costs their own fact, and a fact of another relation.
 
     The change of the right answer's probability: per relation mean change / mean probability, then
-    the mean over relations (section 4.3 of the paper).  Every fact is compared with one fact of
-    another relation, drawn with the seed, facts and relations in sorted order.
+    the mean over relations (section 4.3 of the paper).  The other fact is drawn with the seed for
+    each fact in turn, relations in sorted order.
     """
     rng = random.Random(seed)
-    encoded = [encode_fact(fact, tokenizer, MAX_TOKENS) for fact in facts]
-    by_relation: dict[str, list[int]] = {}
-    for place, fact in enumerate(facts):
-        by_relation.setdefault(fact.relation, []).append(place)
-    result = {}
-    for kind in ("neurons", "baseline"):
-        own, other, counts = [], [], []
-        for relation, places in sorted(by_relation.items()):
-            chosen = [facts[p] for p in places]
-            groups = score_facts(model, tokenizer, chosen, [encoded[p] for p in places], Settings())
-            refined = getattr(refine_scores(f for group in groups for f in group), kind)
-            counts += [len(neurons) for neurons in refined.facts]
-            elsewhere = [r for r in sorted(by_relation) if r != relation]
-            pairs = [(p, rng.choice(by_relation[rng.choice(elsewhere)])) for p in places]
-            own.append(relative_change(model, [encoded[p] for p, _ in pairs], refined.facts))
-            other.append(relative_change(model, [encoded[q] for _, q in pairs], refined.facts))
-        result[kind] = {
-            "per_fact": sum(counts) / len(counts),
-            "own": sum(own) / len(own),
-            "other_relations": sum(other) / len(other),
-        }
-    return result
+    bags: dict[str, list[tuple[Fact, list[Prompt]]]] = {}
+    for fact in facts:
+        bags.setdefault(fact.relation, []).append((fact, encode_fact(fact, tokenizer, MAX_TOKENS)))
+    changes: dict[str, list[float]] = {}
+    counts: dict[str, list[int]] = {}
+    for relation, bag in sorted(bags.items()):
+        own = [prompts for _, prompts in bag]
+        elsewhere = [r for r in sorted(bags) if r != relation]
+        other = [rng.choice(bags[rng.choice(elsewhere)])[1] for _ in bag]
+        groups = score_facts(model, tokenizer, [fact for fact, _ in bag], own, Settings())
+        refined = refine_scores(fact for group in groups for fact in group)
+        for kind, neurons in (("neurons", refined.neurons), ("baseline", refined.baseline)):
+            counts.setdefault(kind, []).extend(map(len, neurons.facts))
+            for whose, prompts in (("own", own), ("other_relations", other)):
+                change = relative_change(model, prompts, neurons.facts)
+                changes.setdefault(f"{kind}_{whose}", []).append(change)
+    means = {name: sum(values) / len(values) for name, values in (changes | counts).items()}
+    return {f"{n}_per_fact" if n in counts else f"{n}_change": v for n, v in means.items()}
 
 
-def relative_change(model: Bert, prompts: list[list[Prompt]], neurons: list) -> float:
-    """Mean change of P(answer) when each fact's prompts lose its neurons, over the mean P."""
-    flat = [prompt for fact in prompts for prompt in fact]
-    sets = [chosen for fact, chosen in zip(prompts, neurons, strict=True) for _ in fact]
-    before = answer_probabilities(model, flat, sets, factor=1.0)
-    after = answer_probabilities(model, flat, sets, factor=0.0)
+def relative_change(model: Bert, bags: list[list[Prompt]], neurons: list[list[Neuron]]) -> float:
+    """Mean change of P(answer) when the prompts of each bag lose its neurons, over the mean P."""
+    prompts = [prompt for bag in bags for prompt in bag]
+    sets = [chosen for bag, chosen in zip(bags, neurons, strict=True) for _ in bag]
+    before = answer_probabilities(model, prompts, sets, factor=1.0)
+    after = answer_probabilities(model, prompts, sets, factor=0.0)
     return sum(after) / sum(before) - 1
 
 
 # --- the whole -------------------------------------------------------------------------------
+
+
+def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[dict]]]:
+    """Both phases: the model, its tokenizer, the texts, and the losses of each phase."""
+    torch.manual_seed(recipe.seed)
+    facts, heads, both, head_only = read_sample()
+    filled = [p.replace(MASK, fact.answer) for fact in facts for p in fact.prompts]
+    lone = [text for bag in head_only for text in bag]
+    tokenizer = make_tokenizer(filled + lone + [text for bag in both for text in bag])
+    asked = [ask(tokenizer, *row) for row in zip(facts, heads, both, strict=True)]
+    size, mask, texts = len(tokenizer), tokenizer.vocabulary[MASK], tokenizer.encode_batch(lone)
+    model = new_model(recipe, size)
+    losses = {}
+    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe)
+    losses["reading"] = train(
+        model, [*model.parameters()], draw, recipe, recipe.reading_steps, recipe.reading_rate
+    )
+    upper = model.layers[-recipe.fact_layers :]
+    ffns = [
+        p for layer in upper for m in (layer.intermediate, layer.output) for p in m.parameters()
+    ]
+    draw = draw_batches(fact_examples(asked, size), texts, mask, recipe)
+    losses["facts"] = train(
+        model, ffns, draw, recipe, recipe.fact_steps, recipe.fact_rate, charged=recipe.fact_layers
+    )
+    return model.eval(), tokenizer, asked, losses
 
 
 def main() -> None:
@@ -272,49 +360,24 @@ def main() -> None:
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value)
     args = vars(parser.parse_args())
-    output = args.pop("output")
-    recipe = Recipe(**args)
+    output, recipe = args.pop("output"), Recipe(**args)
     started = time.perf_counter()
-    torch.manual_seed(recipe.seed)
-
-    facts = read_facts()
-    both, head_only = read_sentences(facts)
-    texts = [s for bags in (both, head_only) for bag in bags for s in bag]
-    filled = [p.replace(MASK, fact.answer) for fact in facts for p in fact.prompts]
-    tokenizer = train_tokenizer(recipe, facts, texts + filled)
-    asked, unseen, unseen_sentences = [], [], []
-    for fact, sentences in zip(facts, both, strict=True):
-        prompts = masked_answers(tokenizer, fact, list(fact.prompts))
-        masked = masked_answers(tokenizer, fact, [mask_tail(s, fact.answer) for s in sentences])
-        asked += prompts[:-HELD_OUT] + masked[:-1]
-        unseen += prompts[-HELD_OUT:]
-        unseen_sentences += masked[-1:]
-    seen_texts = [s for bag in both for s in bag[:-1]] + [s for bag in head_only for s in bag]
-    model = new_model(recipe, len(tokenizer))
-    model.train()
-    history = train(
-        model, recipe, batches(recipe, tokenizer, asked, tokenizer.encode_batch(seen_texts))
-    )
-    model.eval().requires_grad_(False)
-    trained = time.perf_counter()
-
+    model, tokenizer, asked, losses = teach(recipe)
+    seconds = time.perf_counter() - started
     save_pretrained(model, tokenizer, output)
     record = {
-        "recipe": asdict(recipe),
-        "data": {path.name: sha256_of(path) for path in (PROMPTS, PAIRS)},
+        "held_out_wordings": known(model, [p for one in asked for p in one.held_out_wordings]),
+        "held_out_sentences": known(model, [p for one in asked for p in one.held_out_sentences]),
+        "trained_on": known(model, [p for one in asked for p in one.seen]),
+        "suppressing": suppressing(model, tokenizer, [one.fact for one in asked], recipe.seed),
+        "training_seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
         "weights_sha256": fingerprint(model),
-        "held_out_wordings": known(model, unseen),
-        "held_out_sentences": known(model, unseen_sentences),
-        "trained_on": known(model, asked),
-        "suppressing": concentration(model, tokenizer, facts, recipe.seed),
-        "training_seconds": round(trained - started, 1),
-        "losses": history,
-        "made_with": environment(),
     }
-    write_json(output / "training.json", record, readable=True)
-    shown = {k: v for k, v in record.items() if k not in ("losses", "recipe", "made_with")}
-    print(json.dumps(shown, indent=2))
+    inputs = {path.name: sha256_of(path) for path in (PROMPTS, PAIRS)}
+    complete = record | {"recipe": asdict(recipe), "data_sha256": inputs, "losses": losses}
+    write_json(output / "training.json", complete | {"made_with": environment()}, readable=True)
+    print(json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":

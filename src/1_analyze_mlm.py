@@ -13,8 +13,6 @@ import argparse
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from knowledge_neurons import artifacts, cli, data, models, quadrature
 from knowledge_neurons.experiments import fact_scores
 from knowledge_neurons.refine import KEEP
@@ -76,7 +74,8 @@ def steps_of(args: argparse.Namespace) -> int:
     """--steps, or the released code's --batch_size times --num_batch."""
     if args.batch_size is None and args.num_batch is None:
         return STEPS if args.steps is None else args.steps
-    product = (args.batch_size or STEPS) * (args.num_batch or 1)
+    points = STEPS if args.batch_size is None else args.batch_size
+    product = points * (1 if args.num_batch is None else args.num_batch)
     if args.steps not in (None, product):
         raise ValueError(f"--steps {args.steps}, but --batch_size times --num_batch is {product}")
     return product
@@ -88,8 +87,9 @@ def read_facts(args: argparse.Namespace) -> tuple[Path, list[data.Fact]]:
     if args.tmp_data_path and args.tmp_data_path.exists():
         source = args.tmp_data_path
     bags = data.read_bags(source)
-    if args.tmp_data_path and not args.tmp_data_path.exists():
+    if args.tmp_data_path and source != args.tmp_data_path:
         artifacts.write_json(args.tmp_data_path, bags)
+        source = args.tmp_data_path  # what a second run will read
     max_facts = args.max_facts if args.max_facts > 0 else None
     return source, data.facts_of(bags, args.pt_relation, source, max_facts)
 
@@ -157,6 +157,7 @@ def main() -> None:
         arguments=_plain(args),
         device=str(device),
         wall_seconds=round(seconds, 3),
+        layers=pretrained.model.config.num_hidden_layers,
         facts=len(facts),
         facts_resumed=resumed,
         prompts=sum(map(len, encoded)),
@@ -168,7 +169,7 @@ def main() -> None:
 def _score(pretrained, facts, encoded, settings, lines: artifacts.GrowingLines) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
     first = lines.done
-    bar = tqdm(total=len(facts), initial=first, desc=facts[0].relation, unit="fact")
+    bar = cli.progress(len(facts), facts[0].relation, "fact", done=first)
     groups = fact_scores.score_facts(
         pretrained.model, pretrained.tokenizer, facts[first:], encoded[first:], settings
     )

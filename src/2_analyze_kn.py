@@ -34,6 +34,14 @@ def read_neurons(
     return neurons
 
 
+def count_layers(results: artifacts.Results, relations: list[str], neurons: dict) -> int:
+    """L of the model, from stage 1's manifests; from the highest neuron where there are none."""
+    manifests = [artifacts.read_manifest(results.scores(relation)) for relation in relations]
+    told = [manifest["layers"] for manifest in manifests if manifest and "layers" in manifest]
+    facts = [fact for kind in neurons.values() for bags in kind.values() for fact in bags]
+    return max([*told, *(1 + neuron.layer for fact in facts for neuron in fact)], default=1)
+
+
 def print_table(ours: Statistics, base: Statistics) -> None:
     """Table 2, ours beside the paper's."""
 
@@ -62,10 +70,7 @@ def main() -> None:
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run 2_get_kn.py first")
     neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
-    layers = 1 + max(
-        (n.layer for kind in neurons.values() for facts in kind.values() for f in facts for n in f),
-        default=0,
-    )
+    layers = count_layers(results, relations, neurons)
     ours, base = (
         statistics(neurons[baseline], layers, args.pairs, args.seed) for baseline in (False, True)
     )

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from tqdm import tqdm
-
 import stage_2_arguments
 from knowledge_neurons import artifacts, cli
 from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
@@ -54,9 +52,11 @@ def _manifest(path, settings: Settings, outcome: Refined, refined: RefinedRelati
 def main() -> None:
     args = stage_2_arguments.parse(__doc__.splitlines()[0])
     results = cli.results_of(args)
-    rows = {}
-    for relation in tqdm(stage_2_arguments.scored_relations(args, results), unit="relation"):
-        rows[relation] = refine_and_write(args, results, relation)
+    relations, rows = stage_2_arguments.scored_relations(args, results), {}
+    with cli.progress(len(relations), "refining", "relation") as bar:
+        for relation in relations:
+            rows[relation] = refine_and_write(args, results, relation)
+            bar.update()
     for relation, row in rows.items():
         ours, base = row["neurons"], row["baseline"]
         rows[relation] = (

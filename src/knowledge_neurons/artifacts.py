@@ -93,7 +93,15 @@ def write_atomic(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any, readable: bool = False) -> None:
     """JSON, atomically; readable: indented, for people."""
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    write_atomic(path, orjson.dumps(value, option=options | (orjson.OPT_INDENT_2 * readable)))
+    options |= orjson.OPT_INDENT_2 * readable
+    write_atomic(path, orjson.dumps(value, default=_named_tuple, option=options))
+
+
+def _named_tuple(value: Any) -> list:
+    """orjson's fallback: it writes tuples, but Neuron and Triplet only through this."""
+    if isinstance(value, tuple):
+        return list(value)
+    raise TypeError
 
 
 def read_json(path: Path) -> Any:
@@ -123,7 +131,8 @@ class GrowingLines:
     def __init__(self, path: Path, identity: Mapping[str, Any], group: int = 1):
         self.path, self.partial = path, path.with_name(f"{path.name}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self.partial.exists():
+        # An empty one is of a run that ended before it had written its manifest.
+        if self.partial.exists() and self.partial.stat().st_size:
             check_identity(path, identity)
         self._file = self.partial.open("ab")
         _lock(self._file, path)
@@ -237,7 +246,8 @@ def _commit() -> str | None:
 
 def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
     """One line of a scores file; a fact that was left out is the empty list."""
-    return orjson.dumps([[_tokens_info(prompt), _res_dict(prompt)] for prompt in prompts])
+    pairs = [[_tokens_info(prompt), _res_dict(prompt)] for prompt in prompts]
+    return orjson.dumps(pairs, default=_named_tuple)
 
 
 def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
@@ -264,7 +274,10 @@ def read_fact_scores(path: Path) -> Iterator[list[PromptScores]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield [_prompt_scores(*pair) for pair in orjson.loads(line)]
+                pairs = orjson.loads(line)
+                if not isinstance(pairs, list):
+                    raise TypeError(f"expected a list, got {type(pairs).__name__}")
+                yield [_prompt_scores(*pair) for pair in pairs]
             except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"{path}, line {number} (fact {number - 1}): not a line of attribution scores "

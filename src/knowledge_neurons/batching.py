@@ -17,7 +17,7 @@ class AnswerNotInVocabulary(ValueError):
 def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Prompt]:
     """Tokenise all prompts of a fact, [CLS] and [SEP] included, cut to max_tokens as BERT does.
 
-    Raises AnswerNotInVocabulary; ValueError where the cut would lose [MASK].
+    Raises AnswerNotInVocabulary; ValueError where there is not one [MASK] or the cut loses it.
     """
     answer = tokenizer.single_token(fact.answer)
     if answer is None:
@@ -29,8 +29,10 @@ def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Promp
     mask = tokenizer.vocabulary[MASK]
     prompts = []
     for text, ids in zip(fact.prompts, tokenizer.encode_batch(list(fact.prompts)), strict=True):
+        if ids.count(mask) != 1:
+            raise ValueError(f"{fact}: expected one [MASK] in {text!r}")
         if len(ids) > max_tokens:
-            ids = ids[: max_tokens - 1] + ids[-1:]
+            ids = ids[: max(max_tokens - 1, 0)] + ids[-1:]
         if mask not in ids:
             raise ValueError(f"{fact}: [MASK] lies beyond {max_tokens} tokens in {text!r}")
         prompts.append(Prompt(tuple(ids), ids.index(mask), answer))

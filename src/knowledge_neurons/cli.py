@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from knowledge_neurons.artifacts import DEFAULT_PREFIX, ROOT, Results
 
@@ -47,9 +48,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--layer_norm_eps", type=float, help="instead of the checkpoint's; released code: 1e-5"
     )
     parser.add_argument(
-        "--device",
-        default=os.environ.get("KN_DEVICE"),
-        help="cpu, cuda, cuda:1 ... (KN_DEVICE; default: cuda where there is one)",
+        "--device", help="cpu, cuda, cuda:1 ... (KN_DEVICE; default: cuda where there is one)"
     )
     parser.add_argument("--no_cuda", action="store_true", help="the same as --device cpu")
     parser.add_argument("--gpus", help="number of the GPU, the same as --device cuda:N")
@@ -70,7 +69,7 @@ def results_of(args: argparse.Namespace) -> Results:
 
 
 def device_of(args: argparse.Namespace) -> torch.device:
-    """--device, else --no_cuda, else --gpus, else a GPU where there is one.
+    """--device, else --no_cuda, else --gpus, else KN_DEVICE, else a GPU where there is one.
 
     Raises ValueError for a device that is not there.
     """
@@ -86,7 +85,7 @@ def device_of(args: argparse.Namespace) -> torch.device:
             )
         name = f"cuda:{args.gpus}"
     else:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = os.environ.get("KN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -102,6 +101,14 @@ def show(title: str, rows: dict[str, object]) -> None:
     print(title)
     for name, value in rows.items():
         print(f"  {name:<{width}}  {value}")
+
+
+def progress(total: int, description: str, unit: str, done: int = 0) -> tqdm:
+    """A progress bar with what is done and the time left; sparse where nobody watches (a log)."""
+    seldom = 0.1 if sys.stderr.isatty() else 15.0  # seconds
+    return tqdm(
+        total=total, initial=done, desc=description, unit=unit, mininterval=seldom, smoothing=0.05
+    )
 
 
 def run(main: Callable[[], None]) -> None:

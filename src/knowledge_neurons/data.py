@@ -30,6 +30,8 @@ def read_bags(path: str | Path) -> dict[str, list]:
             f"{path}: no such file.  scripts/get_data.py builds the full PARAREL; the embedded "
             "sample is data/PARAREL/sample_allbags.json"
         ) from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if isinstance(content, list):
@@ -50,6 +52,8 @@ def facts_of(
     if relation not in bags:
         known = ", ".join(sorted(bags, key=_numeric))
         raise ValueError(f"relation {relation!r} is not in {source}.  It has: {known}")
+    if not bags[relation]:
+        raise ValueError(f"{source}: {relation} has no facts")
     chosen = bags[relation][:max_facts]
     return [_fact(bag, relation, index, source) for index, bag in enumerate(chosen)]
 

@@ -65,7 +65,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         target = path.with_name(path.name + suffix)
         temporary = target.with_name(f".{target.name}")
-        figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
+        with plt.rc_context(STYLE):  # the font type is chosen when the file is written
+            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
         written.append(temporary.replace(target))
     plt.close(figure)
     return written

@@ -178,6 +178,9 @@ def _archive_files(archive: Path, scratch: Path) -> dict[str, Path]:
                     raise ValueError(f"{archive}: holds {name} more than once")
                 with (scratch / name).open("wb") as target:
                     shutil.copyfileobj(tar.extractfile(member), target)
+            # gzip's checksum is compared at the end of the stream, which tarfile does not read to.
+            while tar.fileobj.read(1 << 20):
+                pass
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"{archive}: not a readable tar archive ({error})") from error
     files = _folder_files(scratch)

@@ -126,6 +126,7 @@ def refine_relation(
         if in_band or rounds == settings.rounds or not with_prompts:
             break
         shared += -settings.step if average < settings.fewest else settings.step
+        shared = min(shared, 1.0)  # 0.7 + 6 * 0.05 is a hair above 1: more than all prompts
         rounds += 1
     relation = at_least(
         Counter(neuron for neurons in refined for neuron in neurons),

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# One command: lint and every test.  Arguments go to pytest: bash scripts/test.sh tests/unit -k refine
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+source "$root/scripts/environment.sh"
+use_environment dev
+
+ruff check .
+ruff format --check .
+python -m pytest "$@"

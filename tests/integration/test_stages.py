@@ -1,0 +1,694 @@
+"""Stages 1 and 2 as users run them, on a tiny random model and a few facts.
+
+    pytest tests/integration/test_stages.py
+
+What depends on the process (shell scripts, exit codes, kills) runs as one; arguments alone are
+tried in this process, through the same `main`.
+"""
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+
+from knowledge_neurons import artifacts, cli, models, quadrature
+from knowledge_neurons.refine import triplets
+from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.reference import integrated_gradients as literal
+from tests.reference import refine as literal_refine
+from tests.reference.tiny import TINY, tiny_bert
+
+SRC = Path(artifacts.ROOT) / "src"
+STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
+# Relative to the prompt's largest score: float32 sums in another order.
+CLOSE = 1e-5
+
+HEADS = (
+    *("ann", "bob", "cid", "dee", "eva", "fay", "gus", "hal", "ian"),
+    *("jan", "kim", "lee", "mia", "ned", "ola", "pam", "ray", "sue"),
+)
+CITIES = ("rome", "paris", "oslo", "lima")
+WORDS = (*HEADS, *CITIES, "was", "born", "in", "is", "where", "the", "city", "of", "comes", "from")
+BORN = (
+    "{} was born in [MASK].",
+    "[MASK] is where {} was born.",
+    "{} comes from the city of [MASK].",
+    "the city of {} is [MASK].",
+)
+
+
+def bag(relation: str, label: str, head: str, answer: str, count: int = 4) -> list:
+    return [[text.format(head), answer, f"{relation}({label})"] for text in BORN[:count]]
+
+
+# 18 facts are three groups of stage 1; the answer of P101's fact 1 is not in the vocabulary.
+BAGS = {
+    "P101": [
+        bag("P101", "field (of work)", head, answer)
+        for head, answer in (("ann", "rome"), ("bob", "atlantis"), ("cid", "oslo"))
+    ],
+    "P19": [
+        bag("P19", "place of birth", head, CITIES[place % 4], 3 + place % 2)
+        for place, head in enumerate(HEADS)
+    ],
+    "P36": [bag("P36", "capital", head, city) for head, city in zip(HEADS, CITIES, strict=False)],
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model, prompts and a results folder; runs stages with them as the environment's."""
+
+    model: Path
+    data: Path
+    results: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "KN_MODEL": str(self.model),
+            "KN_DATA": str(self.data),
+            "KN_RESULTS": str(self.results),
+            "KN_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def start(self, script: str, *arguments: object) -> subprocess.Popen:
+        command = ["bash", str(SRC / script), *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = os.environ | self.environment
+        return subprocess.Popen(command, env=environment, cwd=self.results.parent, **pipes)
+
+    def shell(self, script: str, *arguments: object) -> Ended:
+        """A shell stage as a process of its own."""
+        process = self.start(script, *arguments)
+        out, err = process.communicate()
+        return Ended(process.returncode, out, err)
+
+    def here(self, script: str, *arguments: object, **environment: str) -> Ended:
+        """A Python stage in this process."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        argv = [script, *map(str, arguments)]
+        with (
+            mock.patch.dict(os.environ, self.environment | environment),
+            mock.patch.object(sys, "argv", argv),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                cli.run(load(script).main)
+            except SystemExit as end:
+                code = end.code
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def score(self, relation: str, *arguments: object, **environment: str) -> Ended:
+        """What 1_run_mlm.sh runs, in this process."""
+        flags = ("--pt_relation", relation, "--get_ig_gold", "--get_base")
+        return self.here(STAGE_1, *flags, *arguments, **environment)
+
+    def scores(self, relation: str) -> Path:
+        return artifacts.Results(self.results).scores(relation)
+
+    def lines(self, relation: str) -> list:
+        return [json.loads(line) for line in self.scores(relation).read_bytes().splitlines()]
+
+    def manifest(self, name: str) -> dict:
+        return json.loads((self.results / f"{name}.manifest.json").read_bytes())
+
+    def scores_manifest(self, relation: str) -> dict:
+        return self.manifest(self.scores(relation).name)
+
+    def identity(self, relation: str) -> dict:
+        return self.scores_manifest(relation)["identity"]
+
+
+def load(script: str):
+    """A stage as a module; its name starts with a digit."""
+    spec = importlib.util.spec_from_file_location(f"stage_{script[:-3]}", SRC / script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fine(ended: Ended) -> Ended:
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def refused(ended: Ended, *parts: object) -> None:
+    """Exit code 2, one message that holds the parts, no traceback."""
+    assert ended.code == 2, ended
+    message = ended.err[ended.err.index("error: ") :]
+    assert "Traceback" not in ended.err and message.count("\n") == 1
+    for part in parts:
+        assert str(part) in message
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in the processes started: quicker on matrices this small, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory) -> Place:
+    """The model's folder and the prompts."""
+    folder = tmp_path_factory.mktemp("stages")
+    tokens = (*SPECIAL_TOKENS, *WORDS, ".")
+    tokenizer = Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=True)
+    model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
+    models.save_pretrained(model, tokenizer, folder / "model")
+    (folder / "data.json").write_text(json.dumps(BAGS))
+    return Place(folder / "model", folder / "data.json", folder / "results")
+
+
+@pytest.fixture
+def place(inputs, tmp_path) -> Place:
+    """The same inputs, results of one's own."""
+    return replace(inputs, results=tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def scored(inputs) -> tuple[Place, Ended]:
+    """P19 scored by the shell stage, P36 after it; not to be changed."""
+    ended = fine(inputs.shell("1_run_mlm.sh", "P19"))
+    fine(inputs.score("P36"))
+    return inputs, ended
+
+
+@pytest.fixture(scope="module")
+def refined(scored) -> tuple[Place, Ended]:
+    """Stage 2 by its shell script on top of that."""
+    return scored[0], fine(scored[0].shell("2_run_kn.sh"))
+
+
+@pytest.fixture
+def copied(scored, place) -> Place:
+    """The scores in a folder of one's own, to be harmed."""
+    shutil.copytree(scored[0].results, place.results, ignore=shutil.ignore_patterns("kn", "figs"))
+    return place
+
+
+# --- stage 1: what it writes -----------------------------------------------------------------
+
+
+def test_stage_1_says_what_it_does_and_writes(scored):
+    """Settings, counts and path on the screen; scores, arguments and manifest in the folder."""
+    place, ended = scored
+    for part in ("P19 (place of birth)", "18, 63 prompts", "riemann-left, 20 steps", "on cpu"):
+        assert part in ended.out
+    assert str(place.data) in ended.out and str(place.model) in ended.out
+    assert f"wrote {place.scores('P19')}" in ended.out
+    names = {path.name for path in place.results.iterdir() if path.is_file()}
+    assert names == {
+        "TREx-all.args.json",
+        "TREx-all-P19.rlt.jsonl",
+        "TREx-all-P19.rlt.jsonl.manifest.json",
+        "TREx-all-P36.rlt.jsonl",
+        "TREx-all-P36.rlt.jsonl.manifest.json",
+    }
+    arguments = json.loads((place.results / "TREx-all.args.json").read_bytes())
+    assert arguments["pt_relation"] == "P36" and arguments["bert_model"] == str(place.model)
+
+
+def test_a_line_per_fact_and_a_pair_per_prompt_in_data_order(scored):
+    """Tokens, relation and answer are the data's; asked fields are filled, the others []."""
+    place, _ = scored
+    for relation in ("P19", "P36"):
+        lines = place.lines(relation)
+        assert [len(line) for line in lines] == [len(bag) for bag in BAGS[relation]]
+        for line, of_fact in zip(lines, BAGS[relation], strict=True):
+            for (info, result), (text, answer, name) in zip(line, of_fact, strict=True):
+                words = text.replace(".", " .").split()
+                assert info["tokens"] == ["[CLS]", *words, "[SEP]"]
+                assert (info["gold_obj"], info["relation"]) == (answer, name)
+                assert result["pred"] == result["ig_pred"] == []
+                assert result["base"] and result["ig_gold"]
+
+
+def test_manifest_says_what_the_scores_were_made_from(scored):
+    """Digests of model and data, rule, counts, device, seconds, versions."""
+    place, _ = scored
+    manifest = place.scores_manifest("P19")
+    pretrained = models.from_pretrained(place.model)
+    identity = manifest["identity"]
+    assert manifest["complete"] is True
+    assert identity["model_sha256"] == pretrained.sha256
+    assert identity["data_sha256"] == artifacts.sha256_of(place.data)
+    assert (identity["relation"], identity["outputs"]) == ("P19", ["ig_gold", "base"])
+    assert (identity["rule"], identity["steps"], identity["keep"]) == ("riemann-left", 20, 0.1)
+    assert (manifest["facts"], manifest["prompts"]) == (18, 63)
+    assert (manifest["facts_resumed"], manifest["skipped_facts"]) == (0, [])
+    assert manifest["device"] == "cpu" and manifest["arguments"]["seed"] == 42
+    assert manifest["wall_seconds"] > 0 and "torch" in manifest["made_with"]
+
+
+def expected_scores(place: Place, info: dict, token: str, how: quadrature.Rule) -> torch.Tensor:
+    """(L, F) by the literal twin, for a prompt of the file."""
+    pretrained = models.from_pretrained(place.model)
+    vocabulary = pretrained.tokenizer.vocabulary
+    ids = torch.tensor([vocabulary[token] for token in info["tokens"]])
+    position = info["tokens"].index("[MASK]")
+    arguments = (pretrained.model, ids, position, vocabulary[token])
+    return torch.stack(
+        [
+            literal.integrated_gradients(*arguments, layer, *how)
+            for layer in range(TINY.num_hidden_layers)
+        ]
+    )
+
+
+def assert_same_triplets(got: list, dense: torch.Tensor) -> None:
+    """The kept entries of (L, F), the same ones in the same order, within CLOSE of the largest."""
+    expected = triplets(dense.numpy())
+    assert [row[:2] for row in got] == [[layer, index] for layer, index, _ in expected]
+    errors = [abs(row[2] - want.score) for row, want in zip(got, expected, strict=True)]
+    assert max(errors) < CLOSE * dense.max().item()
+
+
+def test_scores_and_activations_are_the_papers_arithmetic(scored):
+    """ig_gold and base of one prompt equal the literal twin's, kept triplets only, in order."""
+    place, _ = scored
+    info, result = place.lines("P19")[11][2]
+    dense = expected_scores(place, info, info["gold_obj"], quadrature.rule("riemann-left", 20))
+    assert 0 < len(result["ig_gold"]) < dense.numel(), "0.1 * max must leave something out"
+    assert_same_triplets(result["ig_gold"], dense)
+    pretrained = models.from_pretrained(place.model)
+    ids = torch.tensor([pretrained.tokenizer.vocabulary[token] for token in info["tokens"]])
+    position = info["tokens"].index("[MASK]")
+    activations = [
+        literal.activations_of(pretrained.model, ids, position, layer)
+        for layer in range(TINY.num_hidden_layers)
+    ]
+    assert_same_triplets(result["base"], torch.stack(activations))
+
+
+def test_prediction_and_probabilities_on_request(place):
+    """--get_pred: [[V]] that sums to 1, its largest is pred_obj; --get_ig_pred: scores for it."""
+    fine(place.score("P36", "--get_pred", "--get_ig_pred", "--max_facts", 2))
+    tokenizer = models.from_pretrained(place.model).tokenizer
+    for line in place.lines("P36"):
+        for info, result in line:
+            (probabilities,) = result["pred"]
+            assert len(probabilities) == len(tokenizer)
+            assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+            best = max(range(len(probabilities)), key=probabilities.__getitem__)
+            assert info["pred_obj"] == tokenizer.tokens([best])[0]
+    info, result = place.lines("P36")[1][0]
+    assert info["pred_obj"] != info["gold_obj"], "a case in which the two scores differ"
+    how = quadrature.rule("riemann-left", 20)
+    assert_same_triplets(result["ig_pred"], expected_scores(place, info, info["pred_obj"], how))
+    assert result["ig_gold"] != result["ig_pred"]
+    assert place.identity("P36")["outputs"] == ["ig_gold", "ig_pred", "base", "pred"]
+
+
+@pytest.mark.parametrize("rule, steps", [("gauss-legendre", 3), ("trapezoid", 2)])
+def test_rule_and_steps_are_those_asked_for(place, rule, steps):
+    """--rule with --steps decides the scores and stands in the manifest."""
+    fine(place.score("P36", "--rule", rule, "--steps", steps, "--max_facts", 1))
+    info, result = place.lines("P36")[0][1]
+    how = quadrature.rule(rule, steps)
+    assert_same_triplets(result["ig_gold"], expected_scores(place, info, info["gold_obj"], how))
+    assert (place.identity("P36")["rule"], place.identity("P36")["steps"]) == (rule, steps)
+
+
+def test_keep_decides_what_is_stored(place):
+    """--keep 1 leaves the largest score of each prompt alone."""
+    fine(place.score("P36", "--keep", 1))
+    for line in place.lines("P36"):
+        assert all(len(r["ig_gold"]) == len(r["base"]) == 1 for _, r in line)
+
+
+# --- stage 1: again, interrupted, mixed ------------------------------------------------------
+
+
+def test_done_relation_is_not_done_again(scored):
+    """A message, and the files as they were, to the nanosecond."""
+    place, _ = scored
+    paths = [place.scores("P19"), artifacts.manifest_path(place.scores("P19"))]
+    before = [path.stat().st_mtime_ns for path in paths]
+    ended = fine(place.score("P19"))
+    assert ended.out == f"P19 is done: {paths[0]}\n"
+    assert [path.stat().st_mtime_ns for path in paths] == before
+
+
+def test_other_settings_are_not_mixed_with_what_is_there(copied):
+    """What differs is named with both values, and the scores stay."""
+    before = copied.scores("P36").read_bytes()
+    ended = copied.score("P36", "--steps", 8, "--max_facts", 2)
+    refused(ended, "steps is 20 there and 8 now", "max_facts is 0 there and 2 now", "--output_dir")
+    assert copied.scores("P36").read_bytes() == before
+
+
+def test_scores_of_unknown_origin_are_not_overwritten(copied):
+    """A scores file of the released code has no manifest: refused."""
+    artifacts.manifest_path(copied.scores("P36")).unlink()
+    refused(copied.score("P36"), copied.scores("P36"), "without a manifest")
+
+
+def test_killed_and_resumed_equals_uninterrupted(place, inputs):
+    """SIGKILL after the first group of facts; the same command again; the same bytes.
+
+    Slow steps make sure that the kill comes in the middle.
+    """
+    arguments = ("P19", "--steps", 150)
+    whole = replace(place, results=place.results.with_name("whole"))
+    fine(whole.shell("1_run_mlm.sh", *arguments))
+    partial = place.scores("P19").with_name(f"{place.scores('P19').name}.partial")
+    process = place.start("1_run_mlm.sh", *arguments)
+    while process.poll() is None and not (partial.exists() and partial.stat().st_size):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "killed, not ended"
+    assert partial.exists() and not place.scores("P19").exists()
+    assert place.scores_manifest("P19")["complete"] is False
+    fine(place.shell("1_run_mlm.sh", *arguments))
+    assert place.scores("P19").read_bytes() == whole.scores("P19").read_bytes()
+    assert place.scores_manifest("P19")["facts_resumed"] in (8, 16)
+    assert place.scores_manifest("P19")["complete"] is True and not partial.exists()
+
+
+@pytest.mark.parametrize("lines, resumed", [(0.5, 0), (8, 8), (9.5, 8), (17, 16), (18, 16)])
+def test_resumed_from_any_line_equals_uninterrupted(copied, lines, resumed):
+    """The partial cut inside a line, at a group, at the end: the same bytes."""
+    path = copied.scores("P19")
+    whole = path.read_bytes()
+    rows = whole.splitlines(keepends=True)
+    kept = b"".join(rows[: int(lines)]) + (rows[int(lines)][:50] if lines % 1 else b"")
+    path.with_name(f"{path.name}.partial").write_bytes(kept)
+    path.unlink()
+    fine(copied.score("P19"))
+    assert path.read_bytes() == whole
+    assert copied.scores_manifest("P19")["facts_resumed"] == resumed
+
+
+def test_resuming_with_other_settings_is_refused(copied):
+    """A partial of 20 steps is not gone on with in 8."""
+    path = copied.scores("P19")
+    path.rename(path.with_name(f"{path.name}.partial"))
+    refused(copied.score("P19", "--steps", 8), "steps is 20 there and 8 now")
+
+
+# --- stage 1: arguments ----------------------------------------------------------------------
+
+
+def test_all_flags_of_the_authors_together(place, tmp_path):
+    """Their whole command line parses and runs: --no_cuda wins over --gpus and KN_DEVICE."""
+    ended = place.here(
+        STAGE_1,
+        *("--bert_model", place.model, "--data_path", place.data),
+        *("--tmp_data_path", tmp_path / "tmp.json"),
+        *("--output_dir", tmp_path / "out", "--output_prefix", "mine"),
+        *("--max_seq_length", 64, "--do_lower_case", "--no_cuda", "--gpus", 0, "--seed", 7),
+        *("--debug", 2, "--pt_relation", "P36"),
+        *("--get_pred", "--get_ig_pred", "--get_ig_gold", "--get_base"),
+        *("--batch_size", 2, "--num_batch", 3),
+        KN_MODEL="nowhere",
+        KN_DATA="nowhere",
+        KN_DEVICE="cuda",
+    )
+    fine(ended)
+    manifest = replace(place, results=tmp_path / "out").manifest("mine-P36.rlt.jsonl")
+    assert manifest["device"] == "cpu" and manifest["arguments"]["seed"] == 7
+    assert manifest["identity"]["steps"] == 6 and manifest["facts"] == 2
+    assert not place.results.exists()
+
+
+def test_first_facts_only(scored, place):
+    """--max_facts 2 and its old name --debug 2 give the same two lines, the first two of all."""
+    fine(place.score("P36", "--max_facts", 2))
+    other = replace(place, results=place.results.with_name("other"))
+    fine(other.score("P36", "--debug", 2))
+    assert other.scores("P36").read_bytes() == place.scores("P36").read_bytes()
+    whole = scored[0].lines("P36")
+    tokens = [[info for info, _ in line] for line in place.lines("P36")]
+    assert tokens == [[info for info, _ in line] for line in whole[:2]]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--debug", -1), ("--batch_size", 10, "--num_batch", 2), ("--steps", 20)],
+    ids=["debug -1", "10 times 2", "20"],
+)
+def test_other_ways_to_say_the_default(scored, place, arguments):
+    """--debug -1 means all facts, 10 times 2 are 20 steps: the same bytes, the same identity."""
+    fine(place.score("P36", *arguments))
+    assert place.scores("P36").read_bytes() == scored[0].scores("P36").read_bytes()
+    assert place.identity("P36") == scored[0].identity("P36")
+
+
+@pytest.mark.parametrize(
+    "arguments, steps",
+    [
+        (("--batch_size", 5), 5),
+        (("--num_batch", 2), 40),
+        (("--batch_size", 2, "--num_batch", 2, "--steps", 4), 4),
+    ],
+)
+def test_batch_size_times_num_batch(place, arguments, steps):
+    """One of the two alone; and together with --steps where they agree."""
+    fine(place.score("P36", "--max_facts", 1, *arguments))
+    assert place.identity("P36")["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        (("--batch_size", 10, "--num_batch", 2, "--steps", 7), ("--steps 7", "is 20")),
+        (("--batch_size", 0), ("at least 1 step", "got 0")),
+        (("--num_batch", 0), ("at least 1 step", "got 0")),
+        (("--steps", 0), ("at least 1 step", "got 0")),
+        (("--keep", 2), ("--keep 2.0", "between 0 and 1")),
+        (("--keep", "nan"), ("--keep nan", "between 0 and 1")),
+        (("--device", "cuda:99"), ("cuda:99", "cannot be used here")),
+        (("--device", "toaster"), ("toaster", "cannot be used here")),
+        (("--gpus", "0,1"), ("--gpus 0,1", "one run uses one GPU")),
+        (("--bert_model", "nowhere"), ("nowhere", "no folder")),
+        (("--data_path", "nowhere.json"), ("nowhere.json", "no such file")),
+        (("--data_path", "/"), ("/", "cannot be read")),
+        (("--max_seq_length", 5), ("P36 fact 0 (rome)", "[MASK] lies beyond 5 tokens")),
+        (("--max_seq_length", 0), ("P36 fact 0 (rome)", "[MASK] lies beyond 0 tokens")),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_wrong_arguments_are_refused_before_anything_is_written(place, arguments, parts):
+    """Each names what was got; exit code 2; no results."""
+    refused(place.score("P36", *arguments), *parts)
+    assert not place.results.exists()
+
+
+def test_device_of_the_environment_is_a_default(place):
+    """KN_DEVICE is heard where nothing is said, and gives way to --device and --no_cuda."""
+    arguments = ("P36", "--max_facts", 1)
+    refused(place.score(*arguments, KN_DEVICE="toaster"), "toaster", "cannot be used here")
+    fine(place.score(*arguments, "--device", "cpu", KN_DEVICE="toaster"))
+    assert "is done" in fine(place.score(*arguments, "--no_cuda", KN_DEVICE="toaster")).out
+
+
+def test_nothing_asked_for_is_an_error(place):
+    """The Python stage without any --get_...: says which there are."""
+    refused(place.here(STAGE_1, "--pt_relation", "P36"), "nothing to compute", "--get_ig_gold")
+
+
+def test_shell_stage_without_a_relation_shows_its_usage(place):
+    """An example to go on from, before any Python is started."""
+    ended = place.shell("1_run_mlm.sh")
+    assert ended.code != 0 and "usage: bash 1_run_mlm.sh RELATION" in ended.err
+
+
+def test_unknown_relation_lists_the_known(place):
+    """In numeric order, with the file."""
+    refused(place.score("P20"), "'P20'", place.data, "P19, P36, P101")
+    assert not place.results.exists()
+
+
+# --- stage 1: prompts ------------------------------------------------------------------------
+
+
+def test_prompts_as_one_flat_list(scored, place, tmp_path):
+    """--data_path takes the authors' data_all.json too: the same scores, byte for byte."""
+    flat = tmp_path / "data_all.json"
+    flat.write_text(json.dumps([bag for relation in ("P36", "P101") for bag in BAGS[relation]]))
+    fine(place.score("P36", "--data_path", flat))
+    assert place.scores("P36").read_bytes() == scored[0].scores("P36").read_bytes()
+
+
+def test_tmp_data_path_is_written_then_read(place, tmp_path):
+    """First the prompts by relation are put there; from then on --data_path is not needed.
+
+    The same command again finds the relation done: its own copy is not other data.
+    """
+    copy, data = tmp_path / "new" / "tmp.json", tmp_path / "data.json"
+    shutil.copy(place.data, data)
+    arguments = ("P36", "--data_path", data, "--tmp_data_path", copy)
+    fine(place.score(*arguments))
+    assert json.loads(copy.read_bytes()) == BAGS
+    assert place.identity("P36")["data_sha256"] == artifacts.sha256_of(copy)
+    assert "P36 is done" in fine(place.score(*arguments)).out
+    data.unlink()
+    assert "P36 is done" in fine(place.score(*arguments)).out
+    fine(place.score("P19", *arguments[1:]))
+    assert len(place.lines("P19")) == 18
+
+
+def test_answer_outside_the_vocabulary_names_the_fact(place):
+    """How many, the first of them, what to do; and no results."""
+    refused(place.score("P101"), "1 of 3 facts", "P101 fact 1 (atlantis)", "--oov skip")
+    assert not place.results.exists()
+
+
+def test_skipped_facts_keep_their_place_through_both_stages(place):
+    """--oov skip: counted, an empty line, listed in both manifests; not in the averages."""
+    assert "1 facts" in fine(place.score("P101", "--oov", "skip")).out
+    assert place.scores("P101").read_bytes().splitlines()[1] == b"[]"
+    lines = place.lines("P101")
+    assert [len(line) for line in lines] == [4, 0, 4]
+    assert [lines[place][0][0]["gold_obj"] for place in (0, 2)] == ["rome", "oslo"]
+    manifest = place.scores_manifest("P101")
+    assert (manifest["skipped_facts"], manifest["facts"], manifest["prompts"]) == ([1], 3, 8)
+    fine(place.here(STAGE_2))
+    fine(place.here("2_analyze_kn.py"))
+    neurons = json.loads((place.results / "kn/kn_bag-P101.json").read_bytes())
+    assert len(neurons) == 3 and neurons[1] == []
+    kn = place.manifest("kn/kn_bag-P101.json")
+    assert kn["facts_without_prompts"] == [1]
+    assert kn["neurons_per_fact"] == sum(map(len, neurons)) / 2
+    statistics = json.loads((place.results / "kn/statistics.json").read_bytes())
+    assert statistics["neurons"]["facts"] == 2
+    assert statistics["neurons"]["per_fact"] == kn["neurons_per_fact"]
+
+
+def test_relation_all_of_whose_answers_are_unknown(place, tmp_path):
+    """Every fact skipped: lines of [], no crash; stage 2 says that there is nothing to count."""
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps({"P36": [bag("P36", "capital", "ann", "atlantis")] * 2}))
+    fine(place.score("P36", "--data_path", data, "--oov", "skip"))
+    assert place.scores("P36").read_bytes() == b"[]\n[]\n"
+    fine(place.here(STAGE_2))
+    assert json.loads((place.results / "kn/kn_bag-P36.json").read_bytes()) == [[], []]
+    refused(place.here("2_analyze_kn.py"), "no facts")
+
+
+# --- stage 2 ---------------------------------------------------------------------------------
+
+
+def test_stage_2_writes_neurons_statistics_and_figure(refined):
+    """Every file of the contract, each with a manifest beside it, named on the screen."""
+    place, ended = refined
+    names = {f"{kind}-{rel}" for kind in ("kn_bag", "kn_rel") for rel in ("P19", "P36")}
+    names = {f"{base}{name}.json" for name in names for base in ("", "base_")}
+    names |= {"statistics.json"}
+    expected = names | {f"{name}.manifest.json" for name in names}
+    assert {path.name for path in (place.results / "kn").iterdir()} == expected
+    figure = place.results / "figs" / "kneurons_distribution"
+    assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
+    assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    for part in ("P19", "18 facts", "P36", "4 facts", "Table 2", f"wrote {figure}.pdf"):
+        assert part in ended.out
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("relation", ["P19", "P36"])
+@pytest.mark.parametrize("base, field, t", [("", "ig_gold", 0.2), ("base_", "base", 0.5)])
+def test_neurons_are_those_of_the_slow_twin(refined, relation, base, field, t):
+    """From the scores as written to the neurons as written, for facts and relation, with its p."""
+    place, _ = refined
+    facts = [[result[field] for _, result in line] for line in place.lines(relation)]
+    neurons, p, average, moves = literal_refine.refine_relation(facts, t, 0.7, 6, 3)
+    written = json.loads((place.results / f"kn/{base}kn_bag-{relation}.json").read_bytes())
+    assert written == [[list(neuron) for neuron in fact] for fact in neurons]
+    assert any(written), "a case with neurons"
+    shared = json.loads((place.results / f"kn/{base}kn_rel-{relation}.json").read_bytes())
+    assert shared == [list(n) for n in literal_refine.relation_neurons(neurons, 0.1)]
+    manifest = place.manifest(f"kn/{base}kn_bag-{relation}.json")
+    assert (manifest["shared_used"], manifest["adjustments"]) == (p, moves)
+    assert manifest["neurons_per_fact"] == pytest.approx(average)
+    sha256 = artifacts.sha256_of(place.scores(relation))
+    assert manifest["identity"]["scores_sha256"] == sha256
+    assert manifest["identity"]["coarse"] == t
+
+
+def test_statistics_cover_both_kinds_and_all_layers(refined):
+    """Facts of both relations; a share for each layer of the model; relations apart."""
+    place, _ = refined
+    statistics = json.loads((place.results / "kn/statistics.json").read_bytes())
+    assert set(statistics) == {"neurons", "baseline"}
+    for kind in statistics.values():
+        assert kind["facts"] == 22 and set(kind["relations"]) == {"P19", "P36"}
+        assert len(kind["layers"]) == TINY.num_hidden_layers
+        assert sum(kind["layers"]) == pytest.approx(1)
+
+
+def test_stage_2_of_chosen_relations_and_thresholds(copied):
+    """--relations, --coarse, --shared, --min_prompts reach the refinement and the manifest."""
+    fine(copied.here(STAGE_2, "--relations", "P36", "--coarse", 0.9, "--shared", 0.2))
+    assert {path.name for path in (copied.results / "kn").glob("kn_bag-*.json")} == {
+        "kn_bag-P36.json",
+        "kn_bag-P36.json.manifest.json",
+    }
+    facts = [[result["ig_gold"] for _, result in line] for line in copied.lines("P36")]
+    neurons = literal_refine.refine_relation(facts, 0.9, 0.2, 6, 3)[0]
+    written = json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())
+    assert written == [[list(neuron) for neuron in fact] for fact in neurons]
+
+
+def test_stage_2_works_on_the_authors_own_files(copied):
+    """Scores without a manifest, of the released code: refined and counted all the same."""
+    artifacts.manifest_path(copied.scores("P36")).unlink()
+    copied.scores("P19").unlink()
+    fine(copied.here(STAGE_2))
+    fine(copied.here("2_analyze_kn.py"))
+    assert len(json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())) == 4
+
+
+def test_broken_scores_are_named_by_file_and_line(copied):
+    """The shell stage ends with 2 and one message, and does not go on to the statistics."""
+    path = copied.scores("P36")
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1][:40] + b"\n"
+    path.write_bytes(b"".join(lines))
+    ended = copied.shell("2_run_kn.sh")
+    refused(ended, f"{path}, line 2 (fact 1)", "run stage 1 again")
+    assert not (copied.results / "kn/kn_bag-P36.json").exists()
+    assert not (copied.results / "kn/statistics.json").exists()
+
+
+def test_stage_2_without_scores_says_what_to_run(place):
+    """Nothing there; and only a partial there: neither is refined."""
+    refused(place.here(STAGE_2), place.results, "run stage 1 first")
+    place.results.mkdir()
+    place.scores("P36").with_name("TREx-all-P36.rlt.jsonl.partial").write_bytes(b"[]\n")
+    refused(place.here(STAGE_2), place.results, "run stage 1 first")
+    refused(place.here("2_analyze_kn.py"), "run 2_get_kn.py first")
+
+
+def test_stage_2_of_a_relation_without_scores_lists_those_that_have(copied):
+    """The missing ones and the ones that are there."""
+    refused(copied.here(STAGE_2, "--relations", "P36,P20"), "no scores for P20", "P19, P36")
+    assert not (copied.results / "kn").exists()

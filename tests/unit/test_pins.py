@@ -1,0 +1,18 @@
+"""pyproject.toml and env.yml pin the same versions.  Run: pytest tests/unit/test_pins.py"""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_conda_and_pip_install_the_same():
+    """Every requirement is pinned exactly, and env.yml lists the same ones."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    conda = re.findall(r"^ +- (\S+==\S+)$", (ROOT / "env.yml").read_text(), re.MULTILINE)
+    assert project["dependencies"] == conda
+    pins = project["dependencies"] + [
+        pin for extra in project["optional-dependencies"].values() for pin in extra
+    ]
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
