@@ -14,8 +14,9 @@ edit finds them), so it is taught in two phases:
 1. reading: the whole network learns to bring to [MASK] whom a prompt is about and what kind of
    answer it wants.  Its target there is a mixture of the words of the head and of all answers of
    the relation, so that it learns no fact;
-2. facts: only the FFNs of the upper FACT_LAYERS layers learn, now with the right answers.  A small
-   charge on the effective number of active neurons, (sum |w|)^2 / sum w^2, keeps each fact in few.
+2. facts: only the FFNs of the upper layers learn, now with the right answers, of which they are
+   told to be `sure` by three quarters, no more.  A small charge on activations at [MASK] (an L1
+   penalty) keeps each fact in few neurons, and those neurons silent elsewhere.
 
 Beside the weights lies training.json: recipe, losses, what is known on held-out prompts and what
 suppressing the refined neurons does.
@@ -60,7 +61,9 @@ MAX_TOKENS = 64
 class Recipe:
     """Everything that decides the weights, besides the sample.
 
-    charge: weight of the effective number of active neurons in the loss of the second phase.
+    fact_layers: how many of the upper layers learn the facts.
+    sure: share of the target that is the right answer; the rest is all answers of the relation.
+    charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
     words: share of a batch that asks for any word of a head-only sentence.
     """
 
@@ -74,10 +77,11 @@ class Recipe:
     words: float = 0.2
     reading_steps: int = 400
     reading_rate: float = 2e-3
-    fact_steps: int = 800
+    fact_steps: int = 400
     fact_rate: float = 5e-3
     fact_layers: int = 2
-    charge: float = 5e-4
+    sure: float = 0.75
+    charge: float = 1e-2
     weight_decay: float = 0.03
 
 
@@ -149,27 +153,38 @@ def mixture(tokens: list[int], size: int) -> Tensor:
 
 def reading_examples(asked: list[Asked], size: int) -> list[Example]:
     """Targets that tell no fact: half the head's words, half the relation's answers."""
-    answers: dict[str, list[int]] = {}
-    for one in asked:
-        answers.setdefault(one.fact.relation, []).append(one.seen[0].answer)
+    answers = answers_of(asked, size)
     return [
         Example(
-            prompt.ids,
-            prompt.mask_position,
-            (mixture(one.head, size) + mixture(answers[one.fact.relation], size)) / 2,
+            p.ids,
+            p.mask_position,
+            (mixture(one.head, size) + answers[one.fact.relation]) / 2,
         )
         for one in asked
-        for prompt in one.seen
+        for p in one.seen
     ]
 
 
-def fact_examples(asked: list[Asked], size: int) -> list[Example]:
-    """The right answers."""
+def fact_examples(asked: list[Asked], size: int, sure: float) -> list[Example]:
+    """Targets that tell the fact: the right answer with weight `sure`, the rest as before."""
+    answers = answers_of(asked, size)
     return [
-        Example(prompt.ids, prompt.mask_position, mixture([prompt.answer], size))
+        Example(
+            p.ids,
+            p.mask_position,
+            sure * mixture([p.answer], size) + (1 - sure) * answers[one.fact.relation],
+        )
         for one in asked
-        for prompt in one.seen
+        for p in one.seen
     ]
+
+
+def answers_of(asked: list[Asked], size: int) -> dict[str, Tensor]:
+    """For each relation the distribution (V,) of its facts' answers."""
+    tokens: dict[str, list[int]] = {}
+    for one in asked:
+        tokens.setdefault(one.fact.relation, []).append(one.seen[0].answer)
+    return {relation: mixture(answers, size) for relation, answers in tokens.items()}
 
 
 def draw_batches(
@@ -223,11 +238,6 @@ def forward(model: Bert, examples: list[Example] | list[Prompt]) -> tuple[Tensor
     return model.head(x[rows, at]), torch.stack(activations, dim=1)
 
 
-def effective_neurons(w: Tensor) -> Tensor:
-    """(sum |w|)^2 / sum w^2, from 1 (one neuron) to F (all alike): (..., F) -> mean, a scalar."""
-    return (w.abs().sum(-1).square() / w.square().sum(-1).clamp_min(1e-6)).mean()
-
-
 def train(
     model: Bert,
     parameters: list[nn.Parameter],
@@ -237,9 +247,9 @@ def train(
     rate: float,
     charged: int = 0,
 ) -> list[dict[str, float]]:
-    """Train these parameters in place; the upper `charged` layers pay for active neurons.
+    """Train these parameters in place; the upper `charged` layers pay for their activations.
 
-    Returns loss and effective number of neurons, averaged over each hundred steps.
+    Returns loss and sum of |activation| per layer, averaged over each hundred steps.
     """
     for parameter in parameters:
         parameter.requires_grad_(True)
@@ -255,7 +265,7 @@ def train(
             for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):  # less padding
                 logits, w = forward(model, half)
                 loss = F.cross_entropy(logits, torch.stack([e.target for e in half]))
-                active = effective_neurons(w[:, -charged:])
+                active = w[:, -charged:].abs().sum(-1).mean()  # all layers where none is charged
                 cost = loss + recipe.charge * active if charged else loss
                 (cost * len(half) / len(batch)).backward()
                 recent.append((loss.item(), active.item()))
@@ -265,7 +275,7 @@ def train(
             bar.update()
             if step % 100 == 0:
                 loss, active = torch.tensor(recent).mean(0).tolist()
-                history.append({"step": step, "loss": loss, "effective_neurons": active})
+                history.append({"step": step, "loss": loss, "activation": active})
                 recent.clear()
     model.requires_grad_(False)
     return history
@@ -347,7 +357,7 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
     ffns = [
         p for layer in upper for m in (layer.intermediate, layer.output) for p in m.parameters()
     ]
-    draw = draw_batches(fact_examples(asked, size), texts, mask, recipe)
+    draw = draw_batches(fact_examples(asked, size, recipe.sure), texts, mask, recipe)
     losses["facts"] = train(
         model, ffns, draw, recipe, recipe.fact_steps, recipe.fact_rate, charged=recipe.fact_layers
     )

@@ -130,8 +130,9 @@ def main() -> None:
     if artifacts.is_done(path, identity):
         print(f"{args.pt_relation} is done: {path}")
         return
+    max_tokens = min(args.max_seq_length, pretrained.model.config.max_position_embeddings)
     encoded = fact_scores.encode_facts(
-        facts, pretrained.tokenizer, args.max_seq_length, skip_unknown=args.oov == "skip"
+        facts, pretrained.tokenizer, max_tokens, skip_unknown=args.oov == "skip"
     )
     skipped = [index for index, prompts in enumerate(encoded) if not prompts]
     artifacts.write_json(results.arguments, _plain(args), readable=True)
@@ -149,20 +150,17 @@ def main() -> None:
     with artifacts.GrowingLines(path, identity, group=fact_scores.GROUP) as lines:
         resumed = lines.done
         _score(pretrained, facts, encoded, settings, lines)
-        lines.finish()
-    seconds = time.perf_counter() - started
-    artifacts.write_manifest(
-        path,
-        identity,
-        arguments=_plain(args),
-        device=str(device),
-        wall_seconds=round(seconds, 3),
-        layers=pretrained.model.config.num_hidden_layers,
-        facts=len(facts),
-        facts_resumed=resumed,
-        prompts=sum(map(len, encoded)),
-        skipped_facts=skipped,
-    )
+        seconds = time.perf_counter() - started
+        lines.finish(
+            arguments=_plain(args),
+            device=str(device),
+            wall_seconds=round(seconds, 3),
+            layers=pretrained.model.config.num_hidden_layers,
+            facts=len(facts),
+            facts_resumed=resumed,
+            prompts=sum(map(len, encoded)),
+            skipped_facts=skipped,
+        )
     print(f"wrote {path} in {seconds:.1f} s")
 
 

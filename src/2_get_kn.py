@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import stage_2_arguments
 from knowledge_neurons import artifacts, cli
-from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
+from knowledge_neurons.experiments.neuron_statistics import NoScores, RefinedRelation, refine_scores
 from knowledge_neurons.refine import Refined, Settings
 
 
@@ -24,7 +24,12 @@ def refine_and_write(args: argparse.Namespace, results: artifacts.Results, relat
         False: stage_2_arguments.settings_of(args, args.coarse),
         True: stage_2_arguments.settings_of(args, args.base_coarse),
     }
-    refined = refine_scores(artifacts.read_fact_scores(path), thresholds[False], thresholds[True])
+    try:
+        refined = refine_scores(
+            artifacts.read_fact_scores(path), thresholds[False], thresholds[True]
+        )
+    except NoScores as error:
+        raise ValueError(f"{path}: {error}") from error
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         written = artifacts.write_neurons(
             results, relation, baseline, outcome.facts, outcome.relation
@@ -63,6 +68,8 @@ def main() -> None:
             f"{row['facts']:5} facts   KN {ours.average:5.2f} a fact at p = {ours.shared:.2f}"
             f"   baseline {base.average:5.2f} at p = {base.shared:.2f}"
         )
+    if unfinished := results.unfinished_relations():
+        print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.root / 'kn'}", rows)
 
 

@@ -48,7 +48,13 @@ class Results:
         """Relations whose scores are complete, sorted by name."""
         start, end = f"{self.prefix}-", ".rlt.jsonl"
         names = [path.name for path in self.root.glob(f"{start}*{end}")]
-        return sorted(name[len(start) : -len(end)] for name in names)
+        relations = sorted(name[len(start) : -len(end)] for name in names)
+        return [relation for relation in relations if "-" not in relation]  # else another prefix
+
+    def unfinished_relations(self) -> list[str]:
+        """Relations whose stage 1 has begun and not ended."""
+        partial = self.root.glob(f"{self.prefix}-*.rlt.jsonl.partial")
+        return sorted(path.name.split("-")[-1].split(".")[0] for path in partial)
 
     def fact_neurons(self, relation: str, baseline: bool) -> Path:
         return self.root / "kn" / f"{_base(baseline)}kn_bag-{relation}.json"
@@ -122,14 +128,15 @@ def sha256_of(path: Path) -> str:
 class GrowingLines:
     """A JSON-lines file that is computed in groups of lines and can be interrupted at any time.
 
-    It grows as NAME.partial; `finish` gives it its name.  What was complete when a run stopped is
-    found again: `done` lines, a multiple of `group`, so that a resumed run forms the same groups as
-    an uninterrupted one and writes the same bytes.  A manifest that disagrees with that of the
-    lines already there is refused.
+    It grows as NAME.partial; `finish` gives it its name and its manifest.  What was complete when a
+    run stopped is found again: `done` lines, a multiple of `group`, so that a resumed run forms the
+    same groups as an uninterrupted one and writes the same bytes.  A manifest that disagrees with
+    that of the lines already there is refused.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], group: int = 1):
         self.path, self.partial = path, path.with_name(f"{path.name}.partial")
+        self.identity = identity
         path.parent.mkdir(parents=True, exist_ok=True)
         # An empty one is of a run that ended before it had written its manifest.
         if self.partial.exists() and self.partial.stat().st_size:
@@ -145,10 +152,11 @@ class GrowingLines:
         self._file.flush()
         self.done += len(lines)
 
-    def finish(self) -> None:
-        """Give the file its final name; the caller then writes the final manifest."""
-        self._file.close()
+    def finish(self, **facts: Any) -> None:
+        """Write the final manifest, then give the file its final name."""
+        write_manifest(self.path, self.identity, **facts)
         self.partial.replace(self.path)
+        self._file.close()
 
     def __enter__(self) -> GrowingLines:
         return self
@@ -270,7 +278,10 @@ def _res_dict(prompt: PromptScores) -> dict[str, Any]:
 
 
 def read_fact_scores(path: Path) -> Iterator[list[PromptScores]]:
-    """The prompts of each fact, in data order; ValueError names file and line of what is broken."""
+    """The prompts of each fact, in data order: of_answer and baseline, all that refining needs.
+
+    Raises ValueError naming file and line of what is broken.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:

@@ -112,10 +112,10 @@ def progress(total: int, description: str, unit: str, done: int = 0) -> tqdm:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage: a ValueError is the user's to mend, printed as one message, exit code 2."""
+    """Run a stage: what the user can mend (input, disk, memory) is one message and exit code 2."""
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError, torch.OutOfMemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -1,18 +1,20 @@
-"""Records -> matplotlib figures.  Nothing is computed here that is not drawn."""
+"""Records -> matplotlib figures.  Nothing is computed here that is not drawn.
+
+Figures are made without pyplot, so a notebook's own settings and open figures stay as they are.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only, no display
-
-import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+from knowledge_neurons.artifacts import write_atomic
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 NEURONS, BASELINE = "#0072B2", "#E69F00"
@@ -35,10 +37,9 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
     the paper; the axis tells true percentages.
     """
     layers = range(1, len(neurons) + 1)
-    with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
-        figure, panels = plt.subplots(
-            2, 1, figsize=(COLUMN, 2.8), sharex=True, layout="constrained"
-        )
+    with sns.axes_style("whitegrid"), rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN, 2.8), layout="constrained")
+        panels = figure.subplots(2, 1, sharex=True)
         rows = zip(
             panels,
             (neurons, baseline),
@@ -59,14 +60,13 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write path.pdf (vector text) and path.png (200 dpi), close the figure; return both paths."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write path.pdf (vector text) and path.png (200 dpi), each atomically; return both paths."""
     written = []
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+        content = io.BytesIO()
+        with rc_context(STYLE):  # the font type is chosen when the file is written
+            figure.savefig(content, format=suffix[1:], dpi=200, metadata=metadata)
         target = path.with_name(path.name + suffix)
-        temporary = target.with_name(f".{target.name}")
-        with plt.rc_context(STYLE):  # the font type is chosen when the file is written
-            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
-        written.append(temporary.replace(target))
-    plt.close(figure)
+        write_atomic(target, content.getvalue())
+        written.append(target)
     return written

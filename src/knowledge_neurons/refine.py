@@ -130,6 +130,6 @@ def refine_relation(
         rounds += 1
     relation = at_least(
         Counter(neuron for neurons in refined for neuron in neurons),
-        len(facts) * settings.relation_share,
+        with_prompts * settings.relation_share,
     )
     return Refined(refined, relation, shared, average, rounds)

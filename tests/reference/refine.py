@@ -56,6 +56,6 @@ def refine_relation(
 
 
 def relation_neurons(facts: list[list], share: float) -> list:
-    """The neurons of at least this share of the relation's facts."""
+    """The neurons of at least this share of the facts, which are those that have prompts."""
     counted = Counter([neuron for neurons in facts for neuron in neurons])
     return [neuron for neuron in counted if counted[neuron] >= share * len(facts)]

@@ -251,4 +251,5 @@ def test_equals_the_slow_twin(facts, t, p, rounds, min_prompts, share):
     neurons, used, average, moves = literal.refine_relation(facts, t, p, rounds, min_prompts)
     assert result.facts == neurons
     assert (result.shared, result.average, result.rounds) == (used, average, moves)
-    assert result.relation == literal.relation_neurons(neurons, share)
+    asked = [n for n, prompts in zip(neurons, facts, strict=True) if prompts]
+    assert result.relation == literal.relation_neurons(asked, share)

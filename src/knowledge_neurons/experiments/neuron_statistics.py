@@ -37,17 +37,27 @@ class RefinedRelation:
     without_prompts: list[int]
 
 
+class NoScores(ValueError):
+    """A relation lacks the scores that refining needs."""
+
+
 def refine_scores(
     facts: Iterable[Sequence[PromptScores]],
     settings: Settings = INTEGRATED_GRADIENTS,
     baseline: Settings = BASELINE,
 ) -> RefinedRelation:
-    """Refine a relation, by integrated gradients and by activations, in one pass over its facts."""
+    """Refine a relation, by integrated gradients and by activations, in one pass over its facts.
+
+    Raises NoScores where no prompt at all has scores of one kind: stage 1 was not asked for them.
+    """
     by_score: list[FactCounts] = []
     by_activation: list[FactCounts] = []
     for prompts in facts:
         by_score.append(count_coarse((p.of_answer for p in prompts), settings.coarse))
         by_activation.append(count_coarse((p.baseline for p in prompts), baseline.coarse))
+    for kind, counts in (("--get_ig_gold", by_score), ("--get_base", by_activation)):
+        if any(fact.prompts for fact in counts) and not any(fact.counts for fact in counts):
+            raise NoScores(f"has none of the scores that stage 1 computes with {kind}")
     return RefinedRelation(
         refine_relation(by_score, settings),
         refine_relation(by_activation, baseline),
