@@ -49,7 +49,10 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
         )
         for panel, shares, title, color in rows:
             half = [100 * share for share in shares]
-            panel.bar(layers, [2 * h for h in half], bottom=[-h for h in half], color=color)
+            heights, bottoms = [2 * h for h in half], [-h for h in half]
+            panel.bar(layers, heights, bottom=bottoms, color=color, linewidth=0, zorder=2)
+            top = 1.1 * max(*half, 1)
+            panel.set_ylim(-top, top)
             panel.set_title(title)
             panel.set_ylabel("Percentage")
             panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{abs(y):.0f}%"))
