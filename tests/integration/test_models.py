@@ -1,103 +1,36 @@
-"""Every source of a checkpoint: folders of both layouts, archives, the hub; and every bad one.
+"""Checkpoints in folders of both layouts, and every one that cannot be used.
 
-python -m pytest tests/integration/test_models.py
-
-The hub is a small server on 127.0.0.1; nothing here needs a network.
+Run: pytest tests/integration/test_models.py
 """
 
-import hashlib
-import io
 import json
 import os
 import re
 import shutil
-import socket
 import struct
-import subprocess
-import sys
-import tarfile
-import threading
-import time
-import zlib
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
-import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM, BertTokenizer
 
 from custom_bert import Bert
-from knowledge_neurons.models import (
-    HUB_NAMES,
-    Pretrained,
-    fingerprint,
-    from_pretrained,
-    save_pretrained,
-)
+from knowledge_neurons.models import HUB_NAMES, fingerprint, from_pretrained, save_pretrained
 from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
-from tests.reference.tiny import TINY, tiny_bert
+from tests.integration.checkpoints import (
+    IDS,
+    TEXT,
+    VOCABULARY,
+    archive_of,
+    as_old_layout,
+    as_pickle,
+    assert_is_tiny,
+    tokenizer,
+)
+from tests.reference.tiny import tiny_bert
 
-ROOT = Path(__file__).resolve().parents[2]
 CLOSE = 1e-5  # of the largest logit: float32 sums in another order
-VOCABULARY = [*SPECIAL_TOKENS, "Paris", "is", "the", "capital", "of", "##s", "."]
-VOCABULARY += [f"Word{index}" for index in range(TINY.vocab_size - len(VOCABULARY))]
-TEXT = "Paris is the capitals of [MASK]."
-IDS = torch.tensor([[2, 5, 6, 7, 8, 10, 9, 4, 11, 3]])
-
-
-def tokenizer(lowercase: bool = False) -> Tokenizer:
-    return Tokenizer({token: index for index, token in enumerate(VOCABULARY)}, lowercase)
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """A checkpoint of the tiny model in today's layout, ours to change."""
-    save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
-    return tmp_path / "model"
-
-
-def as_pickle(folder: Path, old_names: bool = False) -> None:
-    """Replace model.safetensors by pytorch_model.bin, with the gamma and beta of old if asked."""
-    state = load_file(folder / "model.safetensors")
-    if old_names:
-        state = {
-            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-                "LayerNorm.bias", "LayerNorm.beta"
-            ): tensor
-            for name, tensor in state.items()
-        }
-        # What the archives of 2018 hold besides.
-        state["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"]
-        state["cls.seq_relationship.weight"] = torch.zeros(2, TINY.hidden_size)
-        state["bert.pooler.dense.bias"] = torch.zeros(TINY.hidden_size)
-    (folder / "model.safetensors").unlink()
-    torch.save(state, folder / "pytorch_model.bin")
-
-
-def as_old_layout(folder: Path) -> None:
-    """bert_config.json without a model_type, pytorch_model.bin, vocab.txt, nothing else."""
-    as_pickle(folder, old_names=True)
-    config = json.loads((folder / "config.json").read_text())
-    for key in ("architectures", "model_type", "layer_norm_eps"):
-        del config[key]  # the old files did not have them; 1e-12 was in the code
-    (folder / "bert_config.json").write_text(json.dumps(config))
-    (folder / "config.json").unlink()
-    (folder / "tokenizer_config.json").unlink()
-
-
-def assert_is_tiny(loaded: Pretrained, seed: int = 0) -> None:
-    """The model that was written, bit for bit, with its tokenizer."""
-    expected = tiny_bert(seed)
-    assert torch.equal(loaded.model(IDS), expected(IDS))
-    assert loaded.sha256 == fingerprint(expected)
-    assert loaded.model.config == TINY
-    assert not loaded.model.training
-    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
-    assert loaded.tokenizer.encode(TEXT) == IDS[0].tolist()
 
 
 def edit_json(path: Path, **changes) -> None:
@@ -193,6 +126,14 @@ def test_layer_norm_eps_can_be_replaced(folder):
     assert {m.eps for m in replaced.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-5}
 
 
+def test_loaded_models_do_not_share_weights(folder):
+    """Editing one loaded model in place leaves the file and the next load alone."""
+    first = from_pretrained(folder).model
+    assert isinstance(first, Bert)
+    first.layers[0].output.weight.zero_()
+    assert_is_tiny(from_pretrained(folder))
+
+
 # --- whether case is folded ------------------------------------------------------------------
 
 
@@ -269,158 +210,6 @@ def test_fingerprint_changes_with_one_weight():
         first.copy_(torch.nextafter(first, first + 1))
         seen.add(fingerprint(model))
     assert len(seen) == 1 + len(list(model.parameters()))
-
-
-# --- archives --------------------------------------------------------------------------------
-
-
-def archive_of(folder: Path, archive: Path, prefix: str = "./", leave_out: tuple = ()) -> Path:
-    """A tar of the folder's files; gzip unless the name says otherwise."""
-    with tarfile.open(archive, "w" if archive.suffix == ".tar" else "w:gz") as tar:
-        for path in sorted(folder.iterdir()):
-            if path.name not in leave_out:
-                tar.add(path, prefix + path.name)
-    return archive
-
-
-def member(name: str, content: bytes = b"", **fields) -> tuple[tarfile.TarInfo, io.BytesIO]:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info, io.BytesIO(content)
-
-
-@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar"])
-@pytest.mark.parametrize("prefix", ["./", "", "some/folder/"])
-def test_archive_with_everything(folder, tmp_path, suffix, prefix):
-    """Old layout with vocab.txt inside, at any depth."""
-    as_old_layout(folder)
-    assert_is_tiny(from_pretrained(archive_of(folder, tmp_path / f"tiny{suffix}", prefix)))
-
-
-@pytest.mark.parametrize("vocabulary", ["bert-tiny-cased-vocab.txt", "vocab.txt"])
-def test_archive_with_the_vocabulary_beside_it(folder, tmp_path, vocabulary):
-    """As published in 2018: NAME.tar.gz without, NAME-vocab.txt beside."""
-    as_old_layout(folder)
-    archive = tmp_path / "bert-tiny-cased.tar.gz"
-    archive_of(folder, archive, leave_out=("vocab.txt",))
-    with pytest.raises(ValueError, match=r"no vocabulary: looked for vocab\.txt"):
-        from_pretrained(archive)
-    shutil.copy(folder / "vocab.txt", tmp_path / vocabulary)
-    assert_is_tiny(from_pretrained(archive))
-
-
-def test_archives_own_vocabulary_comes_first(folder, tmp_path):
-    """A vocab.txt that happens to lie beside the archive does not replace the one inside."""
-    (tmp_path / "vocab.txt").write_text("\n".join(reversed(VOCABULARY)))
-    assert_is_tiny(from_pretrained(archive_of(folder, tmp_path / "tiny.tar.gz")))
-
-
-@pytest.mark.parametrize(
-    "path", ["../../evil/pytorch_model.bin", "/{outside}/pytorch_model.bin", "..", "a/../../../x"]
-)
-def test_archive_paths_cannot_escape(folder, tmp_path, monkeypatch, path):
-    """Parent and absolute member paths write nothing outside the scratch folder."""
-    scratch, outside = tmp_path / "a" / "b" / "scratch", tmp_path / "outside"
-    scratch.mkdir(parents=True)
-    outside.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    as_old_layout(folder)
-    weights = (folder / "pytorch_model.bin").read_bytes()
-    archive = archive_of(folder, tmp_path / "tiny.tar.gz", leave_out=("pytorch_model.bin",))
-    with tarfile.open(tmp_path / "evil.tar", "w") as tar, tarfile.open(archive) as good:
-        name = path.format(outside=str(outside).lstrip("/"))
-        tar.addfile(*member(name, weights))
-        for info in good:
-            tar.addfile(info, good.extractfile(info))
-    before = everything_under(tmp_path)
-    if path.endswith("pytorch_model.bin"):  # read by its base name, so it still loads
-        assert_is_tiny(from_pretrained(tmp_path / "evil.tar"))
-    else:
-        with pytest.raises(ValueError, match="no weights"):
-            from_pretrained(tmp_path / "evil.tar")
-    assert everything_under(tmp_path) == before
-
-
-def everything_under(folder: Path) -> dict[str, bytes | None]:
-    paths = sorted(folder.rglob("*"))
-    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_archive_links_are_not_followed(folder, tmp_path, kind):
-    """A link or a pipe in the place of the weights is no weights, wherever it points."""
-    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
-        for name in ("config.json", "vocab.txt"):
-            tar.add(folder / name, name)
-        link = str(folder / "model.safetensors")
-        tar.addfile(*member("model.safetensors", type=kind, linkname=link))
-    with pytest.raises(ValueError, match="no weights"):
-        from_pretrained(tmp_path / "evil.tar")
-
-
-def test_archive_link_then_file_of_that_name(folder, tmp_path):
-    """The classic escape, a link and then a file written through it, touches no target."""
-    target = tmp_path / "target"
-    target.write_text("untouched")
-    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
-        tar.addfile(*member("vocab.txt", type=tarfile.SYMTYPE, linkname=str(target)))
-        for path in folder.iterdir():
-            tar.add(path, path.name)
-    assert_is_tiny(from_pretrained(tmp_path / "evil.tar"))
-    assert target.read_text() == "untouched"
-
-
-def test_archive_with_a_member_twice_is_an_error(folder, tmp_path):
-    """Two files of one base name: which is meant is not guessed."""
-    with tarfile.open(tmp_path / "two.tar", "w") as tar:
-        for path in folder.iterdir():
-            tar.add(path, path.name)
-        tar.add(folder / "vocab.txt", "other/vocab.txt")
-    with pytest.raises(ValueError, match=r"two\.tar: holds vocab\.txt more than once"):
-        from_pretrained(tmp_path / "two.tar")
-
-
-@pytest.mark.parametrize("keep", [0, 10, 0.3, 0.9])
-def test_truncated_archive_is_an_error(folder, tmp_path, keep):
-    """Half a download is named as such."""
-    whole = archive_of(folder, tmp_path / "whole.tar.gz").read_bytes()
-    size = int(keep * len(whole)) if isinstance(keep, float) else keep
-    (tmp_path / "half.tar.gz").write_bytes(whole[:size])
-    with pytest.raises(ValueError, match=r"half\.tar\.gz: not a readable tar archive"):
-        from_pretrained(tmp_path / "half.tar.gz")
-
-
-def test_damaged_archive_is_an_error(folder, tmp_path):
-    """Whatever bytes are overwritten, the result is a ValueError or the intact model."""
-    whole = archive_of(folder, tmp_path / "whole.tar.gz").read_bytes()
-    outcomes = Counter()
-    for start in range(0, len(whole) - 8, len(whole) // 40):
-        damaged = whole[:start] + b"\xff" * 8 + whole[start + 8 :]
-        (tmp_path / "bad.tar.gz").write_bytes(damaged)
-        try:
-            assert_is_tiny(from_pretrained(tmp_path / "bad.tar.gz"))
-            outcomes["intact"] += 1
-        except ValueError:
-            outcomes["refused"] += 1
-    assert outcomes["refused"] > 35, outcomes
-
-
-def test_archive_with_an_impossible_block_is_an_error(folder, tmp_path):
-    """Damage that the decompressor itself stumbles over, in the middle of the weights."""
-    start = archive_of(folder, tmp_path / "whole.tar").read_bytes()[:20_000]
-    deflate = zlib.compressobj(wbits=31)  # with gzip's header
-    stream = deflate.compress(start) + deflate.flush(zlib.Z_FULL_FLUSH)
-    (tmp_path / "bad.tar.gz").write_bytes(stream + b"\x07" * 100)  # block type 3: there is none
-    with pytest.raises(ValueError, match=r"bad\.tar\.gz: not a readable .* invalid block type"):
-        from_pretrained(tmp_path / "bad.tar.gz")
-
-
-def test_missing_archive_is_an_error(tmp_path):
-    """The path is named."""
-    with pytest.raises(ValueError, match=r"nowhere\.tar\.gz: no such archive"):
-        from_pretrained(tmp_path / "nowhere.tar.gz")
 
 
 # --- weights that cannot be trusted ----------------------------------------------------------
@@ -619,335 +408,3 @@ def test_unknown_name_lists_the_known_ones():
         from_pretrained("bert-base-caesd")
     assert len(HUB_NAMES) == 7
     assert all(name in str(error.value) for name in ["bert-base-caesd", *HUB_NAMES])
-
-
-# --- the hub ---------------------------------------------------------------------------------
-
-
-class Hub:
-    """As much of the hub as a download needs, on 127.0.0.1.
-
-    repos[repo][revision] is {file name: content}; requests lists "METHOD repo/revision/file".
-    """
-
-    def __init__(self):
-        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
-        self.requests: list[str] = []
-        self.broken = ""  # GET of this file: the connection drops
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self):
-                hub.answer(self)
-
-            do_GET = do_HEAD
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)
-        repo, revision, name = map(unquote, match.groups()) if match else ("", "", "")
-        if match:
-            self.requests.append(f"{request.command} {repo}/{revision}/{name}")
-        files = self.repos.get(repo, {}).get(revision)
-        if files is None:
-            error = "RevisionNotFound" if repo in self.repos else "RepoNotFound"
-            return self.send(request, 404, {"X-Error-Code": error})
-        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
-        if name not in files:
-            return self.send(
-                request, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
-            )
-        if request.command == "GET" and name == self.broken:
-            request.close_connection = True
-            return None
-        etag = hashlib.sha256(files[name]).hexdigest()
-        return self.send(request, 200, {"ETag": f'"{etag}"', "X-Repo-Commit": commit}, files[name])
-
-    def send(self, request, status: int, headers: dict[str, str], body: bytes = b"") -> None:
-        request.send_response(status)
-        for key, value in headers.items():
-            request.send_header(key, value)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        if request.command == "GET":
-            request.wfile.write(body)
-
-    def put(self, name: str, folder: Path, revision: str = "main") -> None:
-        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-        self.repos.setdefault(HUB_NAMES.get(name, name), {})[revision] = files
-
-    def served(self, method: str) -> list[str]:
-        """File names of the requests of one method so far."""
-        return [line.rsplit("/", 1)[1] for line in self.requests if line.startswith(method)]
-
-
-def point_at(monkeypatch, url: str) -> None:
-    """Make huggingface_hub, which reads its variables at import, talk to that server."""
-    constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    server = Hub()
-    point_at(monkeypatch, server.url)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def no_pauses(monkeypatch):
-    """Retries without their waiting."""
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-
-
-@pytest.mark.parametrize("name", HUB_NAMES)
-def test_each_published_name(hub, folder, tmp_path, name):
-    """Each of the seven names loads from its repository, and asks no other one."""
-    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    hub.put(name, folder)
-    assert_is_tiny(from_pretrained(name, cache_dir=tmp_path / "cache"))
-    assert all(f" google-bert/{name}/main/" in request for request in hub.requests)
-    files = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"]
-    assert hub.served("GET") == files
-
-
-def test_any_repository(hub, folder, tmp_path):
-    """organisation/name works as well."""
-    hub.put("someone/their-bert", folder)
-    assert_is_tiny(from_pretrained("someone/their-bert", cache_dir=tmp_path / "cache"))
-
-
-def test_second_load_is_from_the_cache(hub, folder, tmp_path):
-    """The second load downloads nothing; a changed repository is downloaded again."""
-    hub.put("bert-base-cased", folder)
-    from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    assert len(hub.served("GET")) == 4
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
-    assert len(hub.served("GET")) == 4
-    save_pretrained(tiny_bert(1), tokenizer(), folder)
-    hub.put("bert-base-cased", folder)
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"), seed=1)
-    assert hub.served("GET")[4:] == ["model.safetensors"]
-
-
-def test_offline_mode_uses_the_cache_and_asks_nothing(hub, folder, tmp_path, monkeypatch):
-    """HF_HUB_OFFLINE after one load: the same model, not one request."""
-    hub.put("bert-base-cased", folder)
-    from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    hub.requests.clear()
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
-    assert hub.requests == []
-
-
-def test_offline_mode_remembers_files_that_do_not_exist(hub, folder, tmp_path, monkeypatch):
-    """A repository of the old layout without tokenizer_config.json is just as usable offline."""
-    as_old_layout(folder)
-    hub.put("bert-base-cased", folder)
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
-
-
-def test_offline_mode_without_a_cache_is_an_error(hub, folder, tmp_path, monkeypatch):
-    """The message names the model, the file, and both ways out; nothing is asked."""
-    hub.put("bert-base-cased", folder)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError) as error:
-        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    for words in ("bert-base-cased", "config.json", "HF_HUB_OFFLINE", "give a folder"):
-        assert words in str(error.value)
-    assert hub.requests == []
-
-
-def test_offline_mode_with_half_a_cache_is_an_error(hub, folder, tmp_path, monkeypatch):
-    """A file that exists on the hub and was not fetched is an error, not skipped in silence."""
-    hub.put("bert-base-cased", folder)
-    from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    (cached,) = (tmp_path / "cache").glob("*/snapshots/*/tokenizer_config.json")
-    cached.unlink()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match=r"cannot get tokenizer_config\.json"):
-        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-
-
-def test_revision_chooses_the_content(hub, folder, tmp_path):
-    """Branch, tag or commit: each gives its own weights; the cache keeps them apart."""
-    hub.put("bert-base-cased", folder)
-    save_pretrained(tiny_bert(1), tokenizer(), folder)
-    hub.put("bert-base-cased", folder, revision="v1.0")
-    hub.put("bert-base-cased", folder, revision="feature/x")
-    for revision, seed in ((None, 0), ("v1.0", 1), ("feature/x", 1), ("main", 0)):
-        loaded = from_pretrained("bert-base-cased", revision=revision, cache_dir=tmp_path / "cache")
-        assert_is_tiny(loaded, seed)
-
-
-def test_commit_hash_is_served_from_the_cache_alone(hub, folder, tmp_path):
-    """A full commit hash cannot change, so the second load asks nothing."""
-    commit = "0123456789" * 4
-    hub.put("bert-base-cased", folder, revision=commit)
-    where = {"revision": commit, "cache_dir": tmp_path / "cache"}
-    hub.answer = hub_with_fixed_commit(hub, commit)
-    assert_is_tiny(from_pretrained("bert-base-cased", **where))
-    hub.requests.clear()
-    assert_is_tiny(from_pretrained("bert-base-cased", **where))
-    assert hub.requests == []
-
-
-def hub_with_fixed_commit(hub: Hub, commit: str):
-    """The hub's answers under that commit hash."""
-    answer, send = hub.answer, hub.send
-    hub.send = lambda request, status, headers, body=b"": send(
-        request, status, headers | {"X-Repo-Commit": commit}, body
-    )
-    return answer
-
-
-def test_unknown_revision_is_an_error(hub, folder, tmp_path):
-    """The revision and the model are named."""
-    hub.put("bert-base-cased", folder)
-    with pytest.raises(ValueError, match=r"(?s)bert-base-cased: the hub does not give.*v9"):
-        from_pretrained("bert-base-cased", revision="v9", cache_dir=tmp_path / "cache")
-
-
-def test_unknown_repository_is_an_error(hub, tmp_path):
-    """A repository that is not there, for example a mistyped folder."""
-    with pytest.raises(ValueError, match=r"(?s)results/tpyo: the hub does not give config\.json"):
-        from_pretrained("results/tpyo", cache_dir=tmp_path / "cache")
-
-
-def test_repository_without_safetensors(hub, folder, tmp_path):
-    """Falls back to pytorch_model.bin, and to the other alternatives of each part."""
-    as_old_layout(folder)
-    hub.put("bert-base-chinese", folder)
-    assert_is_tiny(from_pretrained("bert-base-chinese", cache_dir=tmp_path / "cache"))
-    assert hub.served("GET") == ["bert_config.json", "vocab.txt", "pytorch_model.bin"]
-
-
-@pytest.mark.parametrize(
-    ("removed", "part"), [("model.safetensors", "weights"), ("vocab.txt", "vocabulary")]
-)
-def test_repository_without_a_part_is_an_error(hub, folder, tmp_path, removed, part):
-    """No weights under any name, no vocabulary under any name."""
-    (folder / removed).unlink()
-    hub.put("bert-base-cased", folder)
-    with pytest.raises(ValueError, match=f"the checkpoint has no {part}"):
-        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-
-
-def test_case_of_a_published_name_without_a_tokenizer_config(hub, folder, tmp_path):
-    """The name decides where the repository does not say."""
-    (folder / "tokenizer_config.json").unlink()
-    for name in HUB_NAMES:
-        hub.put(name, folder)
-        loaded = from_pretrained(name, cache_dir=tmp_path / "cache")
-        assert loaded.tokenizer.lowercase is ("uncased" in name)
-
-
-def closed_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def test_unreachable_hub_is_an_error(tmp_path, monkeypatch, no_pauses):
-    """No server: the message names the model and says what to do."""
-    point_at(monkeypatch, closed_port())
-    with pytest.raises(ValueError) as error:
-        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    for words in ("bert-base-cased", "config.json", "Check the connection", "give a folder"):
-        assert words in str(error.value)
-
-
-def test_unreachable_hub_with_a_cache(hub, folder, tmp_path, monkeypatch, no_pauses):
-    """What was loaded once loads again without the server, absent files included."""
-    as_old_layout(folder)
-    hub.put("bert-base-cased", folder)
-    from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    point_at(monkeypatch, closed_port())
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
-
-
-def test_broken_download_is_an_error_and_leaves_no_half_file(hub, folder, tmp_path, no_pauses):
-    """A connection that drops in the weights is a ValueError; the next load is whole."""
-    hub.put("bert-base-cased", folder)
-    hub.broken = "model.safetensors"
-    with pytest.raises(ValueError, match=r"bert-base-cased: the hub does not give model\.safe"):
-        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
-    hub.broken = ""
-    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
-
-
-def test_local_folder_comes_before_the_hub(hub, folder, tmp_path, monkeypatch):
-    """A folder of a published name in the current directory is the folder."""
-    folder.rename(tmp_path / "bert-base-cased")
-    monkeypatch.chdir(tmp_path)
-    assert_is_tiny(from_pretrained("bert-base-cased"))
-    assert hub.requests == []
-
-
-def test_environment_variables_hold(hub, folder, tmp_path):
-    """HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE in the environment of a fresh process."""
-    hub.put("bert-base-cased", folder)
-    command = "from knowledge_neurons.models import from_pretrained as load\n"
-    command += "print(load('bert-base-cased').sha256)"
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    variables |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-    variables |= {"PYTHONPATH": str(ROOT / "src"), "NO_PROXY": "127.0.0.1"}
-
-    def run(**more) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-c", command],
-            env=variables | more,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    refused = run(HF_HUB_OFFLINE="1")
-    assert "ValueError: bert-base-cased: cannot get config.json" in refused.stderr
-    assert hub.requests == []
-    assert run().stdout.strip() == fingerprint(tiny_bert())
-    assert len(hub.served("GET")) == 4
-    assert run(HF_HUB_OFFLINE="1").stdout.strip() == fingerprint(tiny_bert())
-    assert len(hub.served("GET")) == 4
-
-
-def test_loading_leaves_nothing_in_the_temporary_folder(folder, tmp_path, monkeypatch):
-    """The scratch folder of an archive is gone, after success and after an error."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    archive = archive_of(folder, tmp_path / "tiny.tar.gz")
-    loaded = from_pretrained(archive)
-    assert list(scratch.iterdir()) == []
-    assert_is_tiny(loaded)  # its tensors do not lie in the scratch folder
-    (folder / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="lacks"):
-        from_pretrained(archive_of(folder, tmp_path / "bad.tar.gz"))
-    assert list(scratch.iterdir()) == []
-
-
-def test_loaded_models_do_not_share_weights(folder):
-    """Editing one loaded model in place leaves the file and the next load alone."""
-    first = from_pretrained(folder).model
-    assert isinstance(first, Bert)
-    first.layers[0].output.weight.zero_()
-    assert_is_tiny(from_pretrained(folder))

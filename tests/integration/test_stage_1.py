@@ -1,220 +1,28 @@
-"""Stages 1 and 2 as users run them, on a tiny random model and a few facts.
+"""Stage 1 as users run it: what it writes, again and interrupted, its arguments, its prompts.
 
-    pytest tests/integration/test_stages.py
-
-What depends on the process (shell scripts, exit codes, kills) runs as one; arguments alone are
-tried in this process, through the same `main`.
+Run: pytest tests/integration/test_stage_1.py
 """
 
-import importlib.util
-import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
-from pathlib import Path
-from unittest import mock
+from dataclasses import replace
 
 import pytest
 import torch
 
-from knowledge_neurons import artifacts, cli, models, quadrature
+from knowledge_neurons import artifacts, models, quadrature
 from knowledge_neurons.refine import triplets
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.integration.stages import BAGS, STAGE_1, Place, fine, refused
 from tests.reference import integrated_gradients as literal
-from tests.reference import refine as literal_refine
-from tests.reference.tiny import TINY, tiny_bert
+from tests.reference.tiny import TINY
 
-SRC = Path(artifacts.ROOT) / "src"
-STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
 # Relative to the prompt's largest score: float32 sums in another order.
 CLOSE = 1e-5
 
-HEADS = (
-    *("ann", "bob", "cid", "dee", "eva", "fay", "gus", "hal", "ian"),
-    *("jan", "kim", "lee", "mia", "ned", "ola", "pam", "ray", "sue"),
-)
-CITIES = ("rome", "paris", "oslo", "lima")
-WORDS = (*HEADS, *CITIES, "was", "born", "in", "is", "where", "the", "city", "of", "comes", "from")
-BORN = (
-    "{} was born in [MASK].",
-    "[MASK] is where {} was born.",
-    "{} comes from the city of [MASK].",
-    "the city of {} is [MASK].",
-)
 
-
-def bag(relation: str, label: str, head: str, answer: str, count: int = 4) -> list:
-    return [[text.format(head), answer, f"{relation}({label})"] for text in BORN[:count]]
-
-
-# 18 facts are three groups of stage 1; the answer of P101's fact 1 is not in the vocabulary.
-BAGS = {
-    "P101": [
-        bag("P101", "field (of work)", head, answer)
-        for head, answer in (("ann", "rome"), ("bob", "atlantis"), ("cid", "oslo"))
-    ],
-    "P19": [
-        bag("P19", "place of birth", head, CITIES[place % 4], 3 + place % 2)
-        for place, head in enumerate(HEADS)
-    ],
-    "P36": [bag("P36", "capital", head, city) for head, city in zip(HEADS, CITIES, strict=False)],
-}
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Place:
-    """A model, prompts and a results folder; runs stages with them as the environment's."""
-
-    model: Path
-    data: Path
-    results: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "KN_MODEL": str(self.model),
-            "KN_DATA": str(self.data),
-            "KN_RESULTS": str(self.results),
-            "KN_DEVICE": "cpu",
-            "OMP_NUM_THREADS": "1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-
-    def start(self, script: str, *arguments: object) -> subprocess.Popen:
-        command = ["bash", str(SRC / script), *map(str, arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = os.environ | self.environment
-        return subprocess.Popen(command, env=environment, cwd=self.results.parent, **pipes)
-
-    def shell(self, script: str, *arguments: object) -> Ended:
-        """A shell stage as a process of its own."""
-        process = self.start(script, *arguments)
-        out, err = process.communicate()
-        return Ended(process.returncode, out, err)
-
-    def here(self, script: str, *arguments: object, **environment: str) -> Ended:
-        """A Python stage in this process."""
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        argv = [script, *map(str, arguments)]
-        with (
-            mock.patch.dict(os.environ, self.environment | environment),
-            mock.patch.object(sys, "argv", argv),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            try:
-                cli.run(load(script).main)
-            except SystemExit as end:
-                code = end.code
-        return Ended(code, out.getvalue(), err.getvalue())
-
-    def score(self, relation: str, *arguments: object, **environment: str) -> Ended:
-        """What 1_run_mlm.sh runs, in this process."""
-        flags = ("--pt_relation", relation, "--get_ig_gold", "--get_base")
-        return self.here(STAGE_1, *flags, *arguments, **environment)
-
-    def scores(self, relation: str) -> Path:
-        return artifacts.Results(self.results).scores(relation)
-
-    def lines(self, relation: str) -> list:
-        return [json.loads(line) for line in self.scores(relation).read_bytes().splitlines()]
-
-    def manifest(self, name: str) -> dict:
-        return json.loads((self.results / f"{name}.manifest.json").read_bytes())
-
-    def scores_manifest(self, relation: str) -> dict:
-        return self.manifest(self.scores(relation).name)
-
-    def identity(self, relation: str) -> dict:
-        return self.scores_manifest(relation)["identity"]
-
-
-def load(script: str):
-    """A stage as a module; its name starts with a digit."""
-    spec = importlib.util.spec_from_file_location(f"stage_{script[:-3]}", SRC / script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def fine(ended: Ended) -> Ended:
-    assert ended.code == 0, ended.err
-    return ended
-
-
-def refused(ended: Ended, *parts: object) -> None:
-    """Exit code 2, one message that holds the parts, no traceback."""
-    assert ended.code == 2, ended
-    message = ended.err[ended.err.index("error: ") :]
-    assert "Traceback" not in ended.err and message.count("\n") == 1
-    for part in parts:
-        assert str(part) in message
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As in the processes started: quicker on matrices this small, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def inputs(tmp_path_factory) -> Place:
-    """The model's folder and the prompts."""
-    folder = tmp_path_factory.mktemp("stages")
-    tokens = (*SPECIAL_TOKENS, *WORDS, ".")
-    tokenizer = Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=True)
-    model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
-    models.save_pretrained(model, tokenizer, folder / "model")
-    (folder / "data.json").write_text(json.dumps(BAGS))
-    return Place(folder / "model", folder / "data.json", folder / "results")
-
-
-@pytest.fixture
-def place(inputs, tmp_path) -> Place:
-    """The same inputs, results of one's own."""
-    return replace(inputs, results=tmp_path / "results")
-
-
-@pytest.fixture(scope="module")
-def scored(inputs) -> tuple[Place, Ended]:
-    """P19 scored by the shell stage, P36 after it; not to be changed."""
-    ended = fine(inputs.shell("1_run_mlm.sh", "P19"))
-    fine(inputs.score("P36"))
-    return inputs, ended
-
-
-@pytest.fixture(scope="module")
-def refined(scored) -> tuple[Place, Ended]:
-    """Stage 2 by its shell script on top of that."""
-    return scored[0], fine(scored[0].shell("2_run_kn.sh"))
-
-
-@pytest.fixture
-def copied(scored, place) -> Place:
-    """The scores in a folder of one's own, to be harmed."""
-    shutil.copytree(scored[0].results, place.results, ignore=shutil.ignore_patterns("kn", "figs"))
-    return place
-
-
-# --- stage 1: what it writes -----------------------------------------------------------------
+# --- what it writes --------------------------------------------------------------------------
 
 
 def test_stage_1_says_what_it_does_and_writes(scored):
@@ -344,7 +152,7 @@ def test_keep_decides_what_is_stored(place):
         assert all(len(r["ig_gold"]) == len(r["base"]) == 1 for _, r in line)
 
 
-# --- stage 1: again, interrupted, mixed ------------------------------------------------------
+# --- again, interrupted, mixed ---------------------------------------------------------------
 
 
 def test_done_relation_is_not_done_again(scored):
@@ -415,7 +223,7 @@ def test_resuming_with_other_settings_is_refused(copied):
     refused(copied.score("P19", "--steps", 8), "steps is 20 there and 8 now")
 
 
-# --- stage 1: arguments ----------------------------------------------------------------------
+# --- arguments -------------------------------------------------------------------------------
 
 
 def test_all_flags_of_the_authors_together(place, tmp_path):
@@ -528,7 +336,7 @@ def test_unknown_relation_lists_the_known(place):
     assert not place.results.exists()
 
 
-# --- stage 1: prompts ------------------------------------------------------------------------
+# --- prompts ---------------------------------------------------------------------------------
 
 
 def test_prompts_as_one_flat_list(scored, place, tmp_path):
@@ -561,134 +369,3 @@ def test_answer_outside_the_vocabulary_names_the_fact(place):
     """How many, the first of them, what to do; and no results."""
     refused(place.score("P101"), "1 of 3 facts", "P101 fact 1 (atlantis)", "--oov skip")
     assert not place.results.exists()
-
-
-def test_skipped_facts_keep_their_place_through_both_stages(place):
-    """--oov skip: counted, an empty line, listed in both manifests; not in the averages."""
-    assert "1 facts" in fine(place.score("P101", "--oov", "skip")).out
-    assert place.scores("P101").read_bytes().splitlines()[1] == b"[]"
-    lines = place.lines("P101")
-    assert [len(line) for line in lines] == [4, 0, 4]
-    assert [lines[place][0][0]["gold_obj"] for place in (0, 2)] == ["rome", "oslo"]
-    manifest = place.scores_manifest("P101")
-    assert (manifest["skipped_facts"], manifest["facts"], manifest["prompts"]) == ([1], 3, 8)
-    fine(place.here(STAGE_2))
-    fine(place.here("2_analyze_kn.py"))
-    neurons = json.loads((place.results / "kn/kn_bag-P101.json").read_bytes())
-    assert len(neurons) == 3 and neurons[1] == []
-    kn = place.manifest("kn/kn_bag-P101.json")
-    assert kn["facts_without_prompts"] == [1]
-    assert kn["neurons_per_fact"] == sum(map(len, neurons)) / 2
-    statistics = json.loads((place.results / "kn/statistics.json").read_bytes())
-    assert statistics["neurons"]["facts"] == 2
-    assert statistics["neurons"]["per_fact"] == kn["neurons_per_fact"]
-
-
-def test_relation_all_of_whose_answers_are_unknown(place, tmp_path):
-    """Every fact skipped: lines of [], no crash; stage 2 says that there is nothing to count."""
-    data = tmp_path / "data.json"
-    data.write_text(json.dumps({"P36": [bag("P36", "capital", "ann", "atlantis")] * 2}))
-    fine(place.score("P36", "--data_path", data, "--oov", "skip"))
-    assert place.scores("P36").read_bytes() == b"[]\n[]\n"
-    fine(place.here(STAGE_2))
-    assert json.loads((place.results / "kn/kn_bag-P36.json").read_bytes()) == [[], []]
-    refused(place.here("2_analyze_kn.py"), "no facts")
-
-
-# --- stage 2 ---------------------------------------------------------------------------------
-
-
-def test_stage_2_writes_neurons_statistics_and_figure(refined):
-    """Every file of the contract, each with a manifest beside it, named on the screen."""
-    place, ended = refined
-    names = {f"{kind}-{rel}" for kind in ("kn_bag", "kn_rel") for rel in ("P19", "P36")}
-    names = {f"{base}{name}.json" for name in names for base in ("", "base_")}
-    names |= {"statistics.json"}
-    expected = names | {f"{name}.manifest.json" for name in names}
-    assert {path.name for path in (place.results / "kn").iterdir()} == expected
-    figure = place.results / "figs" / "kneurons_distribution"
-    assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
-    assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    for part in ("P19", "18 facts", "P36", "4 facts", "Table 2", f"wrote {figure}.pdf"):
-        assert part in ended.out
-    assert "Traceback" not in ended.err
-
-
-@pytest.mark.parametrize("relation", ["P19", "P36"])
-@pytest.mark.parametrize("base, field, t", [("", "ig_gold", 0.2), ("base_", "base", 0.5)])
-def test_neurons_are_those_of_the_slow_twin(refined, relation, base, field, t):
-    """From the scores as written to the neurons as written, for facts and relation, with its p."""
-    place, _ = refined
-    facts = [[result[field] for _, result in line] for line in place.lines(relation)]
-    neurons, p, average, moves = literal_refine.refine_relation(facts, t, 0.7, 6, 3)
-    written = json.loads((place.results / f"kn/{base}kn_bag-{relation}.json").read_bytes())
-    assert written == [[list(neuron) for neuron in fact] for fact in neurons]
-    assert any(written), "a case with neurons"
-    shared = json.loads((place.results / f"kn/{base}kn_rel-{relation}.json").read_bytes())
-    assert shared == [list(n) for n in literal_refine.relation_neurons(neurons, 0.1)]
-    manifest = place.manifest(f"kn/{base}kn_bag-{relation}.json")
-    assert (manifest["shared_used"], manifest["adjustments"]) == (p, moves)
-    assert manifest["neurons_per_fact"] == pytest.approx(average)
-    sha256 = artifacts.sha256_of(place.scores(relation))
-    assert manifest["identity"]["scores_sha256"] == sha256
-    assert manifest["identity"]["coarse"] == t
-
-
-def test_statistics_cover_both_kinds_and_all_layers(refined):
-    """Facts of both relations; a share for each layer of the model; relations apart."""
-    place, _ = refined
-    statistics = json.loads((place.results / "kn/statistics.json").read_bytes())
-    assert set(statistics) == {"neurons", "baseline"}
-    for kind in statistics.values():
-        assert kind["facts"] == 22 and set(kind["relations"]) == {"P19", "P36"}
-        assert len(kind["layers"]) == TINY.num_hidden_layers
-        assert sum(kind["layers"]) == pytest.approx(1)
-
-
-def test_stage_2_of_chosen_relations_and_thresholds(copied):
-    """--relations, --coarse, --shared, --min_prompts reach the refinement and the manifest."""
-    fine(copied.here(STAGE_2, "--relations", "P36", "--coarse", 0.9, "--shared", 0.2))
-    assert {path.name for path in (copied.results / "kn").glob("kn_bag-*.json")} == {
-        "kn_bag-P36.json",
-        "kn_bag-P36.json.manifest.json",
-    }
-    facts = [[result["ig_gold"] for _, result in line] for line in copied.lines("P36")]
-    neurons = literal_refine.refine_relation(facts, 0.9, 0.2, 6, 3)[0]
-    written = json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())
-    assert written == [[list(neuron) for neuron in fact] for fact in neurons]
-
-
-def test_stage_2_works_on_the_authors_own_files(copied):
-    """Scores without a manifest, of the released code: refined and counted all the same."""
-    artifacts.manifest_path(copied.scores("P36")).unlink()
-    copied.scores("P19").unlink()
-    fine(copied.here(STAGE_2))
-    fine(copied.here("2_analyze_kn.py"))
-    assert len(json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())) == 4
-
-
-def test_broken_scores_are_named_by_file_and_line(copied):
-    """The shell stage ends with 2 and one message, and does not go on to the statistics."""
-    path = copied.scores("P36")
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[1] = lines[1][:40] + b"\n"
-    path.write_bytes(b"".join(lines))
-    ended = copied.shell("2_run_kn.sh")
-    refused(ended, f"{path}, line 2 (fact 1)", "run stage 1 again")
-    assert not (copied.results / "kn/kn_bag-P36.json").exists()
-    assert not (copied.results / "kn/statistics.json").exists()
-
-
-def test_stage_2_without_scores_says_what_to_run(place):
-    """Nothing there; and only a partial there: neither is refined."""
-    refused(place.here(STAGE_2), place.results, "run stage 1 first")
-    place.results.mkdir()
-    place.scores("P36").with_name("TREx-all-P36.rlt.jsonl.partial").write_bytes(b"[]\n")
-    refused(place.here(STAGE_2), place.results, "run stage 1 first")
-    refused(place.here("2_analyze_kn.py"), "run 2_get_kn.py first")
-
-
-def test_stage_2_of_a_relation_without_scores_lists_those_that_have(copied):
-    """The missing ones and the ones that are there."""
-    refused(copied.here(STAGE_2, "--relations", "P36,P20"), "no scores for P20", "P19, P36")
-    assert not (copied.results / "kn").exists()

@@ -1,0 +1,151 @@
+"""Running stages on a tiny random model and a few facts, each as users run it.
+
+What depends on the process (shell scripts, exit codes, kills) runs as one; arguments alone are
+tried in this process, through the same `main`.
+"""
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from knowledge_neurons import artifacts, cli
+
+SRC = Path(artifacts.ROOT) / "src"
+STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
+
+HEADS = (
+    *("ann", "bob", "cid", "dee", "eva", "fay", "gus", "hal", "ian"),
+    *("jan", "kim", "lee", "mia", "ned", "ola", "pam", "ray", "sue"),
+)
+CITIES = ("rome", "paris", "oslo", "lima")
+WORDS = (*HEADS, *CITIES, "was", "born", "in", "is", "where", "the", "city", "of", "comes", "from")
+BORN = (
+    "{} was born in [MASK].",
+    "[MASK] is where {} was born.",
+    "{} comes from the city of [MASK].",
+    "the city of {} is [MASK].",
+)
+
+
+def bag(relation: str, label: str, head: str, answer: str, count: int = 4) -> list:
+    return [[text.format(head), answer, f"{relation}({label})"] for text in BORN[:count]]
+
+
+# 18 facts are three groups of stage 1; the answer of P101's fact 1 is not in the vocabulary.
+BAGS = {
+    "P101": [
+        bag("P101", "field (of work)", head, answer)
+        for head, answer in (("ann", "rome"), ("bob", "atlantis"), ("cid", "oslo"))
+    ],
+    "P19": [
+        bag("P19", "place of birth", head, CITIES[place % 4], 3 + place % 2)
+        for place, head in enumerate(HEADS)
+    ],
+    "P36": [bag("P36", "capital", head, city) for head, city in zip(HEADS, CITIES, strict=False)],
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model, prompts and a results folder; runs stages with them as the environment's."""
+
+    model: Path
+    data: Path
+    results: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "KN_MODEL": str(self.model),
+            "KN_DATA": str(self.data),
+            "KN_RESULTS": str(self.results),
+            "KN_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def start(self, script: str, *arguments: object) -> subprocess.Popen:
+        command = ["bash", str(SRC / script), *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = os.environ | self.environment
+        return subprocess.Popen(command, env=environment, cwd=self.results.parent, **pipes)
+
+    def shell(self, script: str, *arguments: object) -> Ended:
+        """A shell stage as a process of its own."""
+        process = self.start(script, *arguments)
+        out, err = process.communicate()
+        return Ended(process.returncode, out, err)
+
+    def here(self, script: str, *arguments: object, **environment: str) -> Ended:
+        """A Python stage in this process."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        argv = [script, *map(str, arguments)]
+        with (
+            mock.patch.dict(os.environ, self.environment | environment),
+            mock.patch.object(sys, "argv", argv),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                cli.run(load(script).main)
+            except SystemExit as end:
+                code = end.code
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def score(self, relation: str, *arguments: object, **environment: str) -> Ended:
+        """What 1_run_mlm.sh runs, in this process."""
+        flags = ("--pt_relation", relation, "--get_ig_gold", "--get_base")
+        return self.here(STAGE_1, *flags, *arguments, **environment)
+
+    def scores(self, relation: str) -> Path:
+        return artifacts.Results(self.results).scores(relation)
+
+    def lines(self, relation: str) -> list:
+        return [json.loads(line) for line in self.scores(relation).read_bytes().splitlines()]
+
+    def manifest(self, name: str) -> dict:
+        return json.loads((self.results / f"{name}.manifest.json").read_bytes())
+
+    def scores_manifest(self, relation: str) -> dict:
+        return self.manifest(self.scores(relation).name)
+
+    def identity(self, relation: str) -> dict:
+        return self.scores_manifest(relation)["identity"]
+
+
+def load(script: str):
+    """A stage as a module; its name starts with a digit."""
+    spec = importlib.util.spec_from_file_location(f"stage_{script[:-3]}", SRC / script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fine(ended: Ended) -> Ended:
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def refused(ended: Ended, *parts: object) -> None:
+    """Exit code 2, one message that holds the parts, no traceback."""
+    assert ended.code == 2, ended
+    message = ended.err[ended.err.index("error: ") :]
+    assert "Traceback" not in ended.err and message.count("\n") == 1
+    for part in parts:
+        assert str(part) in message
