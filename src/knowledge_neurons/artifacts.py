@@ -11,10 +11,12 @@ NAME.manifest.json, which says what it was made from.
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +55,10 @@ class Results:
 
     def unfinished_relations(self) -> list[str]:
         """Relations whose stage 1 has begun and not ended."""
-        partial = self.root.glob(f"{self.prefix}-*.rlt.jsonl.partial")
-        return sorted(path.name.split("-")[-1].split(".")[0] for path in partial)
+        start, end = f"{self.prefix}-", ".rlt.jsonl.partial"
+        names = [path.name for path in self.root.glob(f"{start}*{end}")]
+        relations = sorted(name[len(start) : -len(end)] for name in names)
+        return [relation for relation in relations if "-" not in relation]
 
     def fact_neurons(self, relation: str, baseline: bool) -> Path:
         return self.root / "kn" / f"{_base(baseline)}kn_bag-{relation}.json"
@@ -154,7 +158,8 @@ class GrowingLines:
 
     def finish(self, **facts: Any) -> None:
         """Write the final manifest, then give the file its final name."""
-        write_manifest(self.path, self.identity, **facts)
+        size = self.partial.stat().st_size
+        write_manifest(self.path, self.identity, bytes=size, **facts)
         self.partial.replace(self.path)
         self._file.close()
 
@@ -215,15 +220,32 @@ def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     check_identity(path, identity)
+    check_whole(path)
     return True
+
+
+def check_whole(path: Path) -> None:
+    """Raise ValueError for a file that has lost or gained bytes since its manifest was written."""
+    manifest = read_manifest(path) or {}
+    size = path.stat().st_size
+    if manifest.get("bytes", size) != size:
+        raise ValueError(
+            f"{path} has {size} bytes, its manifest says {manifest['bytes']}: it was changed or "
+            f"cut.  {_start_over(path)}"
+        )
+
+
+def _start_over(path: Path) -> str:
+    return f"To start over: rm {shlex.quote(str(path))}*; to keep it choose another --output_dir"
 
 
 def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
     """Raise ValueError naming the fields in which an output differs from what is asked for now."""
     manifest = read_manifest(path)
-    start_over = f"To start over remove {path}*; to keep it choose another --output_dir"
     if manifest is None:
-        raise ValueError(f"{path} is there without a manifest, so not from here.  {start_over}")
+        raise ValueError(
+            f"{path} is there without a manifest, so not from here.  {_start_over(path)}"
+        )
     there, asked = manifest.get("identity", {}), orjson.loads(orjson.dumps(dict(identity)))
     differing = [
         f"{key} is {there.get(key)!r} there and {asked.get(key)!r} now"
@@ -231,9 +253,12 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
         if there.get(key) != asked.get(key)
     ]
     if differing:
-        raise ValueError(f"{path} was made differently: {'; '.join(differing)}.  {start_over}")
+        raise ValueError(
+            f"{path} was made differently: {'; '.join(differing)}.  {_start_over(path)}"
+        )
 
 
+@functools.cache
 def environment() -> dict[str, Any]:
     """Versions, machine and commit, for the manifest."""
     versions = {name: importlib.metadata.version(name) for name in PINNED}
@@ -241,7 +266,9 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, marked where files are changed; None outside a git checkout."""
+    """The checkout's commit, marked where files are changed; None outside our git checkout."""
+    if not (ROOT / "src" / "custom_bert.py").exists():
+        return None
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
@@ -302,9 +329,18 @@ def _prompt_scores(info: dict[str, Any], result: dict[str, Any]) -> PromptScores
         answer=info["gold_obj"],
         predicted=info["pred_obj"],
         relation=info["relation"],
-        of_answer=[Triplet(*row) for row in result["ig_gold"]],
-        baseline=[Triplet(*row) for row in result["base"]],
+        of_answer=_triplets(result["ig_gold"]),
+        baseline=_triplets(result["base"]),
     )
+
+
+def _triplets(rows: list) -> list[Triplet]:
+    """[[layer, index, score], ...] checked."""
+    for layer, index, score in rows:
+        whole = type(layer) is int and type(index) is int and layer >= 0 and index >= 0
+        if not (whole and type(score) in (float, int)):
+            raise ValueError(f"expected [layer, index, score], got {[layer, index, score]}")
+    return [Triplet(*row) for row in rows]
 
 
 # --- neurons ---------------------------------------------------------------------------------

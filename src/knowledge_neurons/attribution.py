@@ -69,10 +69,17 @@ def clean_pass(model: Bert, batch: Batch) -> CleanPass:
     return CleanPass(batch, attended, hidden, torch.stack(activations, dim=1), probabilities)
 
 
-def integrated_gradients(model: Bert, clean: CleanPass, tokens: Tensor, rule: Rule) -> Tensor:
+def integrated_gradients(
+    model: Bert,
+    clean: CleanPass,
+    tokens: Tensor,
+    rule: Rule,
+    points_at_once: int | None = None,
+) -> Tensor:
     """Scores of all neurons for the probability of one token per prompt (equation 4).
 
     tokens: (B,) token ids, the answers for the paper's score.  rule: points and weights in alpha.
+    points_at_once: bounds the memory, not the result; None takes all points of a layer together.
     Returns (B, L, F) in probability; the model's dtype and device.
 
         clean = clean_pass(model, batch)
@@ -80,18 +87,29 @@ def integrated_gradients(model: Bert, clean: CleanPass, tokens: Tensor, rule: Ru
     """
     alphas = clean.activations.new_tensor(rule.alphas)  # (M,)
     weights = clean.activations.new_tensor(rule.weights)  # (M,)
+    at_once = points_at_once or len(alphas)
     scores = []
     for index, layer in enumerate(model.layers):
         w = clean.activations[:, index]  # (B, F)
         u = w @ layer.output.weight.T  # (B, D)
-        path = alphas[None, :, None] * u[:, None] + layer.output.bias  # (B, M, D)
-        path.requires_grad_(True)
-        with torch.enable_grad():
-            probability = _probability_along(model, clean, index, path, tokens)  # (B, M)
-            (gradient,) = torch.autograd.grad(probability.sum(), path)  # (B, M, D)
-        total = torch.einsum("m,bmd->bd", weights, gradient)  # (B, D)
+        total = torch.zeros_like(u)
+        for some, share in zip(alphas.split(at_once), weights.split(at_once), strict=True):
+            path = some[None, :, None] * u[:, None] + layer.output.bias  # (B, M, D)
+            gradient = _gradient_along(model, clean, index, path, tokens)  # (B, M, D)
+            total += torch.einsum("m,bmd->bd", share, gradient)
         scores.append(w * (total @ layer.output.weight))
     return torch.stack(scores, dim=1)
+
+
+def _gradient_along(
+    model: Bert, clean: CleanPass, index: int, path: Tensor, tokens: Tensor
+) -> Tensor:
+    """dP(token)/d(FFN output) at each point of path (B, M, D).  Returns (B, M, D)."""
+    path.requires_grad_(True)
+    with torch.enable_grad():
+        probability = _probability_along(model, clean, index, path, tokens)  # (B, M)
+        (gradient,) = torch.autograd.grad(probability.sum(), path)
+    return gradient
 
 
 @torch.no_grad()

@@ -24,18 +24,19 @@ def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Promp
         # DEVIATION: the released code turns it into [UNK] silently (difference 25)
         raise AnswerNotInVocabulary(
             f"{fact}: the answer {fact.answer!r} is not one token of the model's vocabulary, so "
-            "its probability cannot be read at [MASK].  Use --oov skip to leave such facts out"
+            "its probability cannot be read at [MASK]"
         )
     mask = tokenizer.vocabulary[MASK]
     prompts = []
     for text, ids in zip(fact.prompts, tokenizer.encode_batch(list(fact.prompts)), strict=True):
         if ids.count(mask) != 1:
             raise ValueError(f"{fact}: expected one [MASK] in {text!r}")
-        if len(ids) > max_tokens:
+        cut = len(ids) > max_tokens
+        if cut:
             ids = ids[: max(max_tokens - 1, 0)] + ids[-1:]
         if mask not in ids:
             raise ValueError(f"{fact}: [MASK] lies beyond {max_tokens} tokens in {text!r}")
-        prompts.append(Prompt(tuple(ids), ids.index(mask), answer))
+        prompts.append(Prompt(tuple(ids), ids.index(mask), answer, cut))
     return prompts
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
 from knowledge_neurons.artifacts import DEFAULT_PREFIX, ROOT, Results
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +26,7 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output_dir",
         type=Path,
-        default=Path(os.environ.get("KN_RESULTS", ROOT / "results")),
+        default=Path(os.environ.get("KN_RESULTS") or ROOT / "results"),
         help="folder of the results (KN_RESULTS; default: results/)",
     )
     parser.add_argument(
@@ -34,7 +38,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, on which device."""
     parser.add_argument(
         "--bert_model",
-        default=os.environ.get("KN_MODEL", "bert-base-cased"),
+        default=os.environ.get("KN_MODEL") or "bert-base-cased",
         help="name on the hub, folder or .tar.gz (KN_MODEL; default: bert-base-cased)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of the model on the hub")
@@ -59,12 +63,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data_path",
         type=Path,
-        default=Path(os.environ.get("KN_DATA", ROOT / "data/PARAREL/data_all_allbags.json")),
+        default=Path(os.environ.get("KN_DATA") or ROOT / "data/PARAREL/data_all_allbags.json"),
         help="prompts by relation, or one list of facts (KN_DATA; default: the full PARAREL)",
     )
 
 
 def results_of(args: argparse.Namespace) -> Results:
+    """The results folder; ValueError for a prefix that could not be found again."""
+    if not re.fullmatch(r"[\w.-]+", args.output_prefix):
+        raise ValueError(f"--output_prefix {args.output_prefix!r}: letters, digits, '-', '_', '.'")
     return Results(args.output_dir, args.output_prefix)
 
 
@@ -73,6 +80,8 @@ def device_of(args: argparse.Namespace) -> torch.device:
 
     Raises ValueError for a device that is not there.
     """
+    import torch  # here, so that stage 2 starts without it
+
     if args.device:
         name = args.device
     elif args.no_cuda:
@@ -88,6 +97,8 @@ def device_of(args: argparse.Namespace) -> torch.device:
         name = os.environ.get("KN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -115,8 +126,13 @@ def run(main: Callable[[], None]) -> None:
     """Run a stage: what the user can mend (input, disk, memory) is one message and exit code 2."""
     try:
         main()
-    except (ValueError, OSError, torch.OutOfMemoryError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        if "memory" not in str(error).lower():
+            raise
+        print(f"error: out of memory: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on", file=sys.stderr)

@@ -16,12 +16,20 @@ from knowledge_neurons.types import Batch, Neuron
 
 
 def neuron_mask(model: Bert, neurons: Sequence[Sequence[Neuron]]) -> Tensor:
-    """One set of neurons per prompt -> (B, L, F) bool, True where the neuron is in the set."""
+    """One set of neurons per prompt -> (B, L, F) bool, True where the neuron is in the set.
+
+    Raises ValueError for a neuron that the model does not have.
+    """
     config = model.config
     shape = (len(neurons), config.num_hidden_layers, config.intermediate_size)
     mask = torch.zeros(shape, dtype=torch.bool)
     for row, chosen in enumerate(neurons):
         for layer, index in chosen:
+            if not (0 <= layer < shape[1] and 0 <= index < shape[2]):
+                raise ValueError(
+                    f"neuron {index} of layer {layer}: the model has layers 0 to {shape[1] - 1} "
+                    f"of {shape[2]} neurons"
+                )
             mask[row, layer, index] = True
     return mask.to(next(model.parameters()).device)
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from knowledge_neurons.types import Neuron, Triplet
 
-KEEP = 0.1  # share of the prompt's largest score below which a triplet is not stored
+# UPSTREAM: triplets below this share of the prompt's largest score are not stored (difference 2)
+KEEP = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Settings:
     rounds: int = 6
     min_prompts: int = 3
     relation_share: float = 0.1
+
+    def __post_init__(self):
+        for name in ("coarse", "shared", "relation_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected a share in (0, 1]")
+        for name in ("rounds", "min_prompts"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
 
 
 INTEGRATED_GRADIENTS = Settings()
@@ -123,7 +132,7 @@ def refine_relation(
         average = sum(map(len, refined)) / with_prompts if with_prompts else 0.0
         in_band = settings.fewest <= average <= settings.most
         # DEVIATION: the last adjustment is evaluated too (difference 5)
-        if in_band or rounds == settings.rounds or not with_prompts:
+        if in_band or rounds >= settings.rounds or not with_prompts:
             break
         shared += -settings.step if average < settings.fewest else settings.step
         shared = min(shared, 1.0)  # 0.7 + 6 * 0.05 is a hair above 1: more than all prompts

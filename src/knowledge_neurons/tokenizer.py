@@ -88,7 +88,7 @@ class Tokenizer:
 
     def tokens(self, ids: list[int]) -> list[str]:
         """The token of each id."""
-        return [self._tokens[index] for index in ids]
+        return [self._tokens.get(index, f"[no token {index}]") for index in ids]
 
     def single_token(self, text: str) -> int | None:
         """Id of the one token that the text is, or None where it is several or unknown."""

@@ -48,11 +48,15 @@ class Fact:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One tokenised prompt: its ids with [CLS] and [SEP], where [MASK] is, the answer's id."""
+    """One tokenised prompt: its ids with [CLS] and [SEP], where [MASK] is, the answer's id.
+
+    cut: whether it was too long and lost its end.
+    """
 
     ids: tuple[int, ...]
     mask_position: int
     answer: int
+    cut: bool = False
 
 
 @dataclass(frozen=True)

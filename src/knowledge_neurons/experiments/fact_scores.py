@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 
 from custom_bert import Bert
@@ -37,6 +38,10 @@ class Settings:
     baseline: bool = True
     probabilities: bool = False
 
+    def __post_init__(self):
+        if not 0 <= self.keep <= 1:
+            raise ValueError(f"keep is {self.keep}: expected a share between 0 and 1")
+
 
 def encode_facts(
     facts: Sequence[Fact], tokenizer: Tokenizer, max_tokens: int, skip_unknown: bool
@@ -55,7 +60,10 @@ def encode_facts(
             unknown.append(error)
             encoded.append([])
     if unknown and not skip_unknown:
-        raise AnswerNotInVocabulary(f"{len(unknown)} of {len(facts)} facts: {unknown[0]}")
+        raise AnswerNotInVocabulary(
+            f"{len(unknown)} of {len(facts)} facts cannot be asked, the first is {unknown[0]}.  "
+            "Use --oov skip to leave such facts out"
+        )
     return encoded
 
 
@@ -105,18 +113,26 @@ def _score_prompts(
 def _score_batch(model: Bert, batch: Batch, settings: Settings) -> Iterator[tuple[int, dict]]:
     """For each prompt of the batch: the predicted token's id, and what the settings ask for."""
     clean = attribution.clean_pass(model, batch)
+    one_point = len(batch.answers) * attribution.bytes_per_prompt(
+        model.config, batch.ids.shape[1], points=1
+    )
+    scores_of = partial(
+        attribution.integrated_gradients,
+        model,
+        clean,
+        rule=settings.rule,
+        points_at_once=max(1, MEMORY // one_point),
+    )
     dense: dict[str, torch.Tensor] = {}  # (B, L, F) each
     if settings.of_answer:
-        dense["of_answer"] = attribution.integrated_gradients(
-            model, clean, batch.answers, settings.rule
-        )
+        dense["of_answer"] = scores_of(batch.answers)
     if settings.of_prediction:
-        dense["of_prediction"] = attribution.integrated_gradients(
-            model, clean, clean.predicted, settings.rule
-        )
+        dense["of_prediction"] = scores_of(clean.predicted)
     if settings.baseline:
         dense["baseline"] = clean.activations
     arrays = {name: scores.cpu().numpy() for name, scores in dense.items()}
+    if not all(np.isfinite(scores).all() for scores in arrays.values()):
+        raise ValueError("the model gives scores that are not finite: are its weights damaged?")
     for row, predicted in enumerate(clean.predicted.tolist()):
         values = {name: triplets(scores[row], settings.keep) for name, scores in arrays.items()}
         if settings.probabilities:

@@ -25,7 +25,8 @@ def answer_probabilities(
 
     def cost(tokens: int) -> int:
         per_token = 8 * config.hidden_size + 2 * config.intermediate_size
-        return 4 * (tokens * per_token + config.num_hidden_layers * config.intermediate_size)
+        edits = config.num_hidden_layers * config.intermediate_size
+        return 4 * (tokens * per_token + edits + 2 * config.vocab_size)
 
     found: dict[int, float] = {}
     for planned in batching.plan(prompts, MEMORY, cost):
