@@ -3,11 +3,19 @@
 # KN_PYTHON chooses the interpreter that makes it (default: python3; 3.11 to 3.13).
 
 use_environment() {
-    local extra=${1:-} stamp
+    local extra=${1:-} python=${KN_PYTHON:-python3} stamp
     stamp="$root/.venv/.installed${extra:+-$extra}"
-    if [[ ! -x $root/.venv/bin/python ]]; then
+    if [[ ! -f $root/.venv/bin/activate ]]; then
+        "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || {
+            echo "error: $python is not Python 3.11, 3.12 or 3.13; set KN_PYTHON to one" >&2
+            return 1
+        }
         echo "making the environment in .venv"
-        "${KN_PYTHON:-python3}" -m venv "$root/.venv"
+        "$python" -m venv "$root/.venv" || {
+            rm -rf "$root/.venv"
+            echo "error: $python cannot make environments; install its venv package" >&2
+            return 1
+        }
     fi
     # shellcheck source=/dev/null
     source "$root/.venv/bin/activate"

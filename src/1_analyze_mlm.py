@@ -32,7 +32,10 @@ def parse_arguments() -> argparse.Namespace:
         help="prompts by relation: read instead of --data_path where it exists, else written",
     )
     parser.add_argument("--max_seq_length", type=int, default=128, help="tokens a prompt may have")
-    parser.add_argument("--max_facts", "--debug", type=int, default=-1, help="only the first N")
+    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 24)
+    parser.add_argument(
+        "--max_facts", "--debug", type=int, default=-1, help="only the first N; 0 or less: all"
+    )
     parser.add_argument(
         "--oov",
         choices=("error", "skip"),
@@ -58,8 +61,6 @@ def settings_of(args: argparse.Namespace) -> fact_scores.Settings:
             "nothing to compute: ask for --get_ig_gold and --get_base (as 1_run_mlm.sh does), "
             "--get_ig_pred or --get_pred"
         )
-    if not 0 <= args.keep <= 1:
-        raise ValueError(f"--keep {args.keep}: expected a share between 0 and 1")
     return fact_scores.Settings(
         rule=quadrature.rule(args.rule, steps_of(args)),
         keep=args.keep,
@@ -135,13 +136,15 @@ def main() -> None:
         facts, pretrained.tokenizer, max_tokens, skip_unknown=args.oov == "skip"
     )
     skipped = [index for index, prompts in enumerate(encoded) if not prompts]
-    artifacts.write_json(results.arguments, _plain(args), readable=True)
+    cut = sum(prompt.cut for prompts in encoded for prompt in prompts)
+    artifacts.write_json(results.arguments, cli.plain(args), readable=True)
     cli.show(
         f"{args.pt_relation} ({facts[0].label})",
         {
             "model": f"{args.bert_model} on {device}",
             "facts": f"{len(facts)}, {sum(map(len, encoded))} prompts, from {source}",
             "left out": f"{len(skipped)} facts whose answer is not one token",
+            "cut": f"{cut} prompts longer than {max_tokens} tokens",
             "rule": f"{args.rule}, {identity['steps']} steps",
         },
     )
@@ -152,13 +155,14 @@ def main() -> None:
         _score(pretrained, facts, encoded, settings, lines)
         seconds = time.perf_counter() - started
         lines.finish(
-            arguments=_plain(args),
+            arguments=cli.plain(args),
             device=str(device),
             wall_seconds=round(seconds, 3),
             layers=pretrained.model.config.num_hidden_layers,
             facts=len(facts),
             facts_resumed=resumed,
             prompts=sum(map(len, encoded)),
+            prompts_cut=cut,
             skipped_facts=skipped,
         )
     print(f"wrote {path} in {seconds:.1f} s")
@@ -175,10 +179,6 @@ def _score(pretrained, facts, encoded, settings, lines: artifacts.GrowingLines) 
         for group in groups:
             lines.append([artifacts.encode_fact_scores(prompts) for prompts in group])
             bar.update(len(group))
-
-
-def _plain(args: argparse.Namespace) -> dict[str, object]:
-    return {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Reads results/kn/, writes kn/statistics.json and figs/kneurons_distribution.pdf 
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 
 import stage_2_arguments
@@ -44,31 +45,48 @@ def count_layers(results: artifacts.Results, relations: list[str], neurons: dict
 
 def print_table(ours: Statistics, base: Statistics) -> None:
     """Table 2, ours beside the paper's."""
-
-    def number(value: float | None) -> str:
-        return "     -" if value is None else f"{value:6.2f}"
-
-    rows = {
-        "": "    KN  baseline   | paper: KN  baseline",
+    values = {
         "neurons per fact": (ours.per_fact, base.per_fact),
         "shared, same relation": (ours.shared_within, base.shared_within),
         "shared, other relations": (ours.shared_across, base.shared_across),
         "  the same, sampled": (ours.shared_across_sampled, base.shared_across_sampled),
     }
-    for name, values in rows.items():
-        if name:
-            rows[name] = f"{number(values[0])}    {number(values[1])}   |"
-        if name in PUBLISHED:
-            rows[name] += "    {:6.2f}    {:6.2f}".format(*PUBLISHED[name])
+    rows = {"": "    KN  baseline  |  paper: KN  baseline"}
+    for name, (mine, theirs) in values.items():
+        published = "{:11.2f}{:10.2f}".format(*PUBLISHED[name]) if name in PUBLISHED else ""
+        rows[name] = f"{_number(mine):>6}{_number(theirs):>10}  |{published}"
     cli.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _sha256_of_neurons(results: artifacts.Results, relation: str) -> list[str]:
+    """Of the neurons and the baseline's, which the statistics were made from."""
+    return [artifacts.sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
+
+
+def check_fresh(results: artifacts.Results, relation: str) -> None:
+    """Raise ValueError where neurons are of other scores than lie beside them now."""
+    manifest = artifacts.read_manifest(results.fact_neurons(relation, baseline=False)) or {}
+    made_from = manifest.get("identity", {}).get("scores_sha256")
+    scores = results.scores(relation)
+    if made_from and scores.exists() and artifacts.sha256_of(scores) != made_from:
+        raise ValueError(
+            f"the neurons of {relation} are of other scores than {scores}: run 2_get_kn.py again"
+        )
 
 
 def main() -> None:
     args = stage_2_arguments.parse(__doc__.splitlines()[0])
     results = cli.results_of(args)
-    relations = args.relations.split(",") if args.relations else results.refined_relations(False)
+    started = time.perf_counter()
+    relations = stage_2_arguments.asked_relations(args) or results.refined_relations(False)
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run 2_get_kn.py first")
+    for relation in relations:
+        check_fresh(results, relation)
     neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
     layers = count_layers(results, relations, neurons)
     ours, base = (
@@ -77,12 +95,17 @@ def main() -> None:
     artifacts.write_json(
         results.statistics, {"neurons": asdict(ours), "baseline": asdict(base)}, readable=True
     )
-    artifacts.write_manifest(
-        results.statistics, {"relations": relations, "pairs": args.pairs, "seed": args.seed}
-    )
     print_table(ours, base)
     figure = figures.layer_distribution(ours.layers, base.layers)
     written = figures.save(figure, results.figure("kneurons_distribution"))
+    for output in (results.statistics, *written):
+        artifacts.write_manifest(
+            output,
+            {"relations": relations, "pairs": args.pairs, "seed": args.seed},
+            arguments=cli.plain(args),
+            neurons_sha256={r: _sha256_of_neurons(results, r) for r in relations},
+            wall_seconds=round(time.perf_counter() - started, 3),
+        )
     shares = "  ".join(f"{100 * share:.1f}" for share in ours.layers)
     print(f"share of the neurons in each layer, lowest first (%):  {shares}")
     for path in (results.statistics, *written):

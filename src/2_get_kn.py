@@ -3,74 +3,138 @@
 Usage: bash 2_run_kn.sh      (see --help for the thresholds)
 
 Per relation, for integrated gradients and for the activation baseline: the neurons of each fact
-(kn_bag-<REL>.json) and of the relation (kn_rel-<REL>.json).
+(kn_bag-<REL>.json) and of the relation (kn_rel-<REL>.json).  Nothing is written before every
+relation has been read and refined.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import asdict
 
 import stage_2_arguments
 from knowledge_neurons import artifacts, cli
-from knowledge_neurons.experiments.neuron_statistics import NoScores, RefinedRelation, refine_scores
-from knowledge_neurons.refine import Refined, Settings
+from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
+from knowledge_neurons.refine import KEEP, Settings
+
+# What the scores of relations that are refined together must have in common.
+COMMON = (
+    *("model_sha256", "lowercase", "layer_norm_eps"),
+    *("rule", "steps", "keep", "max_seq_length"),
+)
 
 
-def refine_and_write(args: argparse.Namespace, results: artifacts.Results, relation: str) -> dict:
-    """Refine one relation, write its files; return a row for the summary."""
-    path = results.scores(relation)
-    thresholds = {
+def thresholds(args: argparse.Namespace) -> dict[bool, Settings]:
+    """Baseline or not -> its settings."""
+    return {
         False: stage_2_arguments.settings_of(args, args.coarse),
         True: stage_2_arguments.settings_of(args, args.base_coarse),
     }
+
+
+def check_scores(
+    results: artifacts.Results, relations: list[str], lowest: float
+) -> dict[str, dict]:
+    """Relation -> identity of its scores; empty for a file of the released code.
+
+    Raises ValueError for scores that were made differently from each other, or that lack the
+    entries that the lowest threshold asks for.
+    """
+    identities = {}
+    for relation in relations:
+        path = results.scores(relation)
+        identity = (artifacts.read_manifest(path) or {}).get("identity", {})
+        keep = identity.get("keep", KEEP)
+        if keep > lowest:
+            raise ValueError(
+                f"{path} holds only scores >= {keep} of the largest, refining at {lowest} needs "
+                f"more: run stage 1 with --keep {lowest}"
+            )
+        identities[relation] = identity
+    with_manifest = [relation for relation in relations if identities[relation]]
+    for relation in with_manifest[1:]:
+        for field in COMMON:
+            first, here = (identities[r].get(field) for r in (with_manifest[0], relation))
+            if first != here:
+                raise ValueError(
+                    f"the scores of {relation} and {with_manifest[0]} do not belong together: "
+                    f"{field} is {here!r} and {first!r}.  Refine them apart with --relations, or "
+                    "run stage 1 again for one of them"
+                )
+    return identities
+
+
+def refine(path, settings: dict[bool, Settings]) -> RefinedRelation:
+    """Refine one relation; errors name its file."""
     try:
-        refined = refine_scores(
-            artifacts.read_fact_scores(path), thresholds[False], thresholds[True]
-        )
-    except NoScores as error:
-        raise ValueError(f"{path}: {error}") from error
+        refined = refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
+        artifacts.check_whole(path)  # afterwards: a broken line is named first
+        return refined
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
+
+
+def write(
+    results: artifacts.Results, relation: str, refined: RefinedRelation, manifest: dict
+) -> None:
+    """Write the files of one relation, each with its manifest."""
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
-        written = artifacts.write_neurons(
+        settings = manifest["thresholds"][baseline]
+        for output in artifacts.write_neurons(
             results, relation, baseline, outcome.facts, outcome.relation
-        )
-        manifest = _manifest(path, thresholds[baseline], outcome, refined)
-        for output in written:
-            artifacts.write_manifest(output, **manifest)
-    return {
-        "facts": len(refined.neurons.facts),
-        "neurons": refined.neurons,
-        "baseline": refined.baseline,
-    }
-
-
-def _manifest(path, settings: Settings, outcome: Refined, refined: RefinedRelation) -> dict:
-    return {
-        "identity": {"scores_sha256": artifacts.sha256_of(path), **asdict(settings)},
-        "shared_used": outcome.shared,
-        "adjustments": outcome.rounds,
-        "neurons_per_fact": outcome.average,
-        "facts_without_prompts": refined.without_prompts,
-    }
+        ):
+            artifacts.write_manifest(
+                output,
+                {
+                    "scores": manifest["scores"],
+                    "scores_sha256": manifest["scores_sha256"],
+                    **asdict(settings),
+                },
+                arguments=manifest["arguments"],
+                shared_used=outcome.shared,
+                adjustments=outcome.rounds,
+                neurons_per_fact=outcome.average,
+                facts_without_prompts=refined.without_prompts,
+                wall_seconds=manifest["wall_seconds"],
+            )
 
 
 def main() -> None:
     args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    results = cli.results_of(args)
-    relations, rows = stage_2_arguments.scored_relations(args, results), {}
+    settings, results = thresholds(args), cli.results_of(args)
+    relations = stage_2_arguments.scored_relations(args, results)
+    identities = check_scores(results, relations, min(args.coarse, args.base_coarse))
+    refined: dict[str, RefinedRelation] = {}
+    seconds: dict[str, float] = {}
     with cli.progress(len(relations), "refining", "relation") as bar:
         for relation in relations:
-            rows[relation] = refine_and_write(args, results, relation)
+            started = time.perf_counter()
+            refined[relation] = refine(results.scores(relation), settings)
+            seconds[relation] = round(time.perf_counter() - started, 3)
             bar.update()
-    for relation, row in rows.items():
-        ours, base = row["neurons"], row["baseline"]
-        rows[relation] = (
-            f"{row['facts']:5} facts   KN {ours.average:5.2f} a fact at p = {ours.shared:.2f}"
-            f"   baseline {base.average:5.2f} at p = {base.shared:.2f}"
-        )
+    for relation, outcome in refined.items():
+        manifest = {
+            "thresholds": settings,
+            "scores": identities[relation],
+            "scores_sha256": artifacts.sha256_of(results.scores(relation)),
+            "arguments": cli.plain(args),
+            "wall_seconds": seconds[relation],
+        }
+        write(results, relation, outcome, manifest)
     if unfinished := results.unfinished_relations():
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
+    rows = {relation: _row(outcome) for relation, outcome in refined.items()}
     cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.root / 'kn'}", rows)
+
+
+def _row(refined: RefinedRelation) -> str:
+    ours, base = refined.neurons, refined.baseline
+    return (
+        f"{len(ours.facts):5} facts   KN {ours.average:5.2f} a fact at p = {ours.shared:.2f}"
+        f"   baseline {base.average:5.2f} at p = {base.shared:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -8,25 +8,28 @@ from pathlib import Path
 import torch
 
 from custom_bert import Bert
-from knowledge_neurons import models, refine
+from knowledge_neurons import models, quadrature, refine
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
-from knowledge_neurons.quadrature import rule
 from knowledge_neurons.tokenizer import Tokenizer
-from knowledge_neurons.types import Fact, Neuron, PromptScores
+from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
 
 
 class KnowledgeNeurons:
     """A masked language model and what one can ask of its FFN neurons.
 
-    kn = KnowledgeNeurons.from_pretrained("models/demo-bert")
-    prompts = ["Coldplay took shape in the city of [MASK].",
-               "The story of Coldplay begins in [MASK].",
-               "It all began for Coldplay in [MASK]."]
-    neurons = kn.find(prompts, "London")                  # [Neuron(layer=3, index=17), ...]
-    kn.probabilities(prompts, "London")                   # P(London) for each prompt
-    kn.probabilities(prompts, "London", neurons, 0.0)     # the same with them suppressed
+        kn = KnowledgeNeurons.from_pretrained("bert-base-cased")
+        prompts = ["Coldplay took shape in the city of [MASK].",
+                   "The story of Coldplay begins in [MASK].",
+                   "It all began for Coldplay in [MASK]."]
+        neurons = kn.find(prompts, "London")              # [Neuron(layer=..., index=...), ...]
+        kn.probabilities(prompts, "London")               # P(London) of each prompt
+        kn.probabilities(prompts, "London", neurons, 0.0)  # the same with them suppressed
+
+    Every method takes prompts, texts with one [MASK] each that ask for the same answer, and the
+    answer, one token of the vocabulary; each raises ValueError that says which text or answer is
+    not so.  The model is never changed.
     """
 
     def __init__(self, model: Bert, tokenizer: Tokenizer):
@@ -44,52 +47,68 @@ class KnowledgeNeurons:
         self,
         prompts: Sequence[str],
         answer: str,
-        rule_name: str = "riemann-left",
+        rule: str = "riemann-left",
         steps: int = 20,
         keep: float = refine.KEEP,
     ) -> list[PromptScores]:
-        """Attribution scores of each prompt (equation 4 of the paper), in probability.
+        """Attribution of each prompt: equation 4 of the paper, and the activation baseline.
 
-        prompts: texts with one [MASK] each that all ask for the answer, a single token.
-        keep: scores below this share of the prompt's largest are left out.
-        Raises ValueError for an answer that is no single token or a prompt without [MASK].
+        rule, steps: quadrature of the path.  keep: neurons below this share of the prompt's largest
+        score are left out.
+        Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
         """
-        fact = self._fact(prompts, answer)
-        settings = Settings(rule=rule(rule_name, steps), keep=keep)
-        encoded = [self._encode(fact)]
-        ((scored,),) = score_facts(self.model, self.tokenizer, [fact], encoded, settings)
+        fact, encoded = self._encode(prompts, answer)
+        settings = Settings(rule=quadrature.rule(rule, steps), keep=keep)
+        ((scored,),) = score_facts(self.model, self.tokenizer, [fact], [encoded], settings)
         return scored
+
+    def refine(
+        self,
+        scores: Sequence[PromptScores],
+        coarse: float = 0.2,
+        shared: float = 0.7,
+        min_prompts: int = 3,
+    ) -> list[Neuron]:
+        """The fact's knowledge neurons from the scores of its prompts (section 3.2).
+
+        coarse: t, share of a prompt's largest score; shared: p, share of the prompts.  A neuron
+        must be coarse in at least min_prompts, or in all prompts where there are fewer.
+        Returns the neurons, first seen first; none where the prompts share none.
+        """
+        settings = refine.Settings(coarse=coarse, shared=shared, min_prompts=min_prompts)
+        counts = refine.count_coarse((prompt.of_answer for prompt in scores), settings.coarse)
+        return refine.refine_fact(counts, settings.shared, min(min_prompts, len(scores)))
 
     def find(
         self, prompts: Sequence[str], answer: str, coarse: float = 0.2, shared: float = 0.7
     ) -> list[Neuron]:
-        """The fact's knowledge neurons (section 3.2): coarse per prompt, then shared by prompts.
-
-        coarse: t, share of a prompt's largest score; shared: p, share of the prompts.  A neuron
-        must be coarse in at least three prompts, or in all of them where there are fewer.
-        """
-        scored = self.scores(prompts, answer, keep=min(coarse, refine.KEEP))
-        counts = refine.count_coarse((prompt.of_answer for prompt in scored), coarse)
-        return refine.refine_fact(counts, shared, min_prompts=min(3, len(scored)))
+        """`scores` and `refine` in one, with the paper's settings.  Returns the neurons."""
+        settings = refine.Settings(coarse=coarse, shared=shared)
+        scores = self.scores(prompts, answer, keep=min(settings.coarse, refine.KEEP))
+        return self.refine(scores, coarse, shared)
 
     def probabilities(
         self,
         prompts: Sequence[str],
         answer: str,
         neurons: Sequence[Neuron] = (),
-        factor: float = 1.0,
+        factor: float | None = None,
     ) -> list[float]:
         """P(answer) at [MASK] of each prompt, with the neurons' activations there times factor.
 
-        factor: 0 suppresses, 2 amplifies (section 4.3).  The model is not changed.
+        factor: 0 suppresses, 2 amplifies (section 4.3); needed where neurons are given.
+        Returns one probability a prompt.
         """
-        encoded = self._encode(self._fact(prompts, answer))
-        return answer_probabilities(self.model, encoded, [neurons] * len(encoded), factor)
+        if neurons and factor is None:
+            raise ValueError("neurons without a factor: 0 suppresses them, 2 amplifies them")
+        _, encoded = self._encode(prompts, answer)
+        scale = 1.0 if factor is None else factor
+        return answer_probabilities(self.model, encoded, [neurons] * len(encoded), scale)
 
-    def _fact(self, prompts: Sequence[str], answer: str) -> Fact:
+    def _encode(self, prompts: Sequence[str], answer: str) -> tuple[Fact, list[Prompt]]:
+        """The prompts as a fact of no relation, and their tokens."""
         if isinstance(prompts, str) or not prompts:
             raise ValueError("expected a list of prompts, each with one [MASK]")
-        return Fact("own", "own prompts", 0, answer, tuple(prompts))
-
-    def _encode(self, fact: Fact):
-        return encode_fact(fact, self.tokenizer, self.model.config.max_position_embeddings)
+        fact = Fact("own", "own prompts", 0, answer, tuple(prompts))
+        max_tokens = self.model.config.max_position_embeddings
+        return fact, encode_fact(fact, self.tokenizer, max_tokens)

@@ -262,7 +262,13 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
 def environment() -> dict[str, Any]:
     """Versions, machine and commit, for the manifest."""
     versions = {name: importlib.metadata.version(name) for name in PINNED}
-    return {"python": platform.python_version(), **versions, "commit": _commit()}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "machine": machine,
+        "commit": _commit(),
+    }
 
 
 def _commit() -> str | None:

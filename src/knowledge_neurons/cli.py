@@ -106,6 +106,11 @@ def device_of(args: argparse.Namespace) -> torch.device:
     return device
 
 
+def plain(args: argparse.Namespace) -> dict[str, object]:
+    """The arguments as JSON holds them, for the manifest."""
+    return {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
+
+
 def show(title: str, rows: dict[str, object]) -> None:
     """Print a small aligned table under a title."""
     width = max(map(len, rows), default=0)

@@ -34,7 +34,7 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
     """Figure 3: share of the facts' neurons in each layer, ours above, the baseline's below.
 
     neurons, baseline: shares from layer 0, each summing to 1.  Bars are mirrored about zero as in
-    the paper; the axis tells true percentages.
+    the paper.  DEVIATION: the axis tells true percentages (difference 7).
     """
     layers = range(1, len(neurons) + 1)
     with sns.axes_style("whitegrid"), rc_context(STYLE):

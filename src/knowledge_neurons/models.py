@@ -46,6 +46,7 @@ CONFIG_FILES = ("config.json", "bert_config.json")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 VOCABULARY_FILES = ("vocab.txt", "tokenizer.json")
 OPTIONAL_FILES = ("tokenizer_config.json",)
+PARTS = {"config": CONFIG_FILES, "vocabulary": VOCABULARY_FILES, "weights": WEIGHT_FILES}
 ALL_FILES = CONFIG_FILES + WEIGHT_FILES + VOCABULARY_FILES + OPTIONAL_FILES
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
@@ -81,6 +82,12 @@ def from_pretrained(
     """
     with tempfile.TemporaryDirectory() as scratch:
         files = _find_files(str(source), revision, cache_dir, Path(scratch))
+        for part, names in PARTS.items():
+            if not files.keys() & set(names):
+                found = ", ".join(files) or "none of the files of a checkpoint"
+                raise ValueError(
+                    f"{source} has no {part}: looked for {' or '.join(names)}, found {found}"
+                )
         config = read_config(files)
         if layer_norm_eps is not None:
             config = replace(config, layer_norm_eps=layer_norm_eps)
@@ -205,12 +212,16 @@ def _hub_files(source: str, revision: str | None, cache_dir: str | Path | None) 
                 return None
             raise ValueError(
                 f"{source}: cannot get {name} from the hub, and it is not in the cache ({error}).  "
-                "Check the connection or HF_HUB_OFFLINE, or give a folder that holds the model"
+                "Check the connection or HF_HUB_OFFLINE, or give a folder that holds the model; "
+                f"there is no folder {Path(source).absolute()}"
             ) from error
         except EntryNotFoundError:
             return None
         except (HTTPError, OSError) as error:
-            raise ValueError(f"{source}: the hub does not give {name} ({error})") from error
+            raise ValueError(
+                f"{source}: the hub does not give {name} ({error}), and there is no folder "
+                f"{Path(source).absolute()}"
+            ) from error
 
     files = {}
     for alternatives in (CONFIG_FILES, VOCABULARY_FILES, OPTIONAL_FILES, WEIGHT_FILES):
@@ -222,14 +233,9 @@ def _hub_files(source: str, revision: str | None, cache_dir: str | Path | None) 
     return files
 
 
-def _first(files: dict[str, Path], names: tuple[str, ...], part: str) -> Path:
-    for name in names:
-        if name in files:
-            return files[name]
-    raise ValueError(
-        f"the checkpoint has no {part}: looked for {' or '.join(names)}, "
-        f"found {', '.join(files) or 'none of the files of a checkpoint'}"
-    )
+def _first(files: dict[str, Path], names: tuple[str, ...]) -> Path:
+    """The best of the files that may hold a part; one of them is there."""
+    return next(files[name] for name in names if name in files)
 
 
 # --- reading them ----------------------------------------------------------------------------
@@ -237,7 +243,7 @@ def _first(files: dict[str, Path], names: tuple[str, ...], part: str) -> Path:
 
 def read_config(files: dict[str, Path]) -> BertConfig:
     """The config of a checkpoint, checked; ValueError names the file."""
-    path = _first(files, CONFIG_FILES, "config")
+    path = _first(files, CONFIG_FILES)
     try:
         return BertConfig.from_dict(_read_json(path))
     except (ValueError, TypeError) as error:
@@ -246,7 +252,7 @@ def read_config(files: dict[str, Path]) -> BertConfig:
 
 def read_weights(files: dict[str, Path]) -> dict[str, Tensor]:
     """The tensors of a checkpoint under their published names."""
-    path = _first(files, WEIGHT_FILES, "weights")
+    path = _first(files, WEIGHT_FILES)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -271,7 +277,7 @@ def read_tokenizer(files: dict[str, Path], source: str, lowercase: bool | None) 
     Whether case is folded: the argument if given, else tokenizer_config.json, else tokenizer.json,
     else "uncased" / "cased" in the name, else whether the vocabulary has no capital letters.
     """
-    path = _first(files, VOCABULARY_FILES, "vocabulary")
+    path = _first(files, VOCABULARY_FILES)
     if "tokenizer_config.json" in files:
         options = _read_json(files["tokenizer_config.json"])
         folds = options.get("do_lower_case", lowercase)

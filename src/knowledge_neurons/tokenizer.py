@@ -40,12 +40,12 @@ class Tokenizer:
     @classmethod
     def from_vocab_file(cls, path: str | Path, lowercase: bool) -> Tokenizer:
         """Read a vocab.txt: one token a line, the line number is the id."""
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-        tokens = [line.rstrip("\r") for line in lines]
-        while tokens and not tokens[-1]:
-            tokens.pop()
-        vocabulary = {token: index for index, token in enumerate(tokens)}
         try:
+            lines = Path(path).read_text(encoding="utf-8").split("\n")
+            tokens = [line.rstrip("\r") for line in lines]
+            while tokens and not tokens[-1]:
+                tokens.pop()
+            vocabulary = {token: index for index, token in enumerate(tokens)}
             return cls(vocabulary, lowercase)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error

@@ -38,7 +38,7 @@ def bag(relation: str, label: str, head: str, answer: str, count: int = 4) -> li
     return [[text.format(head), answer, f"{relation}({label})"] for text in BORN[:count]]
 
 
-# 18 facts are three groups of stage 1; the answer of P101's fact 1 is not in the vocabulary.
+# The answer of P101's fact 1 is not in the vocabulary.
 BAGS = {
     "P101": [
         bag("P101", "field (of work)", head, answer)

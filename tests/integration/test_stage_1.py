@@ -180,7 +180,7 @@ def test_scores_of_unknown_origin_are_not_overwritten(copied):
 
 
 def test_killed_and_resumed_equals_uninterrupted(place, inputs):
-    """SIGKILL after the first group of facts; the same command again; the same bytes.
+    """SIGKILL after the first facts; the same command again; the same bytes.
 
     Slow steps make sure that the kill comes in the middle.
     """
@@ -198,13 +198,13 @@ def test_killed_and_resumed_equals_uninterrupted(place, inputs):
     assert place.scores_manifest("P19")["complete"] is False
     fine(place.shell("1_run_mlm.sh", *arguments))
     assert place.scores("P19").read_bytes() == whole.scores("P19").read_bytes()
-    assert place.scores_manifest("P19")["facts_resumed"] in (8, 16)
+    assert place.scores_manifest("P19")["facts_resumed"] in range(1, 18)
     assert place.scores_manifest("P19")["complete"] is True and not partial.exists()
 
 
-@pytest.mark.parametrize("lines, resumed", [(0.5, 0), (8, 8), (9.5, 8), (17, 16), (18, 16)])
+@pytest.mark.parametrize("lines, resumed", [(0.5, 0), (8, 8), (9.5, 9), (17, 17), (18, 18)])
 def test_resumed_from_any_line_equals_uninterrupted(copied, lines, resumed):
-    """The partial cut inside a line, at a group, at the end: the same bytes."""
+    """The partial cut inside a line, between lines, at the end: the same bytes."""
     path = copied.scores("P19")
     whole = path.read_bytes()
     rows = whole.splitlines(keepends=True)
@@ -292,8 +292,8 @@ def test_batch_size_times_num_batch(place, arguments, steps):
         (("--batch_size", 0), ("at least 1 step", "got 0")),
         (("--num_batch", 0), ("at least 1 step", "got 0")),
         (("--steps", 0), ("at least 1 step", "got 0")),
-        (("--keep", 2), ("--keep 2.0", "between 0 and 1")),
-        (("--keep", "nan"), ("--keep nan", "between 0 and 1")),
+        (("--keep", 2), ("keep is 2.0", "between 0 and 1")),
+        (("--keep", "nan"), ("keep is nan", "between 0 and 1")),
         (("--device", "cuda:99"), ("cuda:99", "cannot be used here")),
         (("--device", "toaster"), ("toaster", "cannot be used here")),
         (("--gpus", "0,1"), ("--gpus 0,1", "one run uses one GPU")),

@@ -142,3 +142,41 @@ def test_relation_all_of_whose_answers_are_unknown(place, tmp_path):
     fine(place.here(STAGE_2))
     assert json.loads((place.results / "kn/kn_bag-P36.json").read_bytes()) == [[], []]
     refused(place.here("2_analyze_kn.py"), "no facts")
+
+
+def test_scores_of_different_rules_are_not_mixed(copied):
+    """Relations scored differently: both are named, with the field; nothing is overwritten."""
+    scores = copied.scores("P36")
+    manifest = scores.with_name(f"{scores.name}.manifest.json")
+    content = json.loads(manifest.read_bytes())
+    content["identity"]["steps"] = 7
+    manifest.write_text(json.dumps(content))
+    refused(copied.shell("2_run_kn.sh"), "P19", "P36", "steps is 7", "20", "--relations")
+    fine(copied.shell("2_run_kn.sh", "--relations", "P19"))
+
+
+def test_scores_stored_too_sparsely_for_the_threshold_are_refused(copied):
+    """--coarse below what stage 1 kept would silently miss neurons: refused, with what to do."""
+    refused(copied.shell("2_run_kn.sh", "--coarse", 0.05), "0.1 of the largest", "--keep 0.05")
+
+
+def test_scores_cut_at_the_end_of_a_line_are_refused(copied):
+    """A whole line is missing: every remaining one parses, the manifest knows better."""
+    path = copied.scores("P19")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    refused(copied.shell("2_run_kn.sh"), str(path), "its manifest says", "rm ")
+    refused(copied.score("P19"), str(path), "its manifest says")
+
+
+def test_neurons_of_other_scores_are_refused_by_the_statistics(copied):
+    """Scores that changed after refining: the statistics ask for refining again."""
+    fine(copied.shell("2_run_kn.sh"))
+    path = copied.scores("P19")
+    path.write_bytes(path.read_bytes() + b"[]\n")
+    refused(copied.here("2_analyze_kn.py"), "P19", "run 2_get_kn.py again")
+
+
+@pytest.mark.parametrize("flag, value", [("--rounds", -1), ("--coarse", "nan"), ("--pairs", -1)])
+def test_senseless_thresholds_are_refused(copied, flag, value):
+    """Each is named; none loops forever or gives a table of nothing."""
+    refused(copied.shell("2_run_kn.sh", flag, value), flag[2:], str(value))

@@ -81,6 +81,17 @@ def test_batches_do_not_change_scores():
         assert worst_error(three, one) < CLOSE[torch.float32]
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 20, 50])
+def test_points_taken_in_slices_do_not_change_scores(at_once):
+    """A memory bound on the points of a layer changes nothing but the order of the sum."""
+    model, how = tiny_bert(), rule("riemann-left", 20)
+    batch = collate(random_prompts(8, [7, 7]), [0, 1])
+    clean = clean_pass(model, batch)
+    whole = integrated_gradients(model, clean, batch.answers, how)
+    sliced = integrated_gradients(model, clean, batch.answers, how, points_at_once=at_once)
+    assert worst_error(sliced, whole) < CLOSE[torch.float32]
+
+
 def test_clean_pass_is_the_model():
     """Activations, probabilities and prediction of the clean pass are the plain forward pass's."""
     model = tiny_bert()

@@ -48,7 +48,7 @@ def test_answer_of_other_than_one_token_names_the_fact(answer):
         encode_fact(fact("ann was born in [MASK].", answer=answer), TOKENIZER, 128)
     assert f"P19 fact 7 ({answer})" in str(error.value)
     assert f"the answer {answer!r} is not one token" in str(error.value)
-    assert "--oov skip" in str(error.value)
+    assert "--oov" not in str(error.value), "the library's users have no flags"
 
 
 def test_cut_keeps_the_separator():

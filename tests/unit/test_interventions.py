@@ -62,6 +62,6 @@ def test_model_is_untouched_even_after_an_error():
     model = tiny_bert()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     answer_probabilities(model, PROMPTS, NEURONS, 0.0)
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="neuron 0 of layer 9"):
         answer_probabilities(model, PROMPTS, [[Neuron(9, 0)], [], []], 0.0)
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())

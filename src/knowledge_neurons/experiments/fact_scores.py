@@ -16,9 +16,9 @@ from knowledge_neurons.refine import KEEP, triplets
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
-# Facts attributed together.  Their prompts share batches, and a run that was interrupted loses at
-# most one group of work.
-GROUP = 8
+# Facts attributed together.  With one, results come fact by fact and an interrupted run loses at
+# most one fact's work; more would share batches, which pays for tiny models only.
+GROUP = 1
 MEMORY = 1 << 30  # bytes that one batch may take
 
 
