@@ -156,7 +156,7 @@ def test_repository_without_a_part_is_an_error(hub, folder, tmp_path, removed, p
     """No weights under any name, no vocabulary under any name."""
     (folder / removed).unlink()
     hub.put("bert-base-cased", folder)
-    with pytest.raises(ValueError, match=f"the checkpoint has no {part}"):
+    with pytest.raises(ValueError, match=f"bert-base-cased has no {part}"):
         from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
 
 
