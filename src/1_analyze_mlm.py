@@ -16,6 +16,7 @@ from pathlib import Path
 from knowledge_neurons import artifacts, cli, data, models, quadrature
 from knowledge_neurons.experiments import fact_scores
 from knowledge_neurons.refine import KEEP
+from knowledge_neurons.types import Fact, Prompt
 
 STEPS = 20  # m of the paper's Riemann sum
 
@@ -82,7 +83,7 @@ def steps_of(args: argparse.Namespace) -> int:
     return product
 
 
-def read_facts(args: argparse.Namespace) -> tuple[Path, list[data.Fact]]:
+def read_facts(args: argparse.Namespace) -> tuple[Path, list[Fact]]:
     """The facts asked for and the file they come from."""
     source = args.data_path
     if args.tmp_data_path and args.tmp_data_path.exists():
@@ -135,47 +136,57 @@ def main() -> None:
     encoded = fact_scores.encode_facts(
         facts, pretrained.tokenizer, max_tokens, skip_unknown=args.oov == "skip"
     )
-    skipped = [index for index, prompts in enumerate(encoded) if not prompts]
-    cut = sum(prompt.cut for prompts in encoded for prompt in prompts)
-    artifacts.write_json(results.arguments, cli.plain(args), readable=True)
+    counts = counts_of(encoded)
     cli.show(
         f"{args.pt_relation} ({facts[0].label})",
         {
             "model": f"{args.bert_model} on {device}",
-            "facts": f"{len(facts)}, {sum(map(len, encoded))} prompts, from {source}",
-            "left out": f"{len(skipped)} facts whose answer is not one token",
-            "cut": f"{cut} prompts longer than {max_tokens} tokens",
+            "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {source}",
+            "left out": f"{len(counts['skipped_facts'])} facts whose answer is not one token",
+            "cut": f"{counts['prompts_cut']} prompts longer than {max_tokens} tokens",
             "rule": f"{args.rule}, {identity['steps']} steps",
         },
     )
+    artifacts.write_json(results.arguments, cli.plain(args), readable=True)
     pretrained.model.to(device)
     started = time.perf_counter()
     with artifacts.GrowingLines(path, identity, group=fact_scores.GROUP) as lines:
         resumed = lines.done
-        _score(pretrained, facts, encoded, settings, lines)
-        seconds = time.perf_counter() - started
+        score(pretrained, facts, encoded, settings, lines)
         lines.finish(
             arguments=cli.plain(args),
             device=str(device),
-            wall_seconds=round(seconds, 3),
+            wall_seconds=round(time.perf_counter() - started, 3),
             layers=pretrained.model.config.num_hidden_layers,
-            facts=len(facts),
             facts_resumed=resumed,
-            prompts=sum(map(len, encoded)),
-            prompts_cut=cut,
-            skipped_facts=skipped,
+            **counts,
         )
-    print(f"wrote {path} in {seconds:.1f} s")
+    print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
-def _score(pretrained, facts, encoded, settings, lines: artifacts.GrowingLines) -> None:
+def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
+    """What there is to do and what is left out, for the screen and the manifest."""
+    return {
+        "facts": len(encoded),
+        "prompts": sum(map(len, encoded)),
+        "prompts_cut": sum(prompt.cut for prompts in encoded for prompt in prompts),
+        "skipped_facts": [index for index, prompts in enumerate(encoded) if not prompts],
+    }
+
+
+def score(
+    pretrained: models.Pretrained,
+    facts: list[Fact],
+    encoded: list[list[Prompt]],
+    settings: fact_scores.Settings,
+    lines: artifacts.GrowingLines,
+) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
     first = lines.done
-    bar = cli.progress(len(facts), facts[0].relation, "fact", done=first)
     groups = fact_scores.score_facts(
         pretrained.model, pretrained.tokenizer, facts[first:], encoded[first:], settings
     )
-    with bar:
+    with cli.progress(len(facts), facts[0].relation, "fact", done=first) as bar:
         for group in groups:
             lines.append([artifacts.encode_fact_scores(prompts) for prompts in group])
             bar.update(len(group))

@@ -17,7 +17,7 @@ from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
 # Facts attributed together.  With one, results come fact by fact and an interrupted run loses at
-# most one fact's work; more would share batches, which pays for tiny models only.
+# most one fact's work; more would share batches, which pays where a fact alone is little work.
 GROUP = 1
 MEMORY = 1 << 30  # bytes that one batch may take
 
