@@ -12,31 +12,30 @@ temporary name and renamed, and what was downloaded survives an interruption.
 
 import argparse
 import hashlib
-import http.client
-import os
 import re
 import shutil
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+from data_sources import (
+    Check,
+    HttpSource,
+    LocalSource,
+    checked,
+    read_whole,
+    write_atomic,
+)
 from tqdm import tqdm
 
-REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 DEFAULT_URL = "https://raw.githubusercontent.com/Hunter-DDM/knowledge-neurons/HEAD"
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[1] / "data"
 PARTS = ("pararel", "bingrel")
 MASK = "[MASK]"
-TRIES = 3
-BACKOFF_S = 2.0  # pause after try n: n times this
-TIMEOUT_S = 60.0
 BAR = {"unit": "file", "leave": False}
 
 PAIRS = "PARAREL/query_pairs.json"
@@ -44,14 +43,8 @@ BAGS = "PARAREL/data_all_allbags.json"
 BINGREL = "BINGREL/final_distant_allbags_{}_new.json"
 CACHE = ".download"
 
-ALTERED = (
-    "Nothing was written: the source is incomplete or altered. Run again with --force to read all "
-    "of it anew, or name another source with --url or --from"
-)
-
 Pairs = dict[str, list[list[str]]]  # relation -> [[head, tail], ...]
 Bags = dict[str, list[list[list[str]]]]  # relation -> fact -> prompt -> [text, answer, label]
-Check = Callable[[Any], Any]  # content -> what it says; ValueError when it is not whole
 
 
 @dataclass(frozen=True)
@@ -67,29 +60,6 @@ class Expected:
 
 # Counted over the files of the authors' repository (REPOSITORY, folder data/).
 FULL = Expected(34, 27_738, 253_448, 210_217, 266_020)
-
-
-class Layout(NamedTuple):
-    """Where a source keeps its files; {} is the relation."""
-
-    pairs: str
-    labels: str
-    patterns: str
-    bingrel: str
-
-
-CLONE = Layout(
-    "data/PARAREL/query_pairs.json",
-    "data/LAMA/raw_data/relations.jsonl",
-    "data/PARAREL/raw_data/patterns/{}.jsonl",
-    "data/BingDistantTREx/final/final_distant_allbags_{}_new.json",
-)
-FLAT = Layout(
-    "pararel/query_pairs.json",
-    "pararel/relations.jsonl",
-    "pararel/patterns/{}.jsonl",
-    "bingrel/final_distant_allbags_{}_new.json",
-)
 
 
 # --- Pure: content -> prompts, counts, complaints ------------------------------------------------
@@ -114,17 +84,6 @@ def compare(what: str, got: int, expected: int) -> None:
     """Raise the message for a wrong count."""
     if got != expected:
         raise ValueError(f"got {got:,} {what}, expected {expected:,}")
-
-
-def checked(check: Check, content: Any, name: str) -> Any:
-    """Run a check; whatever it stumbles over becomes a message with file name and advice."""
-    try:
-        return check(content)
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
-        problem = f"got content that starts with {content[:40]!r}, expected JSON of another shape"
-        raise ValueError(f"{name}: {problem} ({error!r}). {ALTERED}") from None
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}. {ALTERED}") from None
 
 
 def check_pairs(raw: bytes, expected: Expected) -> Pairs:
@@ -178,101 +137,6 @@ def check_bingrel(raw: bytes, facts: int) -> tuple[int, int]:
     bags = orjson.loads(raw)
     compare("facts", len(bags), facts)
     return sum(len(bag["th_bags"]) for bag in bags), sum(len(bag["h_bags"]) for bag in bags)
-
-
-# --- Files, and the sources they come from -------------------------------------------------------
-
-
-def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
-    """Content and checked value of a file that is here already and whole, else None."""
-    if force or not path.is_file():
-        return None
-    raw = path.read_bytes()
-    try:
-        return raw, checked(check, raw, str(path))
-    except ValueError:
-        return None
-
-
-def write_atomic(path: Path, raw: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(raw)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-class LocalSource:
-    """A folder in either layout."""
-
-    quick = True
-
-    def __init__(self, root: Path):
-        found = [layout for layout in (FLAT, CLONE) if (root / layout.pairs).is_file()]
-        if not found:
-            raise ValueError(
-                f"--from {root}: found neither {root / FLAT.pairs} nor {root / CLONE.pairs}. Name "
-                f"a clone of {REPOSITORY}, which holds {', '.join(CLONE)}; or a folder that holds "
-                f"{', '.join(FLAT)} ({{}} is a relation)"
-            )
-        self.root, self.layout = root, found[0]
-
-    def read(self, name: str, check: Check) -> tuple[bytes, Any]:
-        """Content of a file and what its check made of it."""
-        path = self.root / name
-        if not path.is_file():
-            raise ValueError(
-                f"{path}: not found, but {self.root / self.layout.pairs} is there and belongs to "
-                "the same layout. Complete the folder, or name another source (--from, --url)"
-            )
-        raw = path.read_bytes()
-        return raw, checked(check, raw, str(path))
-
-
-class HttpSource:
-    """A web server with the clone's layout; what passed its check stays in a cache."""
-
-    quick = False
-    layout = CLONE
-
-    def __init__(self, url: str, cache: Path, force: bool = False):
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
-        self.url, self.cache, self.force = url.rstrip("/"), cache, force
-
-    def read(self, name: str, check: Check) -> tuple[bytes, Any]:
-        """Content of a file and what its check made of it, from the cache if it is whole there."""
-        url = f"{self.url}/{name}"
-        # The address is in the name, so that files of two mirrors never mix.
-        key = hashlib.sha256(url.encode()).hexdigest()[:8]
-        cached = self.cache / f"{key}-{Path(name).name}"
-        if kept := read_whole(cached, check, self.force):
-            return kept
-        raw = self.download(url)
-        value = checked(check, raw, url)
-        write_atomic(cached, raw)
-        return raw, value
-
-    def download(self, url: str) -> bytes:
-        """The body at an address; failures that may pass are tried again (404 is not)."""
-        for attempt in range(1, TRIES + 1):
-            try:
-                with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
-                    return response.read()  # shorter than Content-Length: IncompleteRead
-            except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-                reason = str(error) or repr(error)
-                code = error.code if isinstance(error, urllib.error.HTTPError) else None
-            if attempt == TRIES or (code and code < 500 and code not in (408, 429)):
-                break
-            time.sleep(BACKOFF_S * attempt)
-        raise ValueError(
-            f"could not fetch {url}: {reason} (tries: {attempt}). Run the same command again later "
-            f"(what has arrived is kept in {self.cache}), or pass --url MIRROR, or clone "
-            f"{REPOSITORY} elsewhere and pass --from CLONE"
-        )
 
 
 # --- Build ---------------------------------------------------------------------------------------

@@ -22,10 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "get_data.py"
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
+sys.path.insert(0, str(SCRIPT.parent))  # its neighbour data_sources
 spec = importlib.util.spec_from_file_location("get_data", SCRIPT)
 get_data = importlib.util.module_from_spec(spec)
 sys.modules["get_data"] = get_data  # dataclasses look their module up
 spec.loader.exec_module(get_data)
+data_sources = sys.modules["data_sources"]
 
 # P2 before P1, so that order is seen to come from query_pairs.json; a head that looks like a slot.
 PAIRS = {"P2": [["Zoë", "Paris"], ["[Y] Inc.", "Rome"]], "P1": [["Ann", "chess"]]}
@@ -98,7 +100,7 @@ def main(*argv, expected=TINY) -> int:
 @pytest.fixture(params=["FLAT", "CLONE"])
 def folder(request, tmp_path):
     """The tiny source as a local folder, in each layout."""
-    return put(tmp_path / "source", contents(getattr(get_data, request.param)))
+    return put(tmp_path / "source", contents(getattr(data_sources, request.param)))
 
 
 class Server(ThreadingHTTPServer):
@@ -107,7 +109,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files = contents(get_data.CLONE)
+        self.files = contents(data_sources.CLONE)
         self.requests: list[str] = []
         self.fail = lambda handler, nth: False
 
@@ -140,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     """The tiny source on a loopback port; retries do not wait."""
-    monkeypatch.setattr(get_data, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(data_sources, "BACKOFF_S", 0.0)
     monkeypatch.setenv("no_proxy", "*")
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -162,11 +164,11 @@ def test_folder_in_either_layout_gives_the_contract_files(folder, tmp_path, caps
     assert json.loads(text) == BAGS
     assert list(json.loads(text)) == ["P2", "P1"]
     assert "Zoë".encode() in text and b"\\u" not in text
-    source = contents(get_data.CLONE)
-    assert (out / "PARAREL/query_pairs.json").read_bytes() == source[get_data.CLONE.pairs]
+    source = contents(data_sources.CLONE)
+    assert (out / "PARAREL/query_pairs.json").read_bytes() == source[data_sources.CLONE.pairs]
     for relation in PAIRS:
         copy = out / f"BINGREL/final_distant_allbags_{relation}_new.json"
-        assert copy.read_bytes() == source[get_data.CLONE.bingrel.format(relation)]
+        assert copy.read_bytes() == source[data_sources.CLONE.bingrel.format(relation)]
     printed = capsys.readouterr().out
     assert "3 facts, 5 prompts" in printed and "3 th and 3 h sentences" in printed
     assert hashlib.sha256(text).hexdigest() in printed
@@ -267,8 +269,8 @@ def test_wrong_count_names_got_and_expected_and_leaves_nothing(folder, tmp_path,
     ],
 )
 def test_damaged_source_file_is_named(tmp_path, kind, damaged, message, capsys):
-    path = getattr(get_data.FLAT, kind).format("P2")
-    source = put(tmp_path / "source", contents(get_data.FLAT))
+    path = getattr(data_sources.FLAT, kind).format("P2")
+    source = put(tmp_path / "source", contents(data_sources.FLAT))
     put(source, {path: json.dumps(damaged, ensure_ascii=False).encode()})
     assert main("--from", source, "--output", tmp_path / "data") == 2
     error = capsys.readouterr().err
@@ -277,8 +279,8 @@ def test_damaged_source_file_is_named(tmp_path, kind, damaged, message, capsys):
 
 
 def test_prompt_with_a_second_mask_is_refused(tmp_path, capsys):
-    files = contents(get_data.FLAT)
-    files[get_data.FLAT.pairs] = files[get_data.FLAT.pairs].replace(b"Ann", b"[MASK] Ann")
+    files = contents(data_sources.FLAT)
+    files[data_sources.FLAT.pairs] = files[data_sources.FLAT.pairs].replace(b"Ann", b"[MASK] Ann")
     source = put(tmp_path / "source", files)
     assert main("--from", source, "--output", tmp_path / "data") == 2
     assert "expected one [MASK]" in capsys.readouterr().err
@@ -287,7 +289,7 @@ def test_prompt_with_a_second_mask_is_refused(tmp_path, capsys):
 def test_folder_in_neither_layout_says_what_was_looked_for(tmp_path, capsys):
     assert main("--from", tmp_path, "--output", tmp_path / "data") == 2
     error = capsys.readouterr().err
-    for layout in (get_data.FLAT, get_data.CLONE):
+    for layout in (data_sources.FLAT, data_sources.CLONE):
         assert str(tmp_path / layout.pairs) in error
         assert layout.patterns in error and layout.bingrel in error
 
@@ -303,9 +305,11 @@ def test_missing_source_file_is_named(folder, tmp_path, capsys):
 def test_failed_write_leaves_no_temporary_file_and_the_old_content(tmp_path, monkeypatch):
     path = tmp_path / "file.json"
     path.write_bytes(b"old")
-    monkeypatch.setattr(get_data.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(
+        data_sources.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("full"))
+    )
     with pytest.raises(OSError, match="full"):
-        get_data.write_atomic(path, b"new")
+        data_sources.write_atomic(path, b"new")
     assert files_under(tmp_path) == ["file.json"] and path.read_bytes() == b"old"
 
 
@@ -313,7 +317,7 @@ def test_failed_write_leaves_no_temporary_file_and_the_old_content(tmp_path, mon
 
 
 def test_download_equals_local_build_and_cleans_up(server, tmp_path):
-    source = put(tmp_path / "source", contents(get_data.FLAT))
+    source = put(tmp_path / "source", contents(data_sources.FLAT))
     main("--from", source, "--output", tmp_path / "local")
     assert main("--url", server.url, "--output", tmp_path / "web") == 0
     assert files_under(tmp_path / "web") == FINAL_FILES
@@ -388,7 +392,7 @@ def test_damaged_cache_file_is_fetched_again_and_others_are_not(server, tmp_path
         (tmp_path / name).unlink()
     server.requests.clear()
     assert main("--url", server.url, "--output", tmp_path) == 0
-    assert server.requests == [get_data.CLONE.bingrel.format("P2")]
+    assert server.requests == [data_sources.CLONE.bingrel.format("P2")]
 
 
 def test_downloads_of_one_mirror_are_not_taken_for_those_of_another(server, tmp_path):
@@ -398,7 +402,7 @@ def test_downloads_of_one_mirror_are_not_taken_for_those_of_another(server, tmp_
     server.requests.clear()
     server.fail = lambda handler, nth: False
     assert main("--url", server.url, "--output", tmp_path) == 0
-    assert len(server.requests) == len(contents(get_data.CLONE))
+    assert len(server.requests) == len(contents(data_sources.CLONE))
 
 
 @pytest.mark.parametrize("failures, code", [(2, 0), (3, 2)])
@@ -413,7 +417,7 @@ def test_truncated_body_is_noticed_and_tried_three_times(server, tmp_path, failu
 
     server.fail = truncate
     assert main("--url", server.url, "--output", tmp_path) == code
-    assert server.requests[:3] == [get_data.CLONE.pairs] * 3
+    assert server.requests[:3] == [data_sources.CLONE.pairs] * 3
     if code:
         error = capsys.readouterr().err
         assert "IncompleteRead" in error and "tries: 3" in error
@@ -421,30 +425,30 @@ def test_truncated_body_is_noticed_and_tried_three_times(server, tmp_path, failu
 
 
 def test_missing_page_is_not_tried_again(server, tmp_path, capsys):
-    del server.files[get_data.CLONE.labels]
+    del server.files[data_sources.CLONE.labels]
     assert main("--url", server.url, "--output", tmp_path) == 2
     error = capsys.readouterr().err
-    assert f"{server.url}/{get_data.CLONE.labels}: HTTP Error 404" in error
-    assert server.requests.count(get_data.CLONE.labels) == 1
+    assert f"{server.url}/{data_sources.CLONE.labels}: HTTP Error 404" in error
+    assert server.requests.count(data_sources.CLONE.labels) == 1
 
 
 def test_page_that_is_not_data_is_refused_and_not_cached(server, tmp_path, capsys):
-    server.files[get_data.CLONE.pairs] = b"<html>Log in to the network</html>"
+    server.files[data_sources.CLONE.pairs] = b"<html>Log in to the network</html>"
     assert main("--url", server.url, "--output", tmp_path) == 2
     assert "<html>Log in" in capsys.readouterr().err
     assert files_under(tmp_path) == []
 
 
 def test_unreachable_source_says_which_why_and_what_to_do(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(get_data, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(data_sources, "BACKOFF_S", 0.0)
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as closed:  # bound, never listening: connections are refused
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         assert main("--url", url, "--output", tmp_path) == 2
     error = capsys.readouterr().err
-    assert f"{url}/{get_data.CLONE.pairs}" in error and "refused" in error
-    for advice in ("again later", "--url MIRROR", "--from CLONE", get_data.REPOSITORY):
+    assert f"{url}/{data_sources.CLONE.pairs}" in error and "refused" in error
+    for advice in ("again later", "--url MIRROR", "--from CLONE", data_sources.REPOSITORY):
         assert advice in error
     assert "Traceback" not in error and error.count("\n") == 1
 

@@ -1,0 +1,155 @@
+"""Where get_data.py reads from: a local folder in either layout, or a web server with a cache.
+
+Both sources have `read(name, check)`: the content of a file and what its check made of it, or a
+ValueError that says what is wrong and what to do.
+"""
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
+TRIES = 3
+BACKOFF_S = 2.0  # pause after try n: n times this
+TIMEOUT_S = 60.0
+
+ALTERED = (
+    "Nothing was written: the source is incomplete or altered. Run again with --force to read all "
+    "of it anew, or name another source with --url or --from"
+)
+
+Check = Callable[[Any], Any]  # content -> what it says; ValueError when it is not whole
+
+
+class Layout(NamedTuple):
+    """Where a source keeps its files; {} is the relation."""
+
+    pairs: str
+    labels: str
+    patterns: str
+    bingrel: str
+
+
+CLONE = Layout(
+    "data/PARAREL/query_pairs.json",
+    "data/LAMA/raw_data/relations.jsonl",
+    "data/PARAREL/raw_data/patterns/{}.jsonl",
+    "data/BingDistantTREx/final/final_distant_allbags_{}_new.json",
+)
+FLAT = Layout(
+    "pararel/query_pairs.json",
+    "pararel/relations.jsonl",
+    "pararel/patterns/{}.jsonl",
+    "bingrel/final_distant_allbags_{}_new.json",
+)
+
+
+def checked(check: Check, content: Any, name: str) -> Any:
+    """Run a check; whatever it stumbles over becomes a message with file name and advice."""
+    try:
+        return check(content)
+    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = f"got content that starts with {content[:40]!r}, expected JSON of another shape"
+        raise ValueError(f"{name}: {problem} ({error!r}). {ALTERED}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}. {ALTERED}") from None
+
+
+def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
+    """Content and checked value of a file that is here already and whole, else None."""
+    if force or not path.is_file():
+        return None
+    raw = path.read_bytes()
+    try:
+        return raw, checked(check, raw, str(path))
+    except ValueError:
+        return None
+
+
+def write_atomic(path: Path, raw: bytes) -> None:
+    """Write under a temporary name in the same folder, then rename: whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_bytes(raw)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class LocalSource:
+    """A folder in either layout."""
+
+    quick = True
+
+    def __init__(self, root: Path):
+        found = [layout for layout in (FLAT, CLONE) if (root / layout.pairs).is_file()]
+        if not found:
+            raise ValueError(
+                f"--from {root}: found neither {root / FLAT.pairs} nor {root / CLONE.pairs}. Name "
+                f"a clone of {REPOSITORY}, which holds {', '.join(CLONE)}; or a folder that holds "
+                f"{', '.join(FLAT)} ({{}} is a relation)"
+            )
+        self.root, self.layout = root, found[0]
+
+    def read(self, name: str, check: Check) -> tuple[bytes, Any]:
+        """Content of a file and what its check made of it."""
+        path = self.root / name
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: not found, but {self.root / self.layout.pairs} is there and belongs to "
+                "the same layout. Complete the folder, or name another source (--from, --url)"
+            )
+        raw = path.read_bytes()
+        return raw, checked(check, raw, str(path))
+
+
+class HttpSource:
+    """A web server with the clone's layout; what passed its check stays in a cache."""
+
+    quick = False
+    layout = CLONE
+
+    def __init__(self, url: str, cache: Path, force: bool = False):
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
+        self.url, self.cache, self.force = url.rstrip("/"), cache, force
+
+    def read(self, name: str, check: Check) -> tuple[bytes, Any]:
+        """Content of a file and what its check made of it, from the cache if it is whole there."""
+        url = f"{self.url}/{name}"
+        # The address is in the name, so that files of two mirrors never mix.
+        key = hashlib.sha256(url.encode()).hexdigest()[:8]
+        cached = self.cache / f"{key}-{Path(name).name}"
+        if kept := read_whole(cached, check, self.force):
+            return kept
+        raw = self.download(url)
+        value = checked(check, raw, url)
+        write_atomic(cached, raw)
+        return raw, value
+
+    def download(self, url: str) -> bytes:
+        """The body at an address; failures that may pass are tried again (404 is not)."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+                    return response.read()  # shorter than Content-Length: IncompleteRead
+            except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+                reason = str(error) or repr(error)
+                code = error.code if isinstance(error, urllib.error.HTTPError) else None
+            if attempt == TRIES or (code and code < 500 and code not in (408, 429)):
+                break
+            time.sleep(BACKOFF_S * attempt)
+        raise ValueError(
+            f"could not fetch {url}: {reason} (tries: {attempt}). Run the same command again later "
+            f"(what has arrived is kept in {self.cache}), or pass --url MIRROR, or clone "
+            f"{REPOSITORY} elsewhere and pass --from CLONE"
+        )
