@@ -1,0 +1,61 @@
+"""Metrics: the formula of every number that an experiment reports.  Arrays in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000  # bootstrap samples
+
+
+class Interval(NamedTuple):
+    """The ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    groups: Sequence[np.ndarray],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Percentile bootstrap interval of a statistic of group means (Efron 1979).
+
+    groups: G arrays (n_g, K), a row per independent unit (a fact), K quantities of it; the rows of
+    each group are drawn with replacement within the group, G groups as they are.
+    statistic: means (R, G, K) -> (R,), R resamples.
+    Returns the 95 % interval.  Raises ValueError for an empty group.
+
+        change = bootstrap_interval([np.stack([before, after], 1)],
+                                    lambda m: (m[:, :, 1] / m[:, :, 0] - 1).mean(1), seed=42)
+    """
+    if not groups or not all(len(group) for group in groups):
+        raise ValueError("a bootstrap needs at least one row in every group")
+    rng = np.random.default_rng(seed)
+    means = [_resampled_means(np.asarray(group, float), resamples, rng) for group in groups]
+    values = statistic(np.stack(means, axis=1))  # (R,)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return Interval(float(low), float(high))
+
+
+def _resampled_means(rows: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Means of `resamples` samples drawn with replacement from rows (n, K) -> (R, K)."""
+    n = len(rows)
+    draws = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # (R, n)
+    return draws @ rows / n
+
+
+def binomial_interval(successes: int, trials: int) -> Interval:
+    """95 % interval of a rate: successes of trials (Wilson 1927).
+
+    Raises ValueError unless 0 <= successes <= trials and trials >= 1.
+    """
+    found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(found.low), float(found.high))

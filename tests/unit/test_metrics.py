@@ -1,0 +1,54 @@
+"""Intervals against what is known of them by hand."""
+
+import numpy as np
+import pytest
+
+from knowledge_neurons.metrics import binomial_interval, bootstrap_interval
+
+
+def mean_of_groups(means):
+    return means[:, :, 0].mean(axis=1)
+
+
+def test_bootstrap_of_a_mean_is_about_two_standard_errors_either_way():
+    values = np.random.default_rng(0).normal(5.0, 2.0, size=(400, 1))
+    low, high = bootstrap_interval([values], mean_of_groups, seed=1)
+    error = values.std() / 20
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.3 * error)
+
+
+def test_bootstrap_of_a_constant_is_a_point_and_groups_stay_apart():
+    groups = [np.full((3, 1), 1.0), np.full((50, 1), 3.0)]
+    assert bootstrap_interval(groups, mean_of_groups, seed=0) == (2.0, 2.0)
+
+
+def test_bootstrap_draws_a_units_quantities_together():
+    before = np.random.default_rng(0).uniform(1, 9, size=30)
+    pairs = np.stack([before, 2 * before], axis=1)
+    found = bootstrap_interval([pairs], lambda m: m[:, 0, 1] / m[:, 0, 0], seed=0)
+    assert found == pytest.approx((2.0, 2.0))
+
+
+def test_bootstrap_is_seeded():
+    values = np.arange(20.0)[:, None]
+    draw = [bootstrap_interval([values], mean_of_groups, seed=s) for s in (1, 1, 2)]
+    assert draw[0] == draw[1] != draw[2]
+
+
+def test_bootstrap_refuses_an_empty_group():
+    with pytest.raises(ValueError, match="at least one row"):
+        bootstrap_interval([np.ones((3, 1)), np.ones((0, 1))], mean_of_groups, seed=0)
+
+
+def test_wilson_interval_by_hand():
+    # 8 of 10: centre (0.8 + z^2/20) / (1 + z^2/10), half width z sqrt(0.016 + z^2/400) / (same)
+    assert binomial_interval(8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-4)
+    assert binomial_interval(0, 10).low == pytest.approx(0.0, abs=1e-12)
+    assert binomial_interval(10, 10).high == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("successes, trials", [(3, 2), (-1, 2), (0, 0)])
+def test_wilson_interval_refuses_impossible_counts(successes, trials):
+    with pytest.raises(ValueError):
+        binomial_interval(successes, trials)
