@@ -42,7 +42,7 @@ from custom_bert import Bert, BertConfig
 from knowledge_neurons import cli, data
 from knowledge_neurons.artifacts import ROOT, environment, read_json, sha256_of, write_json
 from knowledge_neurons.batching import encode_fact
-from knowledge_neurons.experiments.fact_scores import Settings, score_facts
+from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint, save_pretrained
@@ -315,8 +315,9 @@ def suppressing(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int)
         own = [prompts for _, prompts in bag]
         elsewhere = [r for r in sorted(bags) if r != relation]
         other = [rng.choice(bags[rng.choice(elsewhere)])[1] for _ in bag]
-        groups = score_facts(model, tokenizer, [fact for fact, _ in bag], own, Settings())
-        refined = refine_scores(fact for group in groups for fact in group)
+        engine = prepare(model, tokenizer, own, Settings(tolerance=None))
+        groups = score_facts(engine, [fact for fact, _ in bag], own)
+        refined = refine_scores(fact.prompts for group in groups for fact in group)
         for kind, neurons in (("neurons", refined.neurons), ("baseline", refined.baseline)):
             counts.setdefault(kind, []).extend(map(len, neurons.facts))
             for whose, prompts in (("own", own), ("other_relations", other)):

@@ -13,8 +13,9 @@ import argparse
 import time
 from pathlib import Path
 
-from knowledge_neurons import artifacts, cli, data, models, quadrature
-from knowledge_neurons.experiments import fact_scores
+from knowledge_neurons import adaptive, artifacts, cli, data, models, quadrature
+from knowledge_neurons.background import Background
+from knowledge_neurons.experiments import fact_scores, quadrature_audit
 from knowledge_neurons.refine import KEEP
 from knowledge_neurons.types import Fact, Prompt
 
@@ -45,6 +46,22 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rule", choices=quadrature.RULES, default="riemann-left")
     parser.add_argument("--steps", type=int, help=f"m of the rule (default: {STEPS})")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=adaptive.TOLERANCE,
+        help="of a score, as a share of its prompt's largest, for fewer points (default: 1e-3)",
+    )
+    parser.add_argument("--exact", action="store_true", help="evaluate all points of the rule")
+    parser.add_argument(
+        "--dtype",
+        choices=cli.DTYPES,
+        default="float32",
+        help="of the matrix products; tf32 needs a GPU",
+    )
+    parser.add_argument(
+        "--memory", type=float, help="GiB a batch may take (default: from the free)"
+    )
     parser.add_argument("--batch_size", type=int, help="with --num_batch: their product is --steps")
     parser.add_argument("--num_batch", type=int, help="see --batch_size")
     parser.add_argument("--keep", type=float, default=KEEP, help="store scores >= KEEP * largest")
@@ -52,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")
     parser.add_argument("--get_base", action="store_true", help="activations, the baseline")
     parser.add_argument("--get_pred", action="store_true", help="probabilities of all tokens")
-    parser.add_argument("--seed", type=int, default=42, help="recorded; this stage draws nothing")
+    parser.add_argument("--seed", type=int, default=42, help="draws what is calibrated and audited")
     return parser.parse_args()
 
 
@@ -64,6 +81,8 @@ def settings_of(args: argparse.Namespace) -> fact_scores.Settings:
         )
     return fact_scores.Settings(
         rule=quadrature.rule(args.rule, steps_of(args)),
+        tolerance=None if args.exact else args.tolerance,
+        memory=None if args.memory is None else round(args.memory * 2**30),
         keep=args.keep,
         of_answer=args.get_ig_gold,
         of_prediction=args.get_ig_pred,
@@ -111,6 +130,9 @@ def identity_of(
         "oov": args.oov,
         "rule": args.rule,
         "steps": steps_of(args),
+        "tolerance": None if args.exact else args.tolerance,
+        "dtype": args.dtype,
+        "seed": args.seed,
         "keep": args.keep,
         "outputs": [n for n in ("ig_gold", "ig_pred", "base", "pred") if getattr(args, f"get_{n}")],
     }
@@ -137,6 +159,7 @@ def main() -> None:
         facts, pretrained.tokenizer, max_tokens, skip_unknown=args.oov == "skip"
     )
     counts = counts_of(encoded)
+    precision = "all points" if args.exact else f"within {args.tolerance:g} of the largest score"
     cli.show(
         f"{args.pt_relation} ({facts[0].label})",
         {
@@ -144,23 +167,32 @@ def main() -> None:
             "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {source}",
             "left out": f"{len(counts['skipped_facts'])} facts whose answer is not one token",
             "cut": f"{counts['prompts_cut']} prompts longer than {max_tokens} tokens",
-            "rule": f"{args.rule}, {identity['steps']} steps",
+            "rule": f"{args.rule}, {identity['steps']} steps, {precision}, {args.dtype}",
         },
     )
+    reference = pretrained.model.to(device)
+    model = cli.products_in(reference, args.dtype)
     artifacts.write_json(results.arguments, cli.plain(args), readable=True)
-    pretrained.model.to(device)
     started = time.perf_counter()
-    with artifacts.GrowingLines(path, identity, group=fact_scores.GROUP) as lines:
+    engine = fact_scores.prepare(
+        model, pretrained.tokenizer, encoded, settings, args.seed, reference
+    )
+    group = fact_scores.group_size(reference.config, device)
+    beside = results.quadrature(args.pt_relation)
+    with artifacts.GrowingLines(path, identity, group, beside) as lines:
         resumed = lines.done
-        score(pretrained, facts, encoded, settings, lines)
+        score(engine, facts, encoded, lines, args.seed)
+        audit = repair(engine, facts, encoded, lines)
         lines.finish(
             arguments=cli.plain(args),
             device=str(device),
             wall_seconds=round(time.perf_counter() - started, 3),
-            layers=pretrained.model.config.num_hidden_layers,
+            layers=reference.config.num_hidden_layers,
             facts_resumed=resumed,
+            quadrature=audit,
             **counts,
         )
+    show_audit(audit)
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
@@ -175,21 +207,68 @@ def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
 
 
 def score(
-    pretrained: models.Pretrained,
+    engine: fact_scores.Engine,
     facts: list[Fact],
     encoded: list[list[Prompt]],
-    settings: fact_scores.Settings,
     lines: artifacts.GrowingLines,
+    seed: int,
 ) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
     first = lines.done
-    groups = fact_scores.score_facts(
-        pretrained.model, pretrained.tokenizer, facts[first:], encoded[first:], settings
-    )
-    with cli.progress(len(facts), facts[0].relation, "fact", done=first) as bar:
+    audited = engine.audited(encoded, seed)
+
+    def write(group: list[fact_scores.ScoredFact]) -> None:
+        lines.append(
+            [artifacts.encode_fact_scores(fact.prompts) for fact in group],
+            [artifacts.encode_record(fact.record) for fact in group],
+        )
+
+    groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], audited)
+    with (
+        cli.progress(len(facts), facts[0].relation, "fact", done=first) as bar,
+        Background(write) as writing,
+    ):
         for group in groups:
-            lines.append([artifacts.encode_fact_scores(prompts) for prompts in group])
+            writing(group)
             bar.update(len(group))
+
+
+def repair(
+    engine: fact_scores.Engine,
+    facts: list[Fact],
+    encoded: list[list[Prompt]],
+    lines: artifacts.GrowingLines,
+) -> dict[str, object]:
+    """Compute in full what the audit leaves in doubt, and say how the quadrature did."""
+    found = quadrature_audit.review(
+        lines.read_beside(), engine.ladder, engine.model.config.num_hidden_layers
+    )
+    doubtful = found.doubtful
+    if doubtful:
+        print(f"the audit leaves {len(doubtful)} facts in doubt: computing them in full")
+    groups = fact_scores.score_facts(
+        engine.in_full(), [facts[i] for i in doubtful], [encoded[i] for i in doubtful]
+    )
+    again = (fact.prompts for group in groups for fact in group)
+    lines.replace(
+        {
+            i: artifacts.encode_fact_scores(prompts)
+            for i, prompts in zip(doubtful, again, strict=True)
+        }
+    )
+    return found.summary
+
+
+def show_audit(audit: dict[str, object]) -> None:
+    """Points and audit in two lines."""
+    print(f"  {audit['points_per_layer']:.2f} points a layer")
+    if audit["audited_prompts"]:
+        print(
+            f"  audit: {audit['audited_prompts']} prompts of {audit['audited_facts']} facts, worst "
+            f"error {audit['worst_error']:.0e} of the largest score, "
+            f"{audit['over_tolerance']} over {audit['tolerance']:g}; same coarse neurons in "
+            f"{audit['coarse_same']} prompts, same refined ones in {audit['refined_same']} facts"
+        )
 
 
 if __name__ == "__main__":

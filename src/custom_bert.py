@@ -26,6 +26,7 @@ layer, V vocabulary, P positions.  The model is for inference: it has no dropout
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -100,6 +101,23 @@ _ONLY_SUPPORTED = {
 }
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x (..., D) times weight (N, D) transposed, plus bias (N,) -> (..., N) in the dtype of x.
+
+    The product is taken in the dtype of the weight: see `Bert.products_in`.
+    """
+    if weight.dtype == x.dtype:
+        return F.linear(x, weight, bias)
+    return F.linear(x.to(weight.dtype), weight).to(x.dtype) + bias
+
+
+class Linear(nn.Linear):
+    """A linear map whose product is taken in the dtype of its weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return product(x, self.weight, self.bias)
+
+
 class Embeddings(nn.Module):
     """Token + position + segment embeddings, then LayerNorm."""
 
@@ -127,11 +145,11 @@ class Layer(nn.Module):
         D, FF = c.hidden_size, c.intermediate_size
         self.heads = c.num_attention_heads
         self.activation = ACTIVATIONS[c.hidden_act]
-        self.query, self.key, self.value = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D)
-        self.attention_output = nn.Linear(D, D)
+        self.query, self.key, self.value = Linear(D, D), Linear(D, D), Linear(D, D)
+        self.attention_output = Linear(D, D)
         self.attention_norm = nn.LayerNorm(D, eps=c.layer_norm_eps)
-        self.intermediate = nn.Linear(D, FF)
-        self.output = nn.Linear(FF, D)
+        self.intermediate = Linear(D, FF)
+        self.output = Linear(FF, D)
         self.output_norm = nn.LayerNorm(D, eps=c.layer_norm_eps)
 
     def attend(
@@ -175,7 +193,7 @@ class Head(nn.Module):
     def __init__(self, c: BertConfig):
         super().__init__()
         self.activation = ACTIVATIONS[c.hidden_act]
-        self.transform = nn.Linear(c.hidden_size, c.hidden_size)
+        self.transform = Linear(c.hidden_size, c.hidden_size)
         self.norm = nn.LayerNorm(c.hidden_size, eps=c.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(c.vocab_size))
 
@@ -200,7 +218,7 @@ class Bert(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         """Hidden states (..., D) -> logits (..., V)."""
-        return F.linear(self.mlm(x), self.embeddings.word.weight, self.mlm.bias)
+        return product(self.mlm(x), self.embeddings.word.weight, self.mlm.bias)
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits of every position.
@@ -212,6 +230,18 @@ class Bert(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         return self.head(x)
+
+    def products_in(self, dtype: torch.dtype) -> Bert:
+        """A copy whose matrix products are taken in dtype; all else stays as it is.
+
+        Only weight matrices are stored in dtype (they round the word embeddings too); biases,
+        residuals, LayerNorm, softmax and attention's two small products keep the model's dtype.
+        """
+        model = deepcopy(self)
+        matrices = [m for m in model.modules() if isinstance(m, Linear)]
+        for module in [*matrices, model.embeddings.word]:
+            module.weight.data = module.weight.data.to(dtype)
+        return model
 
     @classmethod
     def from_state(cls, config: BertConfig, state: Mapping[str, Tensor]) -> Bert:

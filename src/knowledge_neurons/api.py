@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,10 +11,10 @@ import torch
 from custom_bert import Bert
 from knowledge_neurons import models, quadrature, refine
 from knowledge_neurons.batching import encode_fact
-from knowledge_neurons.experiments.fact_scores import Settings, score_facts
+from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.tokenizer import Tokenizer
-from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
+from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores, Triplet
 
 
 class KnowledgeNeurons:
@@ -59,8 +60,9 @@ class KnowledgeNeurons:
         """
         fact, encoded = self._encode(prompts, answer)
         settings = Settings(rule=quadrature.rule(rule, steps), keep=keep)
-        ((scored,),) = score_facts(self.model, self.tokenizer, [fact], [encoded], settings)
-        return scored
+        engine = prepare(self.model, self.tokenizer, [encoded], settings)
+        ((scored,),) = score_facts(engine, [fact], [encoded])
+        return [_with_triplets(prompt) for prompt in scored.prompts]
 
     def refine(
         self,
@@ -112,3 +114,12 @@ class KnowledgeNeurons:
         fact = Fact("own", "own prompts", 0, answer, tuple(prompts))
         max_tokens = self.model.config.max_position_embeddings
         return fact, encode_fact(fact, self.tokenizer, max_tokens)
+
+
+def _with_triplets(scores: PromptScores) -> PromptScores:
+    """The same with Triplet where scoring leaves plain tuples."""
+    return replace(
+        scores,
+        of_answer=[Triplet(*one) for one in scores.of_answer],
+        baseline=[Triplet(*one) for one in scores.baseline],
+    )

@@ -46,6 +46,10 @@ class Results:
     def scores(self, relation: str) -> Path:
         return self.root / f"{self.prefix}-{relation}.rlt.jsonl"
 
+    def quadrature(self, relation: str) -> Path:
+        """How each fact was integrated, a line per fact."""
+        return self.root / f"{self.prefix}-{relation}.quadrature.jsonl"
+
     def scored_relations(self) -> list[str]:
         """Relations whose scores are complete, sorted by name."""
         start, end = f"{self.prefix}-", ".rlt.jsonl"
@@ -136,38 +140,71 @@ class GrowingLines:
     run stopped is found again: `done` lines, a multiple of `group`, so that a resumed run forms the
     same groups as an uninterrupted one and writes the same bytes.  A manifest that disagrees with
     that of the lines already there is refused.
+
+    beside: a second file that grows line by line with the first.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], group: int = 1):
-        self.path, self.partial = path, path.with_name(f"{path.name}.partial")
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        group: int = 1,
+        beside: Path | None = None,
+    ):
+        self.path, self.partial = path, _partial(path)
         self.identity = identity
+        self._paths = [path] if beside is None else [path, beside]
         path.parent.mkdir(parents=True, exist_ok=True)
         # An empty one is of a run that ended before it had written its manifest.
         if self.partial.exists() and self.partial.stat().st_size:
             check_identity(path, identity)
-        self._file = self.partial.open("ab")
-        _lock(self._file, path)
-        self.done = _drop_incomplete(self.partial, group)
+        self._files = [_partial(one).open("ab") for one in self._paths]
+        _lock(self._files[0], path)
+        self.done = _drop_incomplete([_partial(one) for one in self._paths], group)
         write_json(manifest_path(path), {"complete": False, "identity": identity}, readable=True)
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Add one group of lines and hand it to the system."""
-        self._file.write(b"".join(line + b"\n" for line in lines))
-        self._file.flush()
+    def append(self, lines: Sequence[bytes], beside: Sequence[bytes] = ()) -> None:
+        """Add one group of lines to each file and hand it to the system."""
+        for file, some in zip(self._files, (lines, beside), strict=False):
+            file.write(b"".join(line + b"\n" for line in some))
+            file.flush()
         self.done += len(lines)
 
+    def read_beside(self) -> list[Any]:
+        """The second file's lines so far."""
+        return [orjson.loads(line) for line in _partial(self._paths[1]).read_bytes().splitlines()]
+
+    def replace(self, lines: Mapping[int, bytes]) -> None:
+        """Give some lines of the first file, by number from 0, another content; the last change."""
+        if not lines:
+            return
+        temporary = self.partial.with_name(f"{self.partial.name}.new")
+        with self.partial.open("rb") as old, temporary.open("wb") as new:
+            for number, line in enumerate(old):
+                new.write(lines[number] + b"\n" if number in lines else line)
+        temporary.replace(self.partial)
+
     def finish(self, **facts: Any) -> None:
-        """Write the final manifest, then give the file its final name."""
+        """Write the final manifest, then give the files their final names."""
         size = self.partial.stat().st_size
         write_manifest(self.path, self.identity, bytes=size, **facts)
-        self.partial.replace(self.path)
-        self._file.close()
+        for path in reversed(self._paths):
+            _partial(path).replace(path)
+        self.close()
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
 
     def __enter__(self) -> GrowingLines:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._file.close()
+        self.close()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
@@ -179,17 +216,24 @@ def _lock(file: BinaryIO, path: Path) -> None:
         raise ValueError(f"{path} is being written by another run; wait for it to end") from error
 
 
-def _drop_incomplete(path: Path, group: int) -> int:
-    """Cut the file after its last whole group of lines; return how many lines remain."""
-    with path.open("r+b") as file:
-        ends, position = [], 0
+def _drop_incomplete(paths: Sequence[Path], group: int) -> int:
+    """Cut files after the last group of lines that all of them have whole; return lines left."""
+    ends = [_ends_of_lines(path) for path in paths]
+    whole = min(map(len, ends)) // group * group
+    for path, of_file in zip(paths, ends, strict=True):
+        os.truncate(path, of_file[whole - 1] if whole else 0)
+    return whole
+
+
+def _ends_of_lines(path: Path) -> list[int]:
+    """Where each complete line of a file ends."""
+    ends, position = [], 0
+    with path.open("rb") as file:
         for line in file:
             position += len(line)
             if line.endswith(b"\n"):
                 ends.append(position)
-        whole = len(ends) // group * group
-        file.truncate(ends[whole - 1] if whole else 0)
-    return whole
+    return ends
 
 
 # --- manifests -------------------------------------------------------------------------------
@@ -289,6 +333,11 @@ def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
     """One line of a scores file; a fact that was left out is the empty list."""
     pairs = [[_tokens_info(prompt), _res_dict(prompt)] for prompt in prompts]
     return orjson.dumps(pairs, default=_named_tuple)
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """One line of a quadrature file."""
+    return orjson.dumps(record)
 
 
 def _tokens_info(prompt: PromptScores) -> dict[str, Any]:

@@ -5,23 +5,31 @@ FFN matrix, y a token:
 
     score_i = w_i * sum_j c_j * dP(y | activations of layer l set to alpha_j * w) / dw_i
 
-Computed without ever forming a path in F dimensions: W2 (alpha w) = alpha (W2 w), so the FFN output
-along the path is alpha u + b with u = W2 w (D,), and with g_j = dP/d(FFN output) at alpha_j
+What makes it fast, with the same numbers:
 
-    score = w * (W2^T sum_j c_j g_j).
+- a path is never formed in F dimensions: W2 (alpha w) = alpha (W2 w), so the FFN output along it is
+  alpha u + b with u = W2 w (D,), and with g_j = dP/d(FFN output) at alpha_j
 
-Below layer l nothing changes, so a path starts at the clean pass's hidden states of layer l, and in
-the last layer only [MASK] is computed.  `tests/reference` holds the slow literal twin.
+      score = w * (W2^T sum_j c_j g_j);
+
+- below layer l nothing changes, so a path starts at the clean pass's hidden states of layer l, and
+  in the last layer only [MASK] is computed;
+- the points of all layers, prompts and alphas go up together, one row each: rows of higher layers
+  join where their path starts, and one backward pass takes them all back down.
+
+`tests/reference` holds the slow literal twin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from custom_bert import Bert, BertConfig, Layer
+from custom_bert import Bert, BertConfig
 from knowledge_neurons.quadrature import Rule
 from knowledge_neurons.types import Batch
 
@@ -69,47 +77,168 @@ def clean_pass(model: Bert, batch: Batch) -> CleanPass:
     return CleanPass(batch, attended, hidden, torch.stack(activations, dim=1), probabilities)
 
 
+# --- scores ----------------------------------------------------------------------------------
+
+
 def integrated_gradients(
-    model: Bert,
-    clean: CleanPass,
-    tokens: Tensor,
-    rule: Rule,
-    points_at_once: int | None = None,
+    model: Bert, clean: CleanPass, tokens: Tensor, rule: Rule, memory: int | None = None
 ) -> Tensor:
     """Scores of all neurons for the probability of one token per prompt (equation 4).
 
     tokens: (B,) token ids, the answers for the paper's score.  rule: points and weights in alpha.
-    points_at_once: bounds the memory, not the result; None takes all points of a layer together.
+    memory: bytes that the rows going up together may take; it bounds the work, not the result.
     Returns (B, L, F) in probability; the model's dtype and device.
 
         clean = clean_pass(model, batch)
         scores = integrated_gradients(model, clean, batch.answers, rule("riemann-left", 20))
     """
-    alphas = clean.activations.new_tensor(rule.alphas)  # (M,)
-    weights = clean.activations.new_tensor(rule.weights)  # (M,)
-    at_once = points_at_once or len(alphas)
-    scores = []
-    for index, layer in enumerate(model.layers):
-        w = clean.activations[:, index]  # (B, F)
-        u = w @ layer.output.weight.T  # (B, D)
-        total = torch.zeros_like(u)
-        for some, share in zip(alphas.split(at_once), weights.split(at_once), strict=True):
-            path = some[None, :, None] * u[:, None] + layer.output.bias  # (B, M, D)
-            gradient = _gradient_along(model, clean, index, path, tokens)  # (B, M, D)
-            total += torch.einsum("m,bmd->bd", share, gradient)
-        scores.append(w * (total @ layer.output.weight))
+    everyone = torch.arange(len(tokens), device=tokens.device)
+    alphas, weights = (clean.activations.new_tensor(part) for part in rule)  # (M,) each
+    asked = [Paths(layer, everyone, alphas) for layer in range(len(model.layers))]
+    gradients = gradients_along(model, clean, tokens, asked, memory)  # L of (B, M, D)
+    scores = [
+        scores_of(model, clean, path, torch.einsum("m,bmd->bd", weights, g))
+        for path, g in zip(asked, gradients, strict=True)
+    ]
     return torch.stack(scores, dim=1)
 
 
-def _gradient_along(
-    model: Bert, clean: CleanPass, index: int, path: Tensor, tokens: Tensor
+class Paths(NamedTuple):
+    """Points on the paths of one layer, the same for some prompts of a batch.
+
+    layer: from 0; prompts: (P,) rows of the batch; alphas: (M,).
+    """
+
+    layer: int
+    prompts: Tensor
+    alphas: Tensor
+
+
+def scores_of(model: Bert, clean: CleanPass, path: Paths, gradients: Tensor) -> Tensor:
+    """Weighted sums of dP/d(FFN output), (P, ..., D), -> of w * dP/dw, (P, ..., F)."""
+    w = clean.activations[path.prompts, path.layer]  # (P, F)
+    products = gradients @ model.layers[path.layer].output.weight.to(gradients.dtype)
+    return products * w.view(len(w), *[1] * (products.dim() - 2), -1)
+
+
+def gradients_along(
+    model: Bert,
+    clean: CleanPass,
+    tokens: Tensor,
+    asked: Sequence[Paths],
+    memory: int | None = None,
+) -> list[Tensor]:
+    """dP(token)/d(FFN output) at points of paths; tokens: (B,), one per prompt.
+
+    asked: in ascending order of layers.  memory: as in `integrated_gradients`.
+    Returns for each of asked (P, M, D).
+    """
+    sizes = [len(path.prompts) * len(path.alphas) for path in asked]
+    prompts = torch.cat([path.prompts.repeat_interleave(len(path.alphas)) for path in asked])
+    alphas = torch.cat([path.alphas.repeat(len(path.prompts)) for path in asked])  # (R,)
+    layers = [path.layer for path, size in zip(asked, sizes, strict=True) for _ in range(size)]
+    costs = row_bytes(model.config, clean.batch.ids.shape[1])
+    found = alphas.new_empty(len(layers), model.config.hidden_size)
+    for some in _slices([costs[layer] for layer in layers], memory):
+        counts = [layers[some].count(layer) for layer in range(len(model.layers))]
+        found[some] = _gradients(model, clean, tokens, counts, prompts[some], alphas[some])
+    return [
+        gradients.view(len(path.prompts), len(path.alphas), -1)
+        for path, gradients in zip(asked, found.split(sizes), strict=True)
+    ]
+
+
+def _slices(costs: Sequence[int], memory: int | None) -> Iterator[slice]:
+    """Cut rows into runs that cost at most memory together, or are a single row."""
+    start, spent = 0, 0
+    for row, cost in enumerate(costs):
+        if memory is not None and row > start and spent + cost > memory:
+            yield slice(start, row)
+            start, spent = row, 0
+        spent += cost
+    yield slice(start, len(costs))
+
+
+def _gradients(
+    model: Bert,
+    clean: CleanPass,
+    tokens: Tensor,
+    counts: list[int],
+    prompts: Tensor,
+    alphas: Tensor,
 ) -> Tensor:
-    """dP(token)/d(FFN output) at each point of path (B, M, D).  Returns (B, M, D)."""
-    path.requires_grad_(True)
+    """dP(token)/d(FFN output) of rows that all go up together.
+
+    counts: how many rows start in each layer; prompts, alphas: (R,), by layer.  Returns (R, D).
+    """
+    starts, places = [], clean.batch.mask_positions[prompts]  # (R,)
+    x = None  # the rows that have started: (r, T, D)
     with torch.enable_grad():
-        probability = _probability_along(model, clean, index, path, tokens)  # (B, M)
-        (gradient,) = torch.autograd.grad(probability.sum(), path)
-    return gradient
+        for layer, own, alpha in zip(
+            range(len(counts)), prompts.split(counts), alphas.split(counts), strict=True
+        ):
+            if x is not None:
+                x = _up(model, layer, x, places[: len(x)])
+            if len(own):
+                start, new = _start(model, clean, layer, own, alpha)
+                starts.append(start)
+                x = new if x is None else torch.cat([x, new])
+        probabilities = _Probability.apply(model.head(x[:, 0]), tokens[prompts])  # (R,)
+        return torch.cat(torch.autograd.grad(probabilities.sum(), starts))
+
+
+class _Probability(torch.autograd.Function):
+    """softmax(logits)[token] of each row: logits (R, V), tokens (R,) -> (R,).
+
+    dP/dlogits is -P p_v, and for the token itself P (1 - P), here the sum of all others with its
+    sign turned: the plain difference loses every digit where the answer is certain.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, tokens: Tensor) -> Tensor:
+        p = logits.softmax(dim=-1)
+        ctx.save_for_backward(p, tokens)
+        return p.gather(1, tokens[:, None])[:, 0]
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
+        p, tokens = ctx.saved_tensors
+        own = tokens[:, None]
+        gradient = (-upstream[:, None] * p.gather(1, own)) * p  # (R, V)
+        gradient.scatter_(1, own, 0.0)
+        return gradient.scatter_(1, own, -gradient.sum(dim=1, keepdim=True)), None
+
+
+def _start(
+    model: Bert, clean: CleanPass, index: int, own: Tensor, alphas: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Begin paths: FFN outputs (r, D) to differentiate by, and the stream after the layer.
+
+    own, alphas: (r,).  The stream is (r, T, D), after the last layer (r, 1, D).
+    """
+    layer = model.layers[index]
+    w = clean.activations[:, index]  # (B, F)
+    u = w @ layer.output.weight.to(w.dtype).T  # (B, D)
+    start = (alphas[:, None] * u[own] + layer.output.bias).detach().requires_grad_(True)
+    at_mask = layer.add_ffn(start, clean.attended[index][own])  # (r, D)
+    if index == len(model.layers) - 1:
+        return start, at_mask[:, None]
+    rows = torch.arange(len(own), device=own.device)
+    places = clean.batch.mask_positions[own]
+    return start, clean.hidden[index][own].index_put((rows, places), at_mask)
+
+
+def _up(model: Bert, index: int, x: Tensor, places: Tensor) -> Tensor:
+    """One layer: (r, T, D) -> the same, in the last layer -> (r, 1, D), at [MASK] only."""
+    layer = model.layers[index]
+    if index < len(model.layers) - 1:
+        return layer(x)
+    rows = torch.arange(len(x), device=x.device)
+    x = layer.attend(x[rows, places][:, None], context=x)
+    return layer.ffn_out(layer.ffn_in(x), x)
+
+
+# --- checks and costs ------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -118,52 +247,39 @@ def completeness_gap(model: Bert, clean: CleanPass, tokens: Tensor, scores: Tens
 
     tokens: (B,); scores: (B, L, F) from `integrated_gradients`.  Returns (B, L), in probability.
     """
+    everyone = torch.arange(len(tokens), device=tokens.device)
     p_full = clean.probabilities.gather(1, tokens[:, None])  # (B, 1)
     gaps = []
-    for index, layer in enumerate(model.layers):
-        silent = layer.output.bias.expand(len(tokens), 1, -1)  # alpha = 0
-        p_zero = _probability_along(model, clean, index, silent, tokens)  # (B, 1)
+    for index in range(len(model.layers)):
+        silent = torch.zeros_like(p_full[:, 0])  # alpha = 0
+        _, x = _start(model, clean, index, everyone, silent)
+        for above in range(index + 1, len(model.layers)):
+            x = _up(model, above, x, clean.batch.mask_positions)
+        p_zero = model.head(x[:, 0]).softmax(dim=-1).gather(1, tokens[:, None])  # (B, 1)
         gaps.append(scores[:, index].sum(-1, keepdim=True) - (p_full - p_zero))
     return torch.cat(gaps, dim=1).abs()
 
 
-def _probability_along(
-    model: Bert, clean: CleanPass, index: int, path: Tensor, tokens: Tensor
-) -> Tensor:
-    """P(token) when the FFN of layer `index` outputs path (B, M, D) at [MASK].  Returns (B, M)."""
-    B, M, D = path.shape
-    at_mask = model.layers[index].add_ffn(path, clean.attended[index][:, None])  # (B, M, D)
-    above = model.layers[index + 1 :]
-    if above:
-        at_mask = _run_above(above, clean, index, at_mask)
-    logits = model.head(at_mask.reshape(B * M, D))  # (R, V) with R = B * M
-    chosen = tokens.repeat_interleave(M)[:, None]  # (R, 1)
-    return logits.softmax(dim=-1).gather(1, chosen).view(B, M)
+def row_bytes(config: BertConfig, tokens: int) -> list[int]:
+    """Estimate of what one row of a path holds at its widest, for each layer it may start in.
 
-
-def _run_above(above: list[Layer], clean: CleanPass, index: int, at_mask: Tensor) -> Tensor:
-    """Run the layers above with the stream at [MASK] replaced: (B, M, D) -> (R, D)."""
-    B, M, D = at_mask.shape
-    T = clean.hidden[index].shape[1]
-    positions = torch.arange(T, device=at_mask.device)
-    is_mask = positions == clean.batch.mask_positions[:, None]  # (B, T)
-    others = clean.hidden[index][:, None]  # (B, 1, T, D)
-    x = torch.where(is_mask[:, None, :, None], at_mask[:, :, None], others).reshape(B * M, T, D)
-    for layer in above[:-1]:
-        x = layer(x)
-    rows = torch.arange(B * M, device=x.device)
-    mask_of_row = clean.batch.mask_positions.repeat_interleave(M)  # (R,)
-    x = above[-1].attend(x[rows, mask_of_row][:, None], context=x)  # (R, 1, D)
-    return above[-1].ffn_out(above[-1].ffn_in(x), x)[:, 0]
-
-
-def bytes_per_prompt(config: BertConfig, tokens: int, points: int) -> int:
-    """Estimate of what `integrated_gradients` holds at its widest, for one prompt of T tokens.
-
-    Per row and token a layer keeps about 10 D + 3 F numbers for the backward pass; the head keeps
-    three times V per row.
+    Per token, each whole layer above keeps 7 D + F numbers for the backward pass (inputs of both
+    LayerNorms, queries, keys, values, attention's output, pre-activations); at the widest point one
+    layer's temporaries, 4 F, come on top.  The last layer keeps 2 D a token; the head 3 V a row.
     """
-    layers = config.num_hidden_layers
-    per_token = 10 * config.hidden_size + 3 * config.intermediate_size
-    numbers = points * (layers * tokens * per_token + 3 * config.vocab_size)
-    return 4 * numbers
+    D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    costs = []
+    for layer in range(L):
+        whole = max(L - 2 - layer, 0)
+        kept = tokens * (whole * (7 * D + F) + (4 * F if whole else 0) + 4 * D)
+        costs.append(4 * (kept + 2 * F + 3 * config.vocab_size))
+    return costs
+
+
+def prompt_bytes(config: BertConfig, tokens: int, points: int) -> int:
+    """Estimate of what a prompt of T tokens holds while its rows come and go.
+
+    The clean pass keeps L T D numbers and 2 V; gradients take L M D, scores up to 8 L F.
+    """
+    L, D, F = config.num_hidden_layers, config.hidden_size, config.intermediate_size
+    return 4 * (L * ((tokens + points) * D + 8 * F) + 2 * config.vocab_size)

@@ -20,6 +20,8 @@ from knowledge_neurons.artifacts import DEFAULT_PREFIX, ROOT, Results
 if TYPE_CHECKING:
     import torch
 
+    from custom_bert import Bert
+
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Where results lie."""
@@ -104,6 +106,25 @@ def device_of(args: argparse.Namespace) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {name!r} cannot be used here: {reason}") from error
     return device
+
+
+DTYPES = ("float32", "tf32", "bfloat16")
+
+
+def products_in(model: Bert, dtype: str) -> Bert:
+    """The model with its matrix products in one of DTYPES; float32 is the model itself.
+
+    Raises ValueError for tf32 without a GPU.
+    """
+    import torch
+
+    if dtype == "bfloat16":
+        return model.products_in(torch.bfloat16)
+    if dtype == "tf32":
+        if next(model.parameters()).device.type != "cuda":
+            raise ValueError("--dtype tf32 needs a GPU; on a CPU use float32 or bfloat16")
+        torch.backends.cuda.matmul.allow_tf32 = True
+    return model
 
 
 def plain(args: argparse.Namespace) -> dict[str, object]:

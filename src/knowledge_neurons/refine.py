@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from knowledge_neurons.types import Neuron, Triplet
 
 # UPSTREAM: triplets below this share of the prompt's largest score are not stored (difference 2)
@@ -75,17 +73,6 @@ class Refined:
     shared: float
     average: float
     rounds: int
-
-
-def triplets(scores: np.ndarray, keep: float = KEEP) -> list[Triplet]:
-    """The entries of scores (L, F) that reach keep times the largest, in (layer, index) order.
-
-    A prompt whose largest score is negative has none.
-    """
-    layers, indices = np.nonzero(scores >= scores.max() * keep)
-    values = scores[layers, indices].tolist()
-    rows = zip(layers.tolist(), indices.tolist(), values, strict=True)
-    return [Triplet(layer, index, score) for layer, index, score in rows]
 
 
 def coarse(prompt: Sequence[Triplet], t: float) -> list[Neuron]:

@@ -8,6 +8,17 @@ from __future__ import annotations
 from collections import Counter
 
 
+def triplets(scores: list[list[float]], keep: float) -> list[tuple[int, int, float]]:
+    """What of one prompt's scores, layer by layer, reaches keep times the largest (row 2)."""
+    least = keep * max(score for layer in scores for score in layer)
+    return [
+        (layer, index, score)
+        for layer, row in enumerate(scores)
+        for index, score in enumerate(row)
+        if score >= least
+    ]
+
+
 def coarse_of_prompt(triplets: list, t: float) -> list[tuple[int, int]]:
     """What reaches t times the largest score of the prompt."""
     largest = max([score for _, _, score in triplets], default=None)

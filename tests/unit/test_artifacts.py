@@ -287,3 +287,35 @@ def test_sha256_of_a_file(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert artifacts.sha256_of(tmp_path / "abc") == digest
+
+
+# --- two files that grow together ------------------------------------------------------------
+
+
+def test_a_file_beside_grows_resumes_and_ends_with_the_first(tmp_path):
+    """After a crash between the two writes both are cut to what both have."""
+    path, beside = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    with GrowingLines(path, IDENTITY, 2, beside) as lines:
+        lines.append(LINES[:2], [b"10", b"11"])
+        lines.append(LINES[2:4], [b"12", b"13"])
+        assert lines.read_beside() == [10, 11, 12, 13]
+    (tmp_path / "b.jsonl.partial").write_bytes(b"10\n11\n12\n1")
+    with GrowingLines(path, IDENTITY, 2, beside) as lines:
+        assert lines.done == 2 and lines.read_beside() == [10, 11]
+        lines.append(LINES[2:4], [b"22", b"23"])
+        lines.finish()
+    assert path.read_bytes().splitlines() == LINES[:4]
+    assert beside.read_bytes() == b"10\n11\n22\n23\n"
+    assert files_under(tmp_path) == ["a.jsonl", "a.jsonl.manifest.json", "b.jsonl"]
+
+
+def test_lines_replaced_at_the_end(tmp_path):
+    """Only those named change, whatever their length; the manifest has the new size."""
+    path = tmp_path / "a.jsonl"
+    with GrowingLines(path, IDENTITY) as lines:
+        lines.append(LINES)
+        lines.replace({0: b"[]", 5: b"[1, 2, 3, 4, 5, 6, 7, 8]"})
+        lines.finish()
+    expected = [b"[]", *LINES[1:5], b"[1, 2, 3, 4, 5, 6, 7, 8]", LINES[6]]
+    assert path.read_bytes().splitlines() == expected
+    assert artifacts.is_done(path, IDENTITY)

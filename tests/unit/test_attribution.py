@@ -1,11 +1,21 @@
 """The batched attribution against its literal twin.  Run: pytest tests/unit/test_attribution.py"""
 
+import copy
+import math
 import random
 
 import pytest
 import torch
 
-from knowledge_neurons.attribution import clean_pass, completeness_gap, integrated_gradients
+from custom_bert import BertConfig
+from knowledge_neurons.attribution import (
+    Paths,
+    clean_pass,
+    completeness_gap,
+    gradients_along,
+    integrated_gradients,
+    row_bytes,
+)
 from knowledge_neurons.batching import collate, plan
 from knowledge_neurons.quadrature import RULES, rule
 from knowledge_neurons.types import Prompt
@@ -81,15 +91,73 @@ def test_batches_do_not_change_scores():
         assert worst_error(three, one) < CLOSE[torch.float32]
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 20, 50])
-def test_points_taken_in_slices_do_not_change_scores(at_once):
-    """A memory bound on the points of a layer changes nothing but the order of the sum."""
+@pytest.mark.parametrize("memory", [1, 30_000, 300_000])
+def test_a_memory_budget_does_not_change_scores(memory):
+    """Rows one at a time, some, many: only the order of sums differs."""
     model, how = tiny_bert(), rule("riemann-left", 20)
     batch = collate(random_prompts(8, [7, 7]), [0, 1])
     clean = clean_pass(model, batch)
     whole = integrated_gradients(model, clean, batch.answers, how)
-    sliced = integrated_gradients(model, clean, batch.answers, how, points_at_once=at_once)
+    sliced = integrated_gradients(model, clean, batch.answers, how, memory)
     assert worst_error(sliced, whole) < CLOSE[torch.float32]
+
+
+def test_paths_of_some_layers_and_prompts_alone():
+    """Any points may be asked for: the same gradients as when all are."""
+    model = tiny_bert()
+    batch = collate(random_prompts(9, [7, 7, 7]), range(3))
+    clean = clean_pass(model, batch)
+    alphas = torch.tensor([0.1, 0.9])
+    every = [Paths(layer, torch.arange(3), alphas) for layer in range(3)]
+    whole = gradients_along(model, clean, batch.answers, every)
+    some = [Paths(0, torch.tensor([2]), alphas[1:]), Paths(2, torch.tensor([0, 2]), alphas)]
+    low, high = gradients_along(model, clean, batch.answers, some)
+    torch.testing.assert_close(low, whole[0][[2]][:, 1:])
+    torch.testing.assert_close(high, whole[2][[0, 2]])
+
+
+def test_certain_answers_keep_their_digits():
+    """Where P is 1 but for 1e-4, float32 agrees with float64 to 1e-5: no 1 - P is ever taken."""
+    model = tiny_bert()
+    (prompt,) = random_prompts(10, [8])
+    batch = collate([prompt], [0])
+    odds = clean_pass(model, batch).probabilities[0, prompt.answer].logit()
+    model.mlm.bias[prompt.answer] += math.log(1e4) - odds
+    exact = copy.deepcopy(model).double()
+    how = rule("riemann-left", 20)
+    clean = clean_pass(model, batch)
+    assert clean.probabilities[0, prompt.answer] == pytest.approx(1 - 1e-4, abs=1e-6)
+    scores = integrated_gradients(model, clean, batch.answers, how)
+    expected = integrated_gradients(exact, clean_pass(exact, batch), batch.answers, how)
+    assert worst_error(scores.double(), expected) < CLOSE[torch.float32]
+
+
+def test_row_estimate_covers_what_autograd_keeps():
+    """Bytes that one row's graph saves, counted by a hook: below the estimate, and near it."""
+    config = BertConfig(1000, 64, 6, 4, 256, max_position_embeddings=24)
+    model = tiny_bert(config=config)
+    batch = collate([Prompt(tuple(range(5, 15)), 4, 7)], [0])
+    clean = clean_pass(model, batch)
+    for layer, estimate in enumerate(row_bytes(config, 10)):
+        path = Paths(layer, torch.zeros(1, dtype=torch.long), torch.tensor([0.5]))
+        saved = saved_bytes(model, lambda p=path: gradients_along(model, clean, batch.answers, [p]))
+        assert saved <= estimate
+        assert layer or saved > 0.5 * estimate  # from the lowest layer up, little else counts
+
+
+def saved_bytes(model, work) -> int:
+    """Bytes of the tensors that autograd keeps during work, weights aside."""
+    weights, saved = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        work()
+    return sum(saved.values())
 
 
 def test_clean_pass_is_the_model():

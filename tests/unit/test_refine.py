@@ -1,11 +1,10 @@
-"""Triplets, coarse and refined neurons on hand-written scores, and against the slow twin.
+"""Coarse and refined neurons on hand-written scores, and against the slow twin.
 
 pytest tests/unit/test_refine.py
 """
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +19,6 @@ from knowledge_neurons.refine import (
     count_coarse,
     refine_fact,
     refine_relation,
-    triplets,
 )
 from knowledge_neurons.types import Neuron, Triplet
 from tests.reference import refine as literal
@@ -36,45 +34,6 @@ def fact(counts: dict[int, int], prompts: int) -> FactCounts:
     return count_coarse(
         [prompt(*(i for i, count in counts.items() if n < count)) for n in range(prompts)], 0.2
     )
-
-
-# --- triplets --------------------------------------------------------------------------------
-
-
-def test_triplets_are_in_layer_then_index_order():
-    """The largest last, negatives dropped, Python numbers that JSON takes."""
-    scores = np.array([[0.5, -9.0, 0.2], [0.09, 0.3, 1.0]], dtype=np.float32)
-    kept = triplets(scores, keep=0.1)
-    assert [row[:2] for row in kept] == [(0, 0), (0, 2), (1, 1), (1, 2)]
-    assert [row.score for row in kept] == [float(np.float32(s)) for s in (0.5, 0.2, 0.3, 1.0)]
-    assert {type(x) for row in kept for x in row} == {int, float}
-
-
-def test_triplet_at_the_threshold_is_kept():
-    """>= keep * largest: exactly at it is in, one step of a float below is out."""
-    at = 2.0 * 0.25
-    scores = np.array([[2.0, at, np.nextafter(at, 0)]])
-    assert triplets(scores, keep=0.25) == [Triplet(0, 0, 2.0), Triplet(0, 1, at)]
-
-
-def test_triplets_of_a_prompt_without_a_positive_score():
-    """Largest negative: none, as the threshold lies above it.  All zero: all, as 0 >= 0."""
-    assert triplets(np.array([[-1.0, -2.0], [-3.0, -1.0]])) == []
-    assert len(triplets(np.zeros((2, 3)))) == 6
-
-
-def test_triplets_of_equal_scores_are_all_of_them():
-    """Nothing stands out, so nothing is dropped."""
-    assert triplets(np.full((2, 2), 0.25)) == [
-        Triplet(layer, index, 0.25) for layer in (0, 1) for index in (0, 1)
-    ]
-
-
-@pytest.mark.parametrize("keep, expected", [(0.0, [0, 2, 3]), (1.0, [3])])
-def test_ends_of_keep(keep, expected):
-    """0 keeps all that is not negative, 1 the largest alone."""
-    scores = np.array([[0.5, -1.0, 0.0, 2.0]])
-    assert [row.index for row in triplets(scores, keep)] == expected
 
 
 # --- coarse ----------------------------------------------------------------------------------

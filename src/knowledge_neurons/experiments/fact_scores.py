@@ -2,45 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import random
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from custom_bert import Bert
-from knowledge_neurons import attribution, batching, quadrature
+from custom_bert import Bert, BertConfig
+from knowledge_neurons import adaptive, attribution, batching, quadrature, refine
+from knowledge_neurons.adaptive import Adapted, Audited, Ladder
 from knowledge_neurons.batching import AnswerNotInVocabulary
-from knowledge_neurons.refine import KEEP, triplets
+from knowledge_neurons.experiments import quadrature_audit
+from knowledge_neurons.experiments.quadrature_audit import Record
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
-# Facts attributed together.  With one, results come fact by fact and an interrupted run loses at
-# most one fact's work; more would share batches, which pays where a fact alone is little work.
-GROUP = 1
-MEMORY = 1 << 30  # bytes that one batch may take
+CALIBRATED = 16  # prompts
+# With fewer prompts than this, calibrating costs more than it saves.
+FEWEST_PROMPTS = 256
+# Facts attributed together share batches; what an interruption loses is one group.  On a CPU about
+# ten seconds of work: so many products a group.
+CPU_GROUP_PRODUCTS, LARGEST_GROUP = 1e12, 8
+GPU_GROUP = 128
 
 
 @dataclass(frozen=True)
 class Settings:
     """What to compute of a prompt, and how.
 
-    rule: quadrature of the path.  keep: share of the largest score that a stored triplet reaches.
+    rule: quadrature of the path.  tolerance: of a score, as a share of the prompt's largest; None
+    evaluates all points of the rule.  keep: share of the largest score that a stored triplet
+    reaches.
     of_answer, of_prediction: integrated gradients for the right and for the most probable token.
     baseline: activations.  probabilities: of the whole vocabulary.
+    memory: bytes a batch may take, None: chosen from what is free.
     """
 
     rule: quadrature.Rule = field(default_factory=lambda: quadrature.rule("riemann-left", 20))
-    keep: float = KEEP
+    tolerance: float | None = adaptive.TOLERANCE
+    keep: float = refine.KEEP
     of_answer: bool = True
     of_prediction: bool = False
     baseline: bool = True
     probabilities: bool = False
+    memory: int | None = None
 
     def __post_init__(self):
         if not 0 <= self.keep <= 1:
             raise ValueError(f"keep is {self.keep}: expected a share between 0 and 1")
+        if self.tolerance is not None and not 0 < self.tolerance < 1:
+            raise ValueError(f"tolerance is {self.tolerance}: expected a share between 0 and 1")
+        if self.memory is not None and self.memory < 1:
+            raise ValueError(f"memory is {self.memory} bytes: expected at least 1")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model ready to score prompts.
+
+    model: the one that scores.  reference: the same weights in full precision, for calibration and
+    audit; the model itself where it has full precision.  ladder: how paths are integrated.
+    """
+
+    model: Bert
+    reference: Bert
+    tokenizer: Tokenizer
+    settings: Settings
+    ladder: Ladder
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def memory(self) -> int:
+        return self.settings.memory or batching.memory_budget(self.device)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether scores may differ from full sums in full precision."""
+        return bool(self.ladder.trust) or self.model is not self.reference
+
+    def audited(self, encoded: Sequence[list[Prompt]], seed: int) -> set[int]:
+        """Indices of the facts to audit; none where there is nothing to find."""
+        if not (self.approximate and self.settings.of_answer):
+            return set()
+        return quadrature_audit.draw_audited([bool(prompts) for prompts in encoded], seed)
+
+    def in_full(self) -> Engine:
+        """The same, evaluating all points."""
+        ladder = adaptive.exact_ladder(
+            self.ladder.rule, len(self.model.layers), self.ladder.tolerance
+        )
+        return replace(self, ladder=ladder)
+
+
+@dataclass(frozen=True)
+class ScoredFact:
+    """The scores of a fact's prompts, and how they were integrated.
+
+    record: what `quadrature_audit.review` wants to know: number of `prompts`; `points` evaluated,
+    over prompts and layers; `accepted`: [layer, points of the accepted rule, largest indicator of
+    the fact's prompts]; `audit`, None for a fact that was not audited.
+    """
+
+    prompts: list[PromptScores]
+    record: Record
+
+
+# --- before ----------------------------------------------------------------------------------
 
 
 def encode_facts(
@@ -67,74 +140,200 @@ def encode_facts(
     return encoded
 
 
-def score_facts(
+def prepare(
     model: Bert,
     tokenizer: Tokenizer,
-    facts: Sequence[Fact],
     encoded: Sequence[list[Prompt]],
     settings: Settings,
-) -> Iterator[list[list[PromptScores]]]:
-    """Attribute the facts' prompts, group by group of GROUP facts.
+    seed: int = 0,
+    reference: Bert | None = None,
+) -> Engine:
+    """Calibrate on some of the prompts that are to be scored; few prompts get all points anyway."""
+    tolerance = settings.tolerance or adaptive.TOLERANCE
+    whole = adaptive.exact_ladder(settings.rule, len(model.layers), tolerance)
+    engine = Engine(model, reference or model, tokenizer, settings, whole)
+    prompts = [prompt for of_fact in encoded for prompt in of_fact]
+    wanted = settings.of_answer or settings.of_prediction
+    fewer = adaptive.rungs_of(settings.rule)
+    if not (settings.tolerance and wanted and fewer and len(prompts) >= FEWEST_PROMPTS):
+        return engine
+    sample = random.Random(seed).sample(prompts, CALIBRATED)
+    judged = []
+    for batch in _batches(engine, sample):
+        clean = attribution.clean_pass(engine.reference, batch)
+        judged.append(
+            adaptive.judge(engine.reference, clean, batch.answers, settings.rule, engine.memory)
+        )
+    ladder = adaptive.calibrate(judged, settings.rule, settings.tolerance)
+    return replace(engine, ladder=ladder)
 
-    Yields, for each group, a list per fact of the scores of each of its prompts, in data order.
+
+def group_size(config: BertConfig, device: torch.device) -> int:
+    """How many facts to attribute together."""
+    if device.type == "cuda":
+        return GPU_GROUP
+    layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+    fact = 9 * 10 * 5 * 2 * layer * config.num_hidden_layers**2 / 2  # prompts, tokens, points
+    return max(1, min(LARGEST_GROUP, round(CPU_GROUP_PRODUCTS / fact)))
+
+
+# --- scoring ---------------------------------------------------------------------------------
+
+
+def score_facts(
+    engine: Engine,
+    facts: Sequence[Fact],
+    encoded: Sequence[list[Prompt]],
+    audited: Collection[int] = (),
+) -> Iterator[list[ScoredFact]]:
+    """Attribute the facts' prompts, group by group of `group_size` facts, in data order.
+
+    audited: indices of facts (their `index`) that are also computed in full.
     """
-    for start in range(0, len(facts), GROUP):
-        group = range(start, min(start + GROUP, len(facts)))
-        prompts = [prompt for index in group for prompt in encoded[index]]
-        owners = [facts[index] for index in group for _ in encoded[index]]
-        scored = iter(_score_prompts(model, tokenizer, prompts, owners, settings))
-        yield [[next(scored) for _ in encoded[index]] for index in group]
+    size = group_size(engine.model.config, engine.device)
+    for start in range(0, len(facts), size):
+        group = range(start, min(start + size, len(facts)))
+        prompts = [prompt for place in group for prompt in encoded[place]]
+        owners = [facts[place] for place in group for _ in encoded[place]]
+        scored = iter(_score_prompts(engine, prompts, owners, audited))
+        yield [_scored_fact([next(scored) for _ in encoded[place]]) for place in group]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One prompt: its scores, its row of an Adapted, and its audit."""
+
+    scores: PromptScores
+    points: int
+    rungs: np.ndarray
+    indicators: np.ndarray
+    audited: Audited | None = None
+    exact: list[tuple[int, int, float]] = field(default_factory=list)
 
 
 def _score_prompts(
-    model: Bert,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    owners: Sequence[Fact],
-    settings: Settings,
-) -> list[PromptScores]:
+    engine: Engine, prompts: Sequence[Prompt], owners: Sequence[Fact], audited: Collection[int]
+) -> list[_Scored]:
     """Scores of the prompts, in their order."""
-    cost = partial(attribution.bytes_per_prompt, model.config, points=len(settings.rule.alphas))
-    device = next(model.parameters()).device
-    scored: dict[int, PromptScores] = {}
-    for batch in batching.plan(prompts, MEMORY, cost):
-        rows = _score_batch(model, batching.to_device(batch, device), settings)
-        for place, (predicted, values) in zip(batch.order, rows, strict=True):
-            scored[place] = PromptScores(
-                tokens=tokenizer.tokens(prompts[place].ids),
+    found: dict[int, _Scored] = {}
+    for batch in _batches(engine, prompts):
+        rows = [row for row, place in enumerate(batch.order) if owners[place].index in audited]
+        for place, (predicted, values, rest) in zip(
+            batch.order, _score_batch(engine, batch, rows), strict=True
+        ):
+            scores = PromptScores(
+                tokens=engine.tokenizer.tokens(prompts[place].ids),
                 answer=owners[place].answer,
-                predicted=tokenizer.tokens([predicted])[0],
+                predicted=engine.tokenizer.tokens([predicted])[0],
                 relation=f"{owners[place].relation}({owners[place].label})",
                 **values,
             )
-    return [scored[place] for place in range(len(prompts))]
+            found[place] = _Scored(scores, **rest)
+    return [found[place] for place in range(len(prompts))]
 
 
-def _score_batch(model: Bert, batch: Batch, settings: Settings) -> Iterator[tuple[int, dict]]:
-    """For each prompt of the batch: the predicted token's id, and what the settings ask for."""
+def _batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
+    """Equal-length batches on the engine's device; their rows get what the prompts leave."""
+    points = len(engine.settings.rule.alphas)
+    cost = partial(attribution.prompt_bytes, engine.model.config, points=points)
+    for batch in batching.plan(prompts, engine.memory // 4, cost):
+        yield batching.to_device(batch, engine.device)
+
+
+def _score_batch(
+    engine: Engine, batch: Batch, audited: list[int]
+) -> Iterator[tuple[int, dict, dict]]:
+    """For each prompt: the predicted token's id, the fields of PromptScores, those of _Scored."""
+    settings, model = engine.settings, engine.model
     clean = attribution.clean_pass(model, batch)
-    one_point = len(batch.answers) * attribution.bytes_per_prompt(
-        model.config, batch.ids.shape[1], points=1
+    integrate = partial(
+        adaptive.adaptive_gradients, model, clean, ladder=engine.ladder, memory=engine.memory
     )
-    scores_of = partial(
-        attribution.integrated_gradients,
-        model,
-        clean,
-        rule=settings.rule,
-        points_at_once=max(1, MEMORY // one_point),
-    )
-    dense: dict[str, torch.Tensor] = {}  # (B, L, F) each
+    dense: dict[str, Tensor] = {}  # (B, L, F) each
+    adapted: list[Adapted] = []
     if settings.of_answer:
-        dense["of_answer"] = scores_of(batch.answers)
+        adapted.append(integrate(batch.answers))
+        dense["of_answer"] = adapted[-1].scores
     if settings.of_prediction:
-        dense["of_prediction"] = scores_of(clean.predicted)
+        adapted.append(integrate(clean.predicted))
+        dense["of_prediction"] = adapted[-1].scores
     if settings.baseline:
         dense["baseline"] = clean.activations
-    arrays = {name: scores.cpu().numpy() for name, scores in dense.items()}
-    if not all(np.isfinite(scores).all() for scores in arrays.values()):
+    if not all(torch.isfinite(scores).all() for scores in dense.values()):
         raise ValueError("the model gives scores that are not finite: are its weights damaged?")
+    kept = {name: kept_triplets(scores, settings.keep) for name, scores in dense.items()}
+    checks = _audit(engine, batch, audited) if settings.of_answer else {}
+    likely = clean.probabilities.tolist() if settings.probabilities else None
     for row, predicted in enumerate(clean.predicted.tolist()):
-        values = {name: triplets(scores[row], settings.keep) for name, scores in arrays.items()}
-        if settings.probabilities:
-            values["probabilities"] = clean.probabilities[row].tolist()
-        yield predicted, values
+        values = {name: triplets[row] for name, triplets in kept.items()}
+        if likely:
+            values["probabilities"] = likely[row]
+        yield predicted, values, _how(adapted, row) | checks.get(row, {})
+
+
+def _how(adapted: list[Adapted], row: int) -> dict:
+    """Points, rungs and indicators of a prompt, over all that was integrated for it."""
+    none = np.zeros((0,), int)
+    return {
+        "points": int(sum(one.points[row].sum() for one in adapted)),
+        "rungs": np.stack([one.rungs[row] for one in adapted]) if adapted else none,
+        "indicators": np.stack([one.indicators[row] for one in adapted]) if adapted else none,
+    }
+
+
+def _audit(engine: Engine, batch: Batch, rows: list[int]) -> dict[int, dict]:
+    """row -> its Audited and the full sums' triplets, in full precision."""
+    if not rows:
+        return {}
+    some = batching.select(batch, rows)
+    clean = attribution.clean_pass(engine.reference, some)
+    exact, audited = adaptive.audit(
+        engine.reference, clean, some.answers, engine.ladder, engine.memory
+    )
+    kept = kept_triplets(exact, engine.settings.keep)
+    return {
+        row: {"audited": audited[place], "exact": kept[place]} for place, row in enumerate(rows)
+    }
+
+
+def kept_triplets(scores: Tensor, keep: float) -> list[list[tuple[int, int, float]]]:
+    """For each prompt the entries of (B, L, F) that reach keep times its largest.
+
+    In (layer, index) order, as (layer, index, score); a prompt whose largest score is negative has
+    none.  `tests/reference` holds the twin for one prompt.
+    """
+    flat = scores.flatten(1)
+    chosen = flat >= keep * flat.amax(dim=1, keepdim=True)
+    rows, places = chosen.nonzero(as_tuple=True)  # (N,) each, in order
+    layers = torch.div(places, scores.shape[2], rounding_mode="floor")
+    columns = layers.tolist(), (places % scores.shape[2]).tolist(), flat[rows, places].tolist()
+    triplets = list(zip(*columns, strict=True))
+    ends = chosen.sum(dim=1).cumsum(0).tolist()
+    return [triplets[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+
+# --- after -----------------------------------------------------------------------------------
+
+
+def _scored_fact(prompts: list[_Scored]) -> ScoredFact:
+    accepted: dict[tuple[int, int], float] = {}
+    for one in prompts:
+        for rungs, indicators in zip(one.rungs, one.indicators, strict=True):
+            for layer, (rung, seen) in enumerate(zip(rungs, indicators, strict=True)):
+                key = (layer, int(rung))
+                if seen > 0:
+                    accepted[key] = max(accepted.get(key, 0.0), float(seen))
+    audited = [one for one in prompts if one.audited is not None]
+    record = {
+        "prompts": len(prompts),
+        "points": sum(one.points for one in prompts),
+        "accepted": [[*key, seen] for key, seen in sorted(accepted.items())],
+        "audit": quadrature_audit.compare(
+            [one.scores.of_answer for one in audited],
+            [one.exact for one in audited],
+            [one.audited for one in audited],
+        )
+        if audited
+        else None,
+    }
+    return ScoredFact([one.scores for one in prompts], record)

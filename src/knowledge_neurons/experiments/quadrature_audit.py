@@ -1,0 +1,106 @@
+"""Whether scores from fewer points may be trusted: audited facts, the review, what to do again.
+
+Stage 1 keeps a record beside the scores of every fact: how many points it took, which rules were
+accepted at which indicator, and for audited facts the errors against full sums.  When all facts are
+done, `review` reads the records: if the audit saw an error that an indicator had not announced, all
+facts whose indicators are in doubt in its light are named, to be computed in full.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from knowledge_neurons import adaptive, refine
+from knowledge_neurons.adaptive import Audited, Ladder
+
+AUDITED_SHARE, FEWEST_AUDITED = 0.01, 4  # of the facts
+
+Triplets = list[tuple[int, int, float]]
+Record = dict[str, Any]  # as JSON has it
+
+
+def draw_audited(has_prompts: Sequence[bool], seed: int) -> set[int]:
+    """The facts to audit, by index: a share of those that have prompts, drawn from the seed."""
+    asked = [index for index, has in enumerate(has_prompts) if has]
+    count = min(len(asked), max(FEWEST_AUDITED, round(AUDITED_SHARE * len(asked))))
+    return set(random.Random(seed).sample(asked, count))
+
+
+def compare(
+    written: Sequence[Triplets], exact: Sequence[Triplets], audited: Sequence[Audited]
+) -> Record:
+    """A fact's audit: the kept scores of each prompt as written, beside its full sums.
+
+    Returns per prompt `rungs`, `indicators` and `errors` of its layers; `worst` difference of a
+    score, as a share of the prompt's largest; how many prompts have the same coarse neurons, and
+    whether the fact has the same refined ones (both at the paper's thresholds).
+    """
+    t = refine.INTEGRATED_GRADIENTS
+    coarse = [[set(refine.coarse(one, t.coarse)) for one in kind] for kind in (written, exact)]
+    refined = [
+        set(refine.refine_fact(refine.count_coarse(kind, t.coarse), t.shared, t.min_prompts))
+        for kind in (written, exact)
+    ]
+    return {
+        "prompts": [
+            [one.rungs.tolist(), one.indicators.tolist(), one.errors.tolist()] for one in audited
+        ],
+        "worst": max(map(_largest_difference, written, exact)),
+        "coarse_same": sum(a == b for a, b in zip(*coarse, strict=True)),
+        "refined_same": refined[0] == refined[1],
+    }
+
+
+def _largest_difference(written: Triplets, exact: Triplets) -> float:
+    """Of the scores that both kept, as a share of the largest."""
+    a, b = ({(layer, index): score for layer, index, score in kind} for kind in (written, exact))
+    largest = max(b.values(), default=1.0)
+    return max((abs(a[key] - b[key]) for key in a.keys() & b.keys()), default=0.0) / largest
+
+
+@dataclass(frozen=True)
+class Review:
+    """What the records of a relation say.
+
+    doubtful: facts to compute in full.  summary: for the manifest.
+    """
+
+    doubtful: list[int]
+    summary: dict[str, Any]
+
+
+def review(records: Sequence[Record], ladder: Ladder, layers: int) -> Review:
+    """Judge a relation by its facts' records, in data order."""
+    audits = [record["audit"] for record in records if record["audit"]]
+    audited = [Audited(*map(np.asarray, one)) for audit in audits for one in audit["prompts"]]
+    after = adaptive.distrust(ladder, audited)
+    doubtful = [
+        index
+        for index, record in enumerate(records)
+        if any(
+            after.trust[layer, points] * seen > ladder.tolerance
+            for layer, points, seen in record["accepted"]
+        )
+    ]
+    errors = np.array([one.errors.max() for one in audited])
+    prompts = sum(record["prompts"] for record in records)
+    spent = sum(record["points"] for record in records)
+    summary = {
+        "tolerance": ladder.tolerance,
+        "climbs": ladder.climbs,
+        "points_per_layer": spent / (prompts * layers) if prompts else 0.0,
+        "audited_facts": len(audits),
+        "audited_prompts": len(audited),
+        "over_tolerance": int((errors > ladder.tolerance).sum()),
+        "worst_error": float(errors.max(initial=0.0)),
+        "worst_written": max((audit["worst"] for audit in audits), default=0.0),
+        "coarse_same": sum(audit["coarse_same"] for audit in audits),
+        "refined_same": sum(audit["refined_same"] for audit in audits),
+        "repaired_facts": doubtful,
+    }
+    return Review(doubtful, summary)
