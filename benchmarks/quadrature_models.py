@@ -1,9 +1,9 @@
 """Models to try a quadrature on: smooth and sharp, trained here and cached under results/.
 
-    smooth   the embedded model: knows its facts without being certain
-    heart    the same shape, every weight trained until the facts are known by heart
-    deep     6 layers of width 192, language first and then the facts by heart
-    sharp    bert-base shapes, random weights whose attention and head are made sharp
+smooth   the embedded model: knows its facts without being certain
+heart    the same shape, every weight trained until the facts are known by heart
+deep     6 layers of width 192, language first and then the facts by heart
+sharp    bert-base shapes, random weights whose attention and head are made sharp
 """
 
 from __future__ import annotations
