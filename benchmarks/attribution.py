@@ -155,7 +155,7 @@ class Round:
     seconds: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Tensor] = field(default_factory=dict)
     points_per_layer: list[int] = field(default_factory=list)  # of default
-    sgemm: float = 0.0  # FLOP/s
+    sgemm: float = 0.0  # FLOP/s, mean of before and after exact
     bf16_gemm: float = 0.0
 
 
@@ -179,13 +179,16 @@ def one_round(
             *(slow[name](prompt) for prompt in case.prompts[: counts[name]]), strict=True
         )
         done.scores[name], done.seconds[name] = torch.stack(scored), sum(seconds) / counts[name]
-    done.sgemm = gemm_rate(model.config, torch.float32)
     done.bf16_gemm = gemm_rate(model.config, torch.bfloat16)
+    around = [gemm_rate(model.config, torch.float32)]
     for name, (tolerance, dtype) in OURS.items():
         scored, seconds = rivals.timed(ours, case, tolerance, dtype)
         done.scores[name], done.seconds[name] = scored.scores, seconds / len(case.prompts)
+        if name == "exact":
+            around.append(gemm_rate(model.config, torch.float32))
         if name == "default":
             done.points_per_layer = scored.points_per_layer
+    done.sgemm = sum(around) / len(around)
     return done
 
 
@@ -240,6 +243,7 @@ def summary(case: Case, rounds: list[Round], peaks: dict[str, Peak]) -> dict[str
         "points_per_layer": last.points_per_layer,
         "exact_flops_per_prompt": sum(work) / len(work),
         "sgemm_gflops": over_rounds(lambda one: one.sgemm) / 1e9,
+        "sgemm_gflops_of_rounds": [one.sgemm / 1e9 for one in rounds],
         "bf16_gemm_gflops": over_rounds(lambda one: one.bf16_gemm) / 1e9,
         "sgemm_share": over_rounds(
             lambda one: sum(work) / len(work) / one.seconds["exact"] / one.sgemm
@@ -274,8 +278,8 @@ def show(result: dict[str, Any], prompts: dict[str, int]) -> None:
         f"exact does {result['exact_flops_per_prompt'] / 1e9:.0f} GFLOP a prompt, "
         f"{result['sgemm_share']:.0%} of sgemm's rate"
     )
-    before = max(result["peak_gib_before_work"].values())
-    print(f"peak memory is of a process that runs nothing else; {before:.2f} GiB before the work")
+    before = [f"{name} {gib:.2f}" for name, gib in result["peak_gib_before_work"].items()]
+    print(f"peak GiB of a process for it alone; before the work: {', '.join(before)}")
     print("points a layer in default: " + " ".join(map(str, result["points_per_layer"])))
 
 
@@ -320,7 +324,9 @@ def main() -> None:
     names = [name for name in CONTESTANTS if name not in skipped]
     counts = dict.fromkeys(CONTESTANTS[:4], args.slow_prompts) | dict.fromkeys(OURS, args.prompts)
     counts["released"] = args.released_prompts
-    print(f"{hardware(args.threads)}\nbert-base-cased shape, random weights", flush=True)
+    load = os.getloadavg()[0]  # what else runs: with more threads than cores all times are noise
+    print(f"{hardware(args.threads)}, load {load:.1f} before the start")
+    print("bert-base-cased shape, random weights", flush=True)
     peaks = {name: peak_of(name, args.prompts, args.seed, args.threads) for name in OURS}
 
     case = make_case(BERT_BASE_CASED, args.prompts, args.seed, [torch.float32, torch.bfloat16])
@@ -339,7 +345,8 @@ def main() -> None:
     result = summary(case, rounds, peaks)
     show(result, counts)
     record = {"command": command(args.pypi), "hardware": hardware(args.threads)}
-    record |= {"commit": artifacts.environment()["commit"], "rounds": args.rounds, "tokens": tokens}
+    record |= {"load_before": load, "commit": artifacts.environment()["commit"]}
+    record |= {"rounds": args.rounds, "tokens": tokens}
     record |= {"prompts": {name: counts[name] for name in names}} | result
     if args.output:
         artifacts.write_json(args.output, record, readable=True)
