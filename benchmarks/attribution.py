@@ -25,7 +25,7 @@ status is 1 where they disagree.  The table is followed by one line of JSON.
 
 The package needs an environment of its own, as its import name is ours:
 
-    python -m venv pypi && pypi/bin/pip install torch==2.13.0 transformers==5.23.0 einops seaborn
+    python -m venv pypi && pypi/bin/pip install torch==2.13.0 transformers==5.23.0 einops tqdm
     pypi/bin/pip install --no-deps knowledge-neurons==0.0.2
 
 Random weights make the path smooth, so `default` finds that few points do; the JSON says how many.
@@ -102,7 +102,7 @@ class Scored(NamedTuple):
 def ours(case: Case, tolerance: float, dtype: torch.dtype) -> Scored:
     """Our scores of all prompts, batched as stage 1 does.
 
-    tolerance: 0 evaluates all points.
+    tolerance: 0 evaluates all points; so does any other until the adaptive engine is called here.
     """
     model, L = case.models[dtype], case.models[dtype].config.num_hidden_layers
     cost = partial(attribution.bytes_per_prompt, model.config, points=rivals.STEPS)
