@@ -42,7 +42,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -65,12 +65,13 @@ from benchmarks.attribution_case import (  # noqa: E402
     gemm_rate,
     make_case,
 )
-from knowledge_neurons import artifacts, attribution, batching, cli  # noqa: E402
-from knowledge_neurons.types import Prompt  # noqa: E402
+from custom_bert import BertConfig  # noqa: E402
+from knowledge_neurons import adaptive, artifacts, attribution, batching, cli  # noqa: E402
+from knowledge_neurons.adaptive import TOLERANCE, Ladder  # noqa: E402
+from knowledge_neurons.experiments.fact_scores import CALIBRATED  # noqa: E402
+from knowledge_neurons.types import Batch, Prompt  # noqa: E402
 
 MEMORY = 1 << 30  # bytes that a batch of ours may take, as in stage 1
-# What `default` may be wrong by, as a share of the prompt's largest score.
-TOLERANCE = 1e-3
 # Largest |scores - exact| of a prompt as a share of its largest |exact|.
 ALLOWED = {
     "released": 1e-4,  # float32 sums in another order, through 12 layers and back
@@ -80,11 +81,7 @@ ALLOWED = {
     "default": TOLERANCE,
     "default_bf16": 5e-2,  # 8 bits of mantissa through 12 layers and back
 }
-OURS: dict[str, tuple[float, torch.dtype]] = {
-    "exact": (0.0, torch.float32),
-    "default": (TOLERANCE, torch.float32),
-    "default_bf16": (TOLERANCE, torch.bfloat16),
-}
+OURS = {"exact": torch.float32, "default": torch.float32, "default_bf16": torch.bfloat16}
 CONTESTANTS = ("released", "unpadded", "captum", "pypi", *OURS)
 GIB = 1 << 30
 
@@ -93,25 +90,42 @@ GIB = 1 << 30
 
 
 class Scored(NamedTuple):
-    """scores (B, L, F) float32 in the order of the prompts; points of each layer's path, (L,)."""
+    """scores (B, L, F) float32 in the order of the prompts; points (B, L) evaluated."""
 
     scores: Tensor
-    points_per_layer: list[int]
+    points: Tensor
 
 
-def ours(case: Case, tolerance: float, dtype: torch.dtype) -> Scored:
-    """Our scores of all prompts, batched as stage 1 does.
-
-    tolerance: 0 evaluates all points; so does any other until the adaptive engine is called here.
-    """
-    model, L = case.models[dtype], case.models[dtype].config.num_hidden_layers
-    cost = partial(attribution.bytes_per_prompt, model.config, points=rivals.STEPS)
-    scores = torch.empty(len(case.prompts), L, model.config.intermediate_size)
-    for batch in batching.plan(case.prompts, MEMORY, cost):
+def calibrated(config: BertConfig, seed: int) -> Ladder:
+    """What stage 1 finds on its own prompts before it starts, here on other ones; not timed."""
+    case = make_case(config, CALIBRATED, seed + 1)
+    model, judged = case.models[torch.float32], []
+    for batch in batches(case):
         clean = attribution.clean_pass(model, batch)
-        found = attribution.integrated_gradients(model, clean, batch.answers, rivals.RULE)
-        scores[list(batch.order)] = found.float()
-    return Scored(scores, [rivals.STEPS] * L)
+        judged.append(adaptive.judge(model, clean, batch.answers, rivals.RULE, MEMORY))
+    return adaptive.calibrate(judged, rivals.RULE, TOLERANCE)
+
+
+def batches(case: Case) -> Iterator[Batch]:
+    """As stage 1 makes them."""
+    config = case.models[min(case.models, key=str)].config
+    cost = partial(attribution.prompt_bytes, config, points=rivals.STEPS)
+    return batching.plan(case.prompts, MEMORY // 4, cost)
+
+
+def ours(case: Case, ladder: Ladder, dtype: torch.dtype) -> Scored:
+    """Our scores of all prompts."""
+    model = case.models[dtype]
+    scores = torch.empty(
+        len(case.prompts), model.config.num_hidden_layers, model.config.intermediate_size
+    )
+    points = torch.empty(scores.shape[:2], dtype=torch.long)
+    for batch in batches(case):
+        clean = attribution.clean_pass(model, batch)
+        found = adaptive.adaptive_gradients(model, clean, batch.answers, ladder, MEMORY)
+        scores[list(batch.order)] = found.scores
+        points[list(batch.order)] = torch.from_numpy(found.points)
+    return Scored(scores, points)
 
 
 class Peak(NamedTuple):
@@ -121,21 +135,20 @@ class Peak(NamedTuple):
     at_end: int
 
 
-def peak_of(name: str, prompts: int, seed: int, threads: int) -> Peak:
+def peak_of(name: str, ladder: Ladder, prompts: int, seed: int, threads: int) -> Peak:
     """Memory of one of ours in a process of its own: Python, torch, the model and the work.
 
     To be called before this process grows: a new process's peak starts at its parent's.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_here, (name, prompts, seed, threads))
+        return pool.apply(_peak_here, (name, ladder, prompts, seed, threads))
 
 
-def _peak_here(name: str, prompts: int, seed: int, threads: int) -> Peak:
+def _peak_here(name: str, ladder: Ladder, prompts: int, seed: int, threads: int) -> Peak:
     torch.set_num_threads(threads)
-    tolerance, dtype = OURS[name]
-    case = make_case(BERT_BASE_CASED, prompts, seed, [dtype])
+    case = make_case(BERT_BASE_CASED, prompts, seed, [OURS[name]])
     before = _peak()
-    ours(case, tolerance, dtype)
+    ours(case, ladder, OURS[name])
     return Peak(before, _peak())
 
 
@@ -154,13 +167,17 @@ class Round:
 
     seconds: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Tensor] = field(default_factory=dict)
-    points_per_layer: list[int] = field(default_factory=list)  # of default
+    points: list[float] = field(default_factory=list)  # of default, a layer's mean
     sgemm: float = 0.0  # FLOP/s, mean of before and after exact
     bf16_gemm: float = 0.0
 
 
 def one_round(
-    case: Case, counts: dict[str, int], pypi: rivals.Pypi | None, names: Sequence[str]
+    case: Case,
+    ladders: dict[str, Ladder],
+    counts: dict[str, int],
+    pypi: rivals.Pypi | None,
+    names: Sequence[str],
 ) -> Round:
     """Run the named contestants one after the other, each on its count of prompts."""
     model = case.models[torch.float32]
@@ -181,13 +198,13 @@ def one_round(
         done.scores[name], done.seconds[name] = torch.stack(scored), sum(seconds) / counts[name]
     done.bf16_gemm = gemm_rate(model.config, torch.bfloat16)
     around = [gemm_rate(model.config, torch.float32)]
-    for name, (tolerance, dtype) in OURS.items():
-        scored, seconds = rivals.timed(ours, case, tolerance, dtype)
+    for name, dtype in OURS.items():
+        scored, seconds = rivals.timed(ours, case, ladders[name], dtype)
         done.scores[name], done.seconds[name] = scored.scores, seconds / len(case.prompts)
         if name == "exact":
             around.append(gemm_rate(model.config, torch.float32))
         if name == "default":
-            done.points_per_layer = scored.points_per_layer
+            done.points = scored.points.double().mean(dim=0).tolist()
     done.sgemm = sum(around) / len(around)
     return done
 
@@ -240,7 +257,8 @@ def summary(case: Case, rounds: list[Round], peaks: dict[str, Peak]) -> dict[str
             }
             for ours in ("exact", "default")
         },
-        "points_per_layer": last.points_per_layer,
+        "points_per_layer": sum(last.points) / len(last.points),
+        "points_of_layers": last.points,
         "exact_flops_per_prompt": sum(work) / len(work),
         "sgemm_gflops": over_rounds(lambda one: one.sgemm) / 1e9,
         "sgemm_gflops_of_rounds": [one.sgemm / 1e9 for one in rounds],
@@ -280,7 +298,10 @@ def show(result: dict[str, Any], prompts: dict[str, int]) -> None:
     )
     before = [f"{name} {gib:.2f}" for name, gib in result["peak_gib_before_work"].items()]
     print(f"peak GiB of a process for it alone; before the work: {', '.join(before)}")
-    print("points a layer in default: " + " ".join(map(str, result["points_per_layer"])))
+    print(
+        "points a layer in default: "
+        + " ".join(f"{points:.1f}" for points in result["points_of_layers"])
+    )
 
 
 def hardware(threads: int) -> str:
@@ -298,7 +319,9 @@ def parse() -> argparse.Namespace:
     """The command line, checked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--prompts", type=int, default=len(LENGTHS), help="of a round, for ours")
+    parser.add_argument(
+        "--prompts", type=int, default=2 * len(LENGTHS), help="of a round, for ours"
+    )
     parser.add_argument("--slow_prompts", type=int, default=3, help="for unpadded, captum, pypi")
     parser.add_argument("--released_prompts", type=int, default=1, help="for released")
     parser.add_argument("--skip", nargs="+", choices=CONTESTANTS[:4], default=[], metavar="NAME")
@@ -327,7 +350,12 @@ def main() -> None:
     load = os.getloadavg()[0]  # what else runs: with more threads than cores all times are noise
     print(f"{hardware(args.threads)}, load {load:.1f} before the start")
     print("bert-base-cased shape, random weights", flush=True)
-    peaks = {name: peak_of(name, args.prompts, args.seed, args.threads) for name in OURS}
+    ladder = calibrated(BERT_BASE_CASED, args.seed)
+    exact = adaptive.exact_ladder(rivals.RULE, BERT_BASE_CASED.num_hidden_layers, TOLERANCE)
+    ladders = {"exact": exact, "default": ladder, "default_bf16": ladder}
+    peaks = {
+        name: peak_of(name, ladders[name], args.prompts, args.seed, args.threads) for name in OURS
+    }
 
     case = make_case(BERT_BASE_CASED, args.prompts, args.seed, [torch.float32, torch.bfloat16])
     tokens = [len(prompt.ids) for prompt in case.prompts]
@@ -340,7 +368,7 @@ def main() -> None:
         rounds = []
         for number in range(1, args.rounds + 1):
             start = time.perf_counter()
-            rounds.append(one_round(case, counts, pypi, names))
+            rounds.append(one_round(case, ladders, counts, pypi, names))
             print(f"round {number} in {time.perf_counter() - start:.0f} s", flush=True)
     result = summary(case, rounds, peaks)
     show(result, counts)

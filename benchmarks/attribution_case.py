@@ -5,7 +5,6 @@ Letters: T tokens, L layers, D hidden, F FFN width, V vocabulary.
 
 from __future__ import annotations
 
-import copy
 import random
 import time
 from collections.abc import Sequence
@@ -48,10 +47,7 @@ def make_case(
     rng = random.Random(seed)
     lengths = [LENGTHS[index % len(LENGTHS)] for index in range(prompts)]
     return Case(
-        {
-            dtype: model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
-            for dtype in dtypes
-        },
+        {dtype: model if dtype == torch.float32 else model.products_in(dtype) for dtype in dtypes},
         tokenizer,
         [random_prompt(tokenizer, length, rng) for length in lengths],
     )

@@ -165,7 +165,7 @@ def main() -> None:
     for name in args.models:
         model, facts = quadrature_models.load(name)
         random.Random(SEED).shuffle(facts)
-        for rule in args.rules:
+        for rule in args.rules[:1] if name == "sharp" else args.rules:  # it is large
             count = args.facts if rule == args.rules[0] else args.others
             row = compare(model, facts[:count], rule, args.tolerance)
             report["ladder"][f"{name} {rule}"] = row
