@@ -123,8 +123,9 @@ def adaptive_gradients(
         largest = largest_scores(scores).cpu().numpy()  # (B,), of what is known so far
         for layer, rule in zip(layers, rules, strict=True):
             some, n = todo[layer], len(rule.alphas)
-            seen = indicator(sizes[layer] / largest[some, None])
-            indicators[some, layer] = 0.0 if n == len(ladder.rule.alphas) else seen
+            full = n == len(ladder.rule.alphas)
+            seen = 0.0 if full else indicator(sizes[layer] / largest[some, None])
+            indicators[some, layer] = seen
             doubtful = ladder.trust.get((layer, n), 0.0) * indicators[some, layer]
             todo[layer] = some[doubtful > ladder.tolerance]
     return Adapted(scores, points, rungs, indicators)
@@ -147,9 +148,13 @@ def _paths(clean: CleanPass, layer: int, prompts: np.ndarray, rule: GaussRule) -
 def _sums(
     model: Bert, clean: CleanPass, path: Paths, rule: GaussRule, gradients: Tensor
 ) -> tuple[Tensor, np.ndarray]:
-    """Scores (P, F) from gradients (P, n, D), and the sizes (P, 4) that `indicator` wants."""
-    n = len(rule.coefficients)
-    rows = rule.coefficients[[0, max(n - 3, 0), max(n - 2, 0), n - 1]]  # (4, n)
+    """Scores (P, F) from gradients (P, n, D), and the sizes (P, 4) that `indicator` wants.
+
+    The full sum has no coefficients but its weights, and sizes (P, 1).
+    """
+    rows = rule.coefficients
+    if len(rows) > 1:
+        rows = rows[[0, -3, -2, -1]]  # (4, n)
     combined = torch.einsum("km,pmd->pkd", gradients.new_tensor(rows), gradients)  # (P, 4, D)
     vectors = scores_of(model, clean, path, combined)  # (P, 4, F)
     return vectors[:, 0], vectors.abs().amax(dim=-1).double().cpu().numpy()

@@ -12,9 +12,10 @@ from benchmarks import attribution as benchmark
 from benchmarks import attribution_rivals as rivals
 from benchmarks.attribution_case import LENGTHS, Case, flops, make_case
 from custom_bert import BertConfig
+from knowledge_neurons.adaptive import TOLERANCE, exact_ladder
 
 CONFIG = BertConfig(500, 48, 5, 4, 192)
-EXACT = (0.0, torch.float32)
+EXACT = (exact_ladder(rivals.RULE, CONFIG.num_hidden_layers, TOLERANCE), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_flops_are_those_that_torch_counts(case):
     for prompt in case.prompts:
         alone = Case(case.models, case.tokenizer, [prompt])
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            points = benchmark.ours(alone, *EXACT).points_per_layer
+            points = benchmark.ours(alone, *EXACT).points[0].tolist()
         counted = flops(CONFIG, len(prompt.ids), points)
         assert counter.get_total_flops() == pytest.approx(counted, rel=1e-3)
 
