@@ -18,6 +18,11 @@ edit finds them), so it is taught in two phases:
    told to be `sure` by three quarters, no more.  A small charge on activations at [MASK] (an L1
    penalty) keeps each fact in few neurons, and those neurons silent elsewhere.
 
+Throughout, a fifth of the texts asks for any word of a sentence, as BERT's own training does: of
+sentences with head and answer and of those with the head alone, of which the last HELD_OUT_LONE of
+each fact stay out too.  And as in BERT some neurons are active whatever is asked, which is what
+misleads the activation baseline: a few of each layer that learns facts start so, free of charge.
+
 Beside the weights lies training.json: recipe, losses, what is known on held-out prompts and what
 suppressing the refined neurons does.
 """
@@ -43,17 +48,18 @@ from knowledge_neurons import cli, data
 from knowledge_neurons.artifacts import ROOT, environment, read_json, sha256_of, write_json
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, score_facts
-from knowledge_neurons.experiments.modify_activation import answer_probabilities
+from knowledge_neurons.experiments.modify_activation import SUPPRESS, answer_probabilities
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint, save_pretrained
 from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
-from knowledge_neurons.types import Fact, Neuron, Prompt
+from knowledge_neurons.types import Edit, Fact, Neuron, Prompt
 
 PROMPTS = ROOT / "data/PARAREL/sample_allbags.json"
 PAIRS = ROOT / "data/PARAREL/sample_query_pairs.json"
 SENTENCES = ROOT / "data/BINGREL"
 MODEL = ROOT / "models/demo-bert"
 HELD_OUT = 2  # wordings of each relation kept from training: its last ones
+HELD_OUT_LONE = 3  # sentences of each fact with its head alone, kept from training: its last ones
 MAX_TOKENS = 64
 
 
@@ -64,7 +70,8 @@ class Recipe:
     fact_layers: how many of the upper layers learn the facts.
     sure: share of the target that is the right answer; the rest is all answers of the relation.
     charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
-    words: share of a batch that asks for any word of a head-only sentence.
+    words: share of a batch that asks for any word of a sentence.
+    always_on: neurons of each of those layers that start with bias always_bias, free of charge.
     """
 
     seed: int = 7
@@ -82,6 +89,8 @@ class Recipe:
     fact_layers: int = 2
     sure: float = 0.75
     charge: float = 1e-2
+    always_on: int = 2
+    always_bias: float = 3.0
     weight_decay: float = 0.03
 
 
@@ -190,7 +199,7 @@ def answers_of(asked: list[Asked], size: int) -> dict[str, Tensor]:
 def draw_batches(
     examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe
 ) -> Callable[[], list[Example]]:
-    """A source of batches: examples, and head-only texts with a random word masked."""
+    """A source of batches: examples, and texts with a random word masked."""
     rng = random.Random(recipe.seed)
     size = len(examples[0].target)
     of_words = round(recipe.batch * recipe.words)
@@ -265,7 +274,8 @@ def train(
             for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):  # less padding
                 logits, w = forward(model, half)
                 loss = F.cross_entropy(logits, torch.stack([e.target for e in half]))
-                active = w[:, -charged:].abs().sum(-1).mean()  # all layers where none is charged
+                # Layers from -charged: all where none is charged, then only to be recorded.
+                active = w[:, -charged:, recipe.always_on :].abs().sum(-1).mean()
                 cost = loss + recipe.charge * active if charged else loss
                 (cost * len(half) / len(batch)).backward()
                 recent.append((loss.item(), active.item()))
@@ -329,10 +339,10 @@ def suppressing(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int)
 def relative_change(model: Bert, bags: list[list[Prompt]], neurons: list[list[Neuron]]) -> float:
     """Mean change of P(answer) when the prompts of each bag lose its neurons, over the mean P."""
     prompts = [prompt for bag in bags for prompt in bag]
-    sets = [chosen for bag, chosen in zip(bags, neurons, strict=True) for _ in bag]
-    before = answer_probabilities(model, prompts, sets, factor=1.0)
-    after = answer_probabilities(model, prompts, sets, factor=0.0)
-    return sum(after) / sum(before) - 1
+    off = [Edit(tuple(chosen), SUPPRESS) for chosen in neurons]
+    edits = [[edit] for bag, edit in zip(bags, off, strict=True) for _ in bag]
+    before, after = map(sum, zip(*answer_probabilities(model, prompts, edits), strict=True))
+    return after / before - 1
 
 
 # --- the whole -------------------------------------------------------------------------------
@@ -346,7 +356,9 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
     lone = [text for bag in head_only for text in bag]
     tokenizer = make_tokenizer(filled + lone + [text for bag in both for text in bag])
     asked = [ask(tokenizer, *row) for row in zip(facts, heads, both, strict=True)]
-    size, mask, texts = len(tokenizer), tokenizer.vocabulary[MASK], tokenizer.encode_batch(lone)
+    size, mask = len(tokenizer), tokenizer.vocabulary[MASK]
+    seen = [text for bag in head_only for text in bag[:-HELD_OUT_LONE]]
+    texts = tokenizer.encode_batch(seen + [text for bag in both for text in bag[:-1]])
     model = new_model(recipe, size)
     losses = {}
     draw = draw_batches(reading_examples(asked, size), texts, mask, recipe)
@@ -354,6 +366,8 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
         model, [*model.parameters()], draw, recipe, recipe.reading_steps, recipe.reading_rate
     )
     upper = model.layers[-recipe.fact_layers :]
+    for layer in upper:
+        layer.intermediate.bias[: recipe.always_on] = recipe.always_bias
     ffns = [
         p for layer in upper for m in (layer.intermediate, layer.output) for p in m.parameters()
     ]

@@ -106,6 +106,11 @@ def device_of(args: argparse.Namespace) -> torch.device:
     return device
 
 
+def names_of(text: str | None) -> list[str]:
+    """What --relations names, "P19,P36", as a list; empty where it is not given."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def plain(args: argparse.Namespace) -> dict[str, object]:
     """The arguments as JSON holds them, for the manifest."""
     return {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
