@@ -2,9 +2,9 @@
 
 Usage: bash 4_run_distant.sh      (see --help for every flag)
 
-For every relation with neurons, of integrated gradients and of the baseline: the mean activation of
-each fact's neurons at [MASK] on sentences with its head and tail (the tail masked), with its head (a
-random other word masked), and on random ones (Table 4).  <REL>.jsonl holds a line a fact,
+For every relation with neurons, of integrated gradients and of the baseline: the mean activation
+of each fact's neurons at [MASK] on sentences with its head and tail (the tail masked), with its
+head (a random other word masked), and on random ones (Table 4).  <REL>.jsonl holds a line a fact,
 {,base_}kn_weights@distant_data.json the authors' shape, summary.json the means with intervals.
 """
 

@@ -2,9 +2,9 @@
 
 Usage: bash 5_run_trigger_examples.sh [--relations P36,P740 --facts 0,3 --top 2]
 
-For each fact the sentences with its head and tail, the tail masked, ranked by the summed activation
-of its knowledge neurons at [MASK] (Table 3).  <REL>-<fact>.txt holds the whole ranking; <REL>.jsonl,
-a line a fact, both ends of it (with --facts <REL>@<facts>.jsonl, those facts alone).
+For each fact the sentences with its head and tail, the tail masked, ranked by the summed
+activation of its knowledge neurons at [MASK] (Table 3).  <REL>-<fact>.txt holds the whole ranking;
+<REL>.jsonl, a line a fact, both ends of it (with --facts <REL>@<facts>.jsonl, those facts alone).
 """
 
 from __future__ import annotations

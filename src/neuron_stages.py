@@ -186,7 +186,7 @@ def read_sentences(inputs: Inputs, relation: str) -> list[FactSentences]:
     pairs = data.read_pairs(args.pairs)
     if relation not in pairs:
         raise ValueError(
-            f"{args.pairs} has no pairs of {relation}; it has those of {', '.join(sorted(pairs))}.  "
+            f"{args.pairs} has no pairs of {relation}, only of {', '.join(sorted(pairs))}.  "
             "Name those of the prompts with --pairs or KN_PAIRS"
         )
     facts = data.facts_of(inputs.bags, relation, args.data_path)

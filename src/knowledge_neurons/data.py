@@ -2,8 +2,8 @@
 
 `data_all_allbags.json` is {REL: [fact: [[prompt with [MASK], answer, "REL(label)"], ...]]}; the
 authors' `data_all.json` is the same facts as one flat list, and is read too.  BINGREL's files, one
-for each relation, are [fact: {"th_bags": [sentence, ...], "h_bags": [...]}]: web sentences with head
-and tail of the fact, and with its head; `query_pairs.json` is {REL: [[head, tail], ...]}.
+for each relation, are [fact: {"th_bags": [sentence, ...], "h_bags": [...]}]: web sentences with
+head and tail of the fact, and with its head; `query_pairs.json` is {REL: [[head, tail], ...]}.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def dose_response(relation: str, curve: Mapping[str, Mapping[str, Mapping]]) -> 
     """How the right answer's probability changes with the factor on a fact's neurons.
 
     curve: kind of neurons -> "own" or "other" prompts -> factor -> {"change", "interval"}, shares.
-    Lines for a fact's own prompts, dashed ones for those of other relations' facts, with 95 % bands.
+    Lines for a fact's own prompts, dashed ones for other relations' facts, with 95 % bands.
     """
     with sns.axes_style("whitegrid"), rc_context(STYLE):
         figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")

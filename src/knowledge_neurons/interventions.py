@@ -73,7 +73,7 @@ class _Scaling:
     factors: list[float]
 
     def apply(self, w: Tensor, at: Tensor | None = None, first: int = 0) -> None:
-        """Scale in place those in w (r, F), or in w (r, T, F) at positions `at`, of rows first .."""
+        """Scale in place what w holds of them: rows `first` and on, (r, F) or (r, T, F) at `at`."""
         mine = [i for i, row in enumerate(self.rows) if first <= row < first + len(w)]
         if not mine:
             return
@@ -184,7 +184,10 @@ def activations(
         raise ValueError(f"{len(batch.answers)} prompts, but {len(neurons)} sets of neurons")
     check_neurons(model.config, [neuron for own in neurons for neuron in own])
     highest = [max((layer for layer, _ in own), default=-1) for own in neurons]
-    order = sorted(range(len(neurons)), key=lambda row: -highest[row])  # who leaves last, first
+    asking = [row for row, own in enumerate(neurons) if own]
+    if not asking:
+        return [[] for _ in neurons]
+    order = sorted(asking, key=lambda row: -highest[row])  # who leaves last, first
     rows = torch.tensor(order, device=batch.ids.device)
     asked: dict[int, list[tuple[int, int, int]]] = {}  # layer -> (row, neuron, place) of each
     places = 0
@@ -196,7 +199,7 @@ def activations(
     flat = _read(model, batch.ids[rows], batch.mask_positions[rows], asked, stays, places)
     values = iter(flat.tolist())
     found = {own: [next(values) for _ in neurons[own]] for own in order}
-    return [found[own] for own in range(len(neurons))]
+    return [found.get(own, []) for own in range(len(neurons))]
 
 
 def _read(
