@@ -220,21 +220,22 @@ def write_curve(
 
 def main() -> None:
     args = parse_arguments()
-    scales = parse_scales(args.scales) if args.scales else [SUPPRESS, AMPLIFY]
+    draws_curves = args.scales is not None
+    scales = parse_scales(args.scales) if draws_curves else [SUPPRESS, AMPLIFY]
     inputs = neuron_stages.open_inputs(args)
     relations = neuron_stages.read_relations(inputs)  # all, before the first is computed
     prompts = Prompts(inputs)
-    folder = inputs.results.dose_response if args.scales else inputs.results.modified
+    folder = inputs.results.dose_response if draws_curves else inputs.results.modified
     identity = inputs.identity | {"scales": scales, "seed": args.seed}
     found: dict[str, list[FactRecord]] = {}
     written: list[Path] = []
     for relation in relations:
         name = relation.name
         found[name] = compute(inputs, relation, prompts, scales, folder / f"{name}.jsonl")
-        if args.scales:
+        if draws_curves:
             own = identity | relation.identity
             written += write_curve(inputs, name, found[name], scales, own)
-    if not args.scales:
+    if not draws_curves:
         sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
         written = write_averages(inputs, found, identity | {"neurons_sha256": sums})
     for path in written:
