@@ -84,7 +84,7 @@ def test_other_shares_are_another_picture(tmp_path):
 
 
 def test_dose_response_draws_each_kind_and_each_side():
-    """Lines in percent over rising factors, bands for the intervals; what is missing is not drawn."""
+    """Lines in percent over rising factors, bands for intervals; what is missing is not drawn."""
     curve = {
         kind: {
             "own": {
