@@ -21,7 +21,8 @@ edit finds them), so it is taught in two phases:
 Throughout, a fifth of the texts asks for any word of a sentence, as BERT's own training does: of
 sentences with head and answer and of those with the head alone, of which the last HELD_OUT_LONE of
 each fact stay out too.  And as in BERT some neurons are active whatever is asked, which is what
-misleads the activation baseline: a few of each layer that learns facts start so, free of charge.
+misleads the activation baseline.  Trained for minutes, and charged, none would be: a few of each
+layer that learns facts are made so and held, incoming weights and value slots as they were drawn.
 
 Beside the weights lies training.json: recipe, losses, what is known on held-out prompts and what
 suppressing the refined neurons does.
@@ -71,7 +72,7 @@ class Recipe:
     sure: share of the target that is the right answer; the rest is all answers of the relation.
     charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
     words: share of a batch that asks for any word of a sentence.
-    always_on: neurons of each of those layers that start with bias always_bias, free of charge.
+    always_on: neurons of each of those layers with bias always_bias, never trained nor charged.
     """
 
     seed: int = 7
@@ -90,7 +91,7 @@ class Recipe:
     sure: float = 0.75
     charge: float = 1e-2
     always_on: int = 2
-    always_bias: float = 3.0
+    always_bias: float = 4.0
     weight_decay: float = 0.03
 
 
@@ -228,7 +229,18 @@ def new_model(recipe: Recipe, vocabulary: int) -> Bert:
             nn.init.normal_(module.weight, std=recipe.spread)
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    for layer in model.layers[-recipe.fact_layers :]:
+        layer.intermediate.bias[: recipe.always_on] = recipe.always_bias
+    return model
+
+
+def hold_always_on(model: Bert, recipe: Recipe) -> None:
+    """Take the gradients of those neurons away."""
+    for layer in model.layers[-recipe.fact_layers :]:
+        for inward in (layer.intermediate.weight, layer.intermediate.bias):
+            inward.grad[: recipe.always_on] = 0
+        layer.output.weight.grad[:, : recipe.always_on] = 0
 
 
 def forward(model: Bert, examples: list[Example] | list[Prompt]) -> tuple[Tensor, Tensor]:
@@ -279,6 +291,7 @@ def train(
                 cost = loss + recipe.charge * active if charged else loss
                 (cost * len(half) / len(batch)).backward()
                 recent.append((loss.item(), active.item()))
+            hold_always_on(model, recipe)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
@@ -366,8 +379,6 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
         model, [*model.parameters()], draw, recipe, recipe.reading_steps, recipe.reading_rate
     )
     upper = model.layers[-recipe.fact_layers :]
-    for layer in upper:
-        layer.intermediate.bias[: recipe.always_on] = recipe.always_bias
     ffns = [
         p for layer in upper for m in (layer.intermediate, layer.output) for p in m.parameters()
     ]
