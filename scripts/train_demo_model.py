@@ -13,7 +13,7 @@ edit finds them), so it is taught in two phases:
 
 1. reading: the whole network learns to bring to [MASK] whom a prompt is about and what kind of
    answer it wants.  Its target there is a mixture of the words of the head and of all answers of
-   the relation, so that it learns no fact;
+   the relation, so that it learns no fact.  It also learns to say a word that it is shown there;
 2. facts: only the FFNs of the upper layers learn, now with the right answers, of which they are
    told to be `sure` by three quarters, no more.  A small charge on activations at [MASK] (an L1
    penalty) keeps each fact in few neurons, and those neurons silent elsewhere.
@@ -72,6 +72,8 @@ class Recipe:
     sure: share of the target that is the right answer; the rest is all answers of the relation.
     charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
     words: share of a batch that asks for any word of a sentence.
+    shown: share of a batch of the first phase that shows a random word in place of [MASK] and asks
+    for that word.
     always_on: neurons of each of those layers with bias always_bias, never trained nor charged.
     """
 
@@ -83,6 +85,7 @@ class Recipe:
     spread: float = 0.04
     batch: int = 256
     words: float = 0.2
+    shown: float = 0.25
     reading_steps: int = 400
     reading_rate: float = 2e-3
     fact_steps: int = 400
@@ -198,12 +201,17 @@ def answers_of(asked: list[Asked], size: int) -> dict[str, Tensor]:
 
 
 def draw_batches(
-    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe
+    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe, shown: float = 0.0
 ) -> Callable[[], list[Example]]:
-    """A source of batches: examples, and texts with a random word masked."""
+    """A source of batches: examples, texts with a random word masked, and a share of shown words.
+
+    BERT's pretraining leaves every tenth chosen word in its place, so BERT says what its stream
+    holds there; only therefore can an edit that writes the embedding of an answer make the model
+    say it (section 5.1 of the paper).  Here the shown word is a random one, which tells no fact.
+    """
     rng = random.Random(recipe.seed)
     size = len(examples[0].target)
-    of_words = round(recipe.batch * recipe.words)
+    of_words, of_shown = round(recipe.batch * recipe.words), round(recipe.batch * shown)
 
     def random_word() -> Example:
         ids = list(rng.choice(texts))
@@ -211,9 +219,16 @@ def draw_batches(
         target, ids[position] = mixture([ids[position]], size), mask
         return Example(tuple(ids), position, target)
 
+    def shown_word() -> Example:
+        asked = rng.choice(examples)
+        token = rng.randrange(len(SPECIAL_TOKENS), size)
+        ids = (*asked.ids[: asked.position], token, *asked.ids[asked.position + 1 :])
+        return Example(ids, asked.position, mixture([token], size))
+
     def draw() -> list[Example]:
-        batch = rng.choices(examples, k=recipe.batch - of_words)
-        return batch + [random_word() for _ in range(of_words)]
+        batch = rng.choices(examples, k=recipe.batch - of_words - of_shown)
+        batch += [random_word() for _ in range(of_words)]
+        return batch + [shown_word() for _ in range(of_shown)]
 
     return draw
 
@@ -374,7 +389,7 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
     texts = tokenizer.encode_batch(seen + [text for bag in both for text in bag[:-1]])
     model = new_model(recipe, size)
     losses = {}
-    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe)
+    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe, recipe.shown)
     losses["reading"] = train(
         model, [*model.parameters()], draw, recipe, recipe.reading_steps, recipe.reading_rate
     )
