@@ -84,8 +84,7 @@ class Prompts:
 
     def __init__(self, inputs: Inputs):
         args, self.tokenizer = inputs.args, inputs.pretrained.tokenizer
-        positions = inputs.pretrained.model.config.max_position_embeddings
-        self.max_tokens = min(args.max_seq_length, positions)
+        self.max_tokens = inputs.max_tokens
         self.skip_unknown = args.oov == "skip"
         self.facts: dict[str, list[Fact]] = {
             name: data.facts_of(inputs.bags, name, args.data_path) for name in inputs.bags

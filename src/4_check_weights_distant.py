@@ -53,8 +53,6 @@ def compute(
     path: Path,
 ) -> list[FactActivation]:
     """The records of a relation's facts, from the file where it is done."""
-    config = inputs.pretrained.model.config
-    max_tokens = min(inputs.args.max_seq_length, config.max_position_embeddings)
 
     def lines_from(first: int) -> Iterator[list[bytes]]:
         groups = distant_activation.read_facts(
@@ -64,7 +62,7 @@ def compute(
             {kind: sets[first:] for kind, sets in relation.neurons.items()},
             pool,
             inputs.args.seed,
-            max_tokens,
+            inputs.max_tokens,
         )
         for records in groups:
             yield [activation_files.encode_activation(record) for record in records]
@@ -72,7 +70,7 @@ def compute(
     neuron_stages.grow(
         inputs,
         path,
-        identity | relation.identity | {"max_seq_length": max_tokens},
+        identity | relation.identity,
         total=len(facts),
         group=distant_activation.GROUP,
         lines_from=lines_from,
@@ -127,6 +125,7 @@ def main() -> None:
     pool = [s for own in sentences.values() for f in own for s in (*f.with_both, *f.with_head)]
     identity = inputs.identity | {
         "seed": args.seed,
+        "max_seq_length": inputs.max_tokens,
         "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
         "pairs_sha256": artifacts.sha256_of(args.pairs),
     }

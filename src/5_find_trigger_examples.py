@@ -69,7 +69,7 @@ def compute(
             relation.facts[0].label,
             facts[first:],
             neurons[first:],
-            identity["max_seq_length"],
+            inputs.max_tokens,
         )
         rest = iter(neurons[first:])
         for group in groups:
@@ -95,7 +95,6 @@ def main() -> None:
     inputs = neuron_stages.open_inputs(args)
     relations, left_out = neuron_stages.with_sentences(inputs)
     places = {relation.name: places_of(args, relation) for relation in relations}
-    positions = inputs.pretrained.model.config.max_position_embeddings
     rows = {}
     for relation in relations:
         chosen = places[relation.name]
@@ -105,7 +104,7 @@ def main() -> None:
                 neuron_stages.sentences_path(args, relation.name)
             ),
             "pairs_sha256": artifacts.sha256_of(args.pairs),
-            "max_seq_length": min(args.max_seq_length, positions),
+            "max_seq_length": inputs.max_tokens,
             "top": args.top,
         }
         compute(inputs, relation, chosen, path, identity)

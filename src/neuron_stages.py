@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from knowledge_neurons import artifacts, cli, data, interventions, models
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets
+
+if TYPE_CHECKING:
+    import torch
 
 SENTENCES = artifacts.ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
 PAIRS = artifacts.ROOT / "data/PARAREL/query_pairs.json"
@@ -45,6 +46,14 @@ class Inputs:
     device: torch.device
     bags: dict[str, list]
     identity: dict[str, Any]
+
+    @property
+    def max_tokens(self) -> int:
+        """--max_seq_length, as far as the model has positions."""
+        asked = self.args.max_seq_length
+        if asked < 3:
+            raise ValueError(f"--max_seq_length {asked}: expected 3 or more, [CLS] [MASK] [SEP]")
+        return min(asked, self.pretrained.model.config.max_position_embeddings)
 
 
 # --- arguments -------------------------------------------------------------------------------
@@ -123,6 +132,10 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
     neurons, sums = {}, {}
     for kind in KINDS:
         path = inputs.results.fact_neurons(name, kind == BASELINE)
+        if not path.exists():
+            raise ValueError(
+                f"{path}: no such file; 2_run_kn.sh writes it, beside that of the other kind"
+            )
         neurons[kind] = artifacts.read_fact_neurons(path)
         sums[kind] = artifacts.sha256_of(path)
         facts = facts[: _check_origin(inputs, path)]

@@ -282,6 +282,7 @@ def test_chosen_facts(own):
     assert texts == ["P19-0.txt", "P19-3.txt"]
     refused(own.here(STAGE_5, "--relations", "P19", "--facts", "18"), "P19 has facts 0 to 17")
     refused(own.here(STAGE_5, "--top", "0"), "--top 0")
+    refused(own.here(STAGE_5, "--max_seq_length", "2"), "--max_seq_length 2")
 
 
 # --- all three -------------------------------------------------------------------------------
