@@ -16,7 +16,7 @@ from typing import Any
 
 import neuron_stages
 from knowledge_neurons import activation_files, artifacts, cli
-from knowledge_neurons.experiments import trigger_examples
+from knowledge_neurons.experiments import distant_activation, trigger_examples
 from knowledge_neurons.types import KNOWLEDGE
 from neuron_stages import Inputs, Relation
 
@@ -85,7 +85,7 @@ def compute(
         path,
         identity | relation.identity | {"facts": places},
         total=len(facts),
-        group=trigger_examples.GROUP,
+        group=distant_activation.GROUP,
         lines_from=lines_from,
     )
 

@@ -24,7 +24,7 @@ from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Pr
 BOTH, HEAD, RANDOM = SENTENCE_KINDS = ("both", "head", "random")  # T1, T2, T3
 RANDOM_SENTENCES = 10  # a fact's; BINGREL has at most ten of either other kind
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others
-GROUP = 32  # facts read together: enough sentences of each length to fill batches
+GROUP = 64  # facts read together: enough sentences of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
 
 Means = dict[str, dict[str, list[float]]]  # kind of neurons -> of sentences -> each neuron's mean

@@ -20,7 +20,7 @@ from knowledge_neurons.types import KINDS, Edit, Fact, Neuron, NeuronSets, Promp
 
 SUPPRESS, AMPLIFY = 0.0, 2.0
 OWN, OTHER = ASKED = ("own", "other")
-GROUP = 16  # facts asked together: enough prompts of each length to fill batches
+GROUP = 64  # facts asked together: enough prompts of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
 
 

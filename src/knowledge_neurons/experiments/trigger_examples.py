@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 from custom_bert import Bert
 from knowledge_neurons import batching, data
-from knowledge_neurons.experiments.distant_activation import neuron_activations
+from knowledge_neurons.experiments.distant_activation import GROUP, neuron_activations
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import FactSentences, Neuron
-
-GROUP = 32  # facts read together, as in stage 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def rank_sentences(
     neurons: Sequence[Sequence[Neuron]],
     max_tokens: int,
 ) -> Iterator[list[Triggers]]:
-    """Rank the sentences of every fact of a relation, group by group of GROUP facts.
+    """Rank the sentences of every fact of a relation, group by group as stage 4 does.
 
     label: the relation's name.  neurons: of each fact.  max_tokens: a longer sentence is cut to a
     window around its [MASK].  Equal activations stay in data order.
