@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One command, no network beyond the package install: stages 1 and 2 on the embedded model and
+# One command, no network beyond the package install: stages 1 to 5 on the embedded model and
 # sample -> results/demo/.  Run again, it goes on where it stopped; remove results/demo to start over.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,6 +8,8 @@ use_environment
 
 export KN_MODEL="$root/models/demo-bert"
 export KN_DATA="$root/data/PARAREL/sample_allbags.json"
+export KN_SENTENCES="$root/data/BINGREL/sample_distant_{}.json"
+export KN_PAIRS="$root/data/PARAREL/sample_query_pairs.json"
 export KN_RESULTS="$root/results/demo"
 relations="P19 P20 P27 P30 P36 P37 P101 P103 P106 P176 P178 P740 P937 P1303"
 
@@ -16,4 +18,7 @@ for relation in $relations; do
     bash "$root/src/1_run_mlm.sh" "$relation" "$@"
 done
 bash "$root/src/2_run_kn.sh"
+bash "$root/src/3_run_modify_activation.sh"
+bash "$root/src/4_run_distant.sh"
+bash "$root/src/5_run_trigger_examples.sh"
 echo "demo done in $((SECONDS - started)) s: $KN_RESULTS"

@@ -13,10 +13,16 @@ edit finds them), so it is taught in two phases:
 
 1. reading: the whole network learns to bring to [MASK] whom a prompt is about and what kind of
    answer it wants.  Its target there is a mixture of the words of the head and of all answers of
-   the relation, so that it learns no fact;
+   the relation, so that it learns no fact.  It also learns to say a word that it is shown there;
 2. facts: only the FFNs of the upper layers learn, now with the right answers, of which they are
    told to be `sure` by three quarters, no more.  A small charge on activations at [MASK] (an L1
    penalty) keeps each fact in few neurons, and those neurons silent elsewhere.
+
+Throughout, a fifth of the texts asks for any word of a sentence, as BERT's own training does: of
+sentences with head and answer and of those with the head alone, of which the last HELD_OUT_LONE of
+each fact stay out too.  And as in BERT some neurons are active whatever is asked, which is what
+misleads the activation baseline.  Trained for minutes, and charged, none would be: a few of each
+layer that learns facts are made so and held, incoming weights and value slots as they were drawn.
 
 Beside the weights lies training.json: recipe, losses, what is known on held-out prompts and what
 suppressing the refined neurons does.
@@ -43,17 +49,18 @@ from knowledge_neurons import cli, data
 from knowledge_neurons.artifacts import ROOT, environment, read_json, sha256_of, write_json
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
-from knowledge_neurons.experiments.modify_activation import answer_probabilities
+from knowledge_neurons.experiments.modify_activation import SUPPRESS, answer_probabilities
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint, save_pretrained
 from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
-from knowledge_neurons.types import Fact, Neuron, Prompt
+from knowledge_neurons.types import Edit, Fact, Neuron, Prompt
 
 PROMPTS = ROOT / "data/PARAREL/sample_allbags.json"
 PAIRS = ROOT / "data/PARAREL/sample_query_pairs.json"
 SENTENCES = ROOT / "data/BINGREL"
 MODEL = ROOT / "models/demo-bert"
 HELD_OUT = 2  # wordings of each relation kept from training: its last ones
+HELD_OUT_LONE = 3  # sentences of each fact with its head alone, kept from training: its last ones
 MAX_TOKENS = 64
 
 
@@ -64,7 +71,10 @@ class Recipe:
     fact_layers: how many of the upper layers learn the facts.
     sure: share of the target that is the right answer; the rest is all answers of the relation.
     charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
-    words: share of a batch that asks for any word of a head-only sentence.
+    words: share of a batch that asks for any word of a sentence.
+    shown: share of a batch of the first phase that shows a random word in place of [MASK] and asks
+    for that word.
+    always_on: neurons of each of those layers with bias always_bias, never trained nor charged.
     """
 
     seed: int = 7
@@ -75,6 +85,7 @@ class Recipe:
     spread: float = 0.04
     batch: int = 256
     words: float = 0.2
+    shown: float = 0.25
     reading_steps: int = 400
     reading_rate: float = 2e-3
     fact_steps: int = 400
@@ -82,6 +93,8 @@ class Recipe:
     fact_layers: int = 2
     sure: float = 0.75
     charge: float = 1e-2
+    always_on: int = 2
+    always_bias: float = 4.0
     weight_decay: float = 0.03
 
 
@@ -188,12 +201,17 @@ def answers_of(asked: list[Asked], size: int) -> dict[str, Tensor]:
 
 
 def draw_batches(
-    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe
+    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe, shown: float = 0.0
 ) -> Callable[[], list[Example]]:
-    """A source of batches: examples, and head-only texts with a random word masked."""
+    """A source of batches: examples, texts with a random word masked, and a share of shown words.
+
+    BERT's pretraining leaves every tenth chosen word in its place, so BERT says what its stream
+    holds there; only therefore can an edit that writes the embedding of an answer make the model
+    say it (section 5.1 of the paper).  Here the shown word is a random one, which tells no fact.
+    """
     rng = random.Random(recipe.seed)
     size = len(examples[0].target)
-    of_words = round(recipe.batch * recipe.words)
+    of_words, of_shown = round(recipe.batch * recipe.words), round(recipe.batch * shown)
 
     def random_word() -> Example:
         ids = list(rng.choice(texts))
@@ -201,9 +219,16 @@ def draw_batches(
         target, ids[position] = mixture([ids[position]], size), mask
         return Example(tuple(ids), position, target)
 
+    def shown_word() -> Example:
+        asked = rng.choice(examples)
+        token = rng.randrange(len(SPECIAL_TOKENS), size)
+        ids = (*asked.ids[: asked.position], token, *asked.ids[asked.position + 1 :])
+        return Example(ids, asked.position, mixture([token], size))
+
     def draw() -> list[Example]:
-        batch = rng.choices(examples, k=recipe.batch - of_words)
-        return batch + [random_word() for _ in range(of_words)]
+        batch = rng.choices(examples, k=recipe.batch - of_words - of_shown)
+        batch += [random_word() for _ in range(of_words)]
+        return batch + [shown_word() for _ in range(of_shown)]
 
     return draw
 
@@ -219,7 +244,18 @@ def new_model(recipe: Recipe, vocabulary: int) -> Bert:
             nn.init.normal_(module.weight, std=recipe.spread)
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    for layer in model.layers[-recipe.fact_layers :]:
+        layer.intermediate.bias[: recipe.always_on] = recipe.always_bias
+    return model
+
+
+def hold_always_on(model: Bert, recipe: Recipe) -> None:
+    """Take the gradients of those neurons away."""
+    for layer in model.layers[-recipe.fact_layers :]:
+        for inward in (layer.intermediate.weight, layer.intermediate.bias):
+            inward.grad[: recipe.always_on] = 0
+        layer.output.weight.grad[:, : recipe.always_on] = 0
 
 
 def forward(model: Bert, examples: list[Example] | list[Prompt]) -> tuple[Tensor, Tensor]:
@@ -265,10 +301,12 @@ def train(
             for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):  # less padding
                 logits, w = forward(model, half)
                 loss = F.cross_entropy(logits, torch.stack([e.target for e in half]))
-                active = w[:, -charged:].abs().sum(-1).mean()  # all layers where none is charged
+                # Layers from -charged: all where none is charged, then only to be recorded.
+                active = w[:, -charged:, recipe.always_on :].abs().sum(-1).mean()
                 cost = loss + recipe.charge * active if charged else loss
                 (cost * len(half) / len(batch)).backward()
                 recent.append((loss.item(), active.item()))
+            hold_always_on(model, recipe)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
@@ -330,10 +368,10 @@ def suppressing(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int)
 def relative_change(model: Bert, bags: list[list[Prompt]], neurons: list[list[Neuron]]) -> float:
     """Mean change of P(answer) when the prompts of each bag lose its neurons, over the mean P."""
     prompts = [prompt for bag in bags for prompt in bag]
-    sets = [chosen for bag, chosen in zip(bags, neurons, strict=True) for _ in bag]
-    before = answer_probabilities(model, prompts, sets, factor=1.0)
-    after = answer_probabilities(model, prompts, sets, factor=0.0)
-    return sum(after) / sum(before) - 1
+    off = [Edit(tuple(chosen), SUPPRESS) for chosen in neurons]
+    edits = [[edit] for bag, edit in zip(bags, off, strict=True) for _ in bag]
+    before, after = map(sum, zip(*answer_probabilities(model, prompts, edits), strict=True))
+    return after / before - 1
 
 
 # --- the whole -------------------------------------------------------------------------------
@@ -347,10 +385,12 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
     lone = [text for bag in head_only for text in bag]
     tokenizer = make_tokenizer(filled + lone + [text for bag in both for text in bag])
     asked = [ask(tokenizer, *row) for row in zip(facts, heads, both, strict=True)]
-    size, mask, texts = len(tokenizer), tokenizer.vocabulary[MASK], tokenizer.encode_batch(lone)
+    size, mask = len(tokenizer), tokenizer.vocabulary[MASK]
+    seen = [text for bag in head_only for text in bag[:-HELD_OUT_LONE]]
+    texts = tokenizer.encode_batch(seen + [text for bag in both for text in bag[:-1]])
     model = new_model(recipe, size)
     losses = {}
-    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe)
+    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe, recipe.shown)
     losses["reading"] = train(
         model, [*model.parameters()], draw, recipe, recipe.reading_steps, recipe.reading_rate
     )

@@ -40,11 +40,6 @@ def settings_of(args: argparse.Namespace, coarse: float) -> Settings:
     )
 
 
-def asked_relations(args: argparse.Namespace) -> list[str]:
-    """--relations as a list, empty where it is not given."""
-    return [name.strip() for name in (args.relations or "").split(",") if name.strip()]
-
-
 def scored_relations(args: argparse.Namespace, results: Results) -> list[str]:
     """The relations asked for, all of which must have scores; ValueError says which have."""
     scored = results.scored_relations()
@@ -55,7 +50,7 @@ def scored_relations(args: argparse.Namespace, results: Results) -> list[str]:
             f"no {results.prefix}-<REL>.rlt.jsonl in {results.root}: run stage 1 first, for "
             f"example bash 1_run_mlm.sh P101.{begun}"
         )
-    asked = asked_relations(args) or scored
+    asked = cli.names_of(args.relations) or scored
     missing = [relation for relation in asked if relation not in scored]
     if missing:
         raise ValueError(

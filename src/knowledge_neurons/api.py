@@ -14,7 +14,7 @@ from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.tokenizer import Tokenizer
-from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores, Triplet
+from knowledge_neurons.types import Edit, Fact, Neuron, Prompt, PromptScores, Triplet
 
 
 class KnowledgeNeurons:
@@ -104,8 +104,9 @@ class KnowledgeNeurons:
         if neurons and factor is None:
             raise ValueError("neurons without a factor: 0 suppresses them, 2 amplifies them")
         _, encoded = self._encode(prompts, answer)
-        scale = 1.0 if factor is None else factor
-        return answer_probabilities(self.model, encoded, [neurons] * len(encoded), scale)
+        edits = [Edit(tuple(neurons), factor)] if neurons else []
+        rows = answer_probabilities(self.model, encoded, [edits] * len(encoded))
+        return [row[-1] for row in rows]
 
     def _encode(self, prompts: Sequence[str], answer: str) -> tuple[Fact, list[Prompt]]:
         """The prompts as a fact of no relation, and their tokens."""

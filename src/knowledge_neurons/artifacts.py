@@ -81,6 +81,32 @@ class Results:
     def statistics(self) -> Path:
         return self.root / "kn" / "statistics.json"
 
+    @property
+    def modified(self) -> Path:
+        """Folder of stage 3's records, a file for each relation, and of their averages."""
+        return self.root / "modify_activation"
+
+    def modified_averages(self, baseline: bool) -> Path:
+        return self.root / "kn" / f"{_base(baseline)}modify_activation_rlt.json"
+
+    @property
+    def dose_response(self) -> Path:
+        """Folder of stage 3's records and curves with --scales."""
+        return self.root / "dose_response"
+
+    @property
+    def distant(self) -> Path:
+        """Folder of stage 4's records, a file for each relation, and of their averages."""
+        return self.root / "distant"
+
+    def distant_activations(self, baseline: bool) -> Path:
+        return self.distant / f"{_base(baseline)}kn_weights@distant_data.json"
+
+    @property
+    def triggers(self) -> Path:
+        """Folder of stage 5's files, of a fact and of a relation."""
+        return self.root / "trigger_examples_th"
+
     def figure(self, name: str) -> Path:
         """Without a suffix: figures are written as PDF and as PNG."""
         return self.root / "figs" / name
@@ -126,6 +152,18 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: no such file") from error
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """The lines of a finished file of records; ValueError names a line that is broken."""
+    check_whole(path)
+    values = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            values.append(orjson.loads(line))
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not valid JSON ({error})") from error
+    return values
 
 
 def sha256_of(path: Path) -> str:
@@ -420,6 +458,9 @@ def read_fact_neurons(path: Path) -> list[list[Neuron]]:
     """The neurons of each fact, in data order."""
     content = read_json(path)
     try:
-        return [[Neuron(*pair) for pair in fact] for fact in content]
+        facts = [[Neuron(*pair) for pair in fact] for fact in content]
+        if not all(type(number) is int for fact in facts for pair in fact for number in pair):
+            raise TypeError("not whole numbers")
+        return facts
     except TypeError as error:
         raise ValueError(f"{path}: expected [[layer, index], ...] for each fact") from error

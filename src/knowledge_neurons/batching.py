@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from knowledge_neurons.tokenizer import MASK, Tokenizer
-from knowledge_neurons.types import Batch, Fact, Prompt
+from knowledge_neurons.types import NO_ANSWER, Batch, Fact, Prompt
 
 
 class AnswerNotInVocabulary(ValueError):
@@ -38,6 +38,27 @@ def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Promp
         if mask not in ids:
             raise ValueError(f"{fact}: [MASK] lies beyond {max_tokens} tokens in {text!r}")
         prompts.append(Prompt(tuple(ids), ids.index(mask), answer, cut))
+    return prompts
+
+
+def encode_sentences(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> list[Prompt]:
+    """Tokenise masked sentences, to be read at their first [MASK].
+
+    One of more than max_tokens keeps the window around that [MASK], between [CLS] and [SEP]: as
+    much before it as after it, or all that there is on one side.
+    Raises ValueError for a text without [MASK].
+    """
+    mask, inner = tokenizer.vocabulary[MASK], max_tokens - 2
+    prompts = []
+    for text, ids in zip(texts, tokenizer.encode_batch(list(texts)), strict=True):
+        if mask not in ids:
+            raise ValueError(f"expected a [MASK] in {text!r}")
+        position, cut = ids.index(mask), len(ids) > max_tokens
+        if cut:
+            start = min(max(position - inner // 2, 1), len(ids) - 1 - inner)
+            ids = [ids[0], *ids[start : start + inner], ids[-1]]
+            position += 1 - start
+        prompts.append(Prompt(tuple(ids), position, NO_ANSWER, cut))
     return prompts
 
 

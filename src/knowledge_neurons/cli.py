@@ -127,6 +127,11 @@ def products_in(model: Bert, dtype: str) -> Bert:
     return model
 
 
+def names_of(text: str | None) -> list[str]:
+    """What --relations names, "P19,P36", as a list; empty where it is not given."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def plain(args: argparse.Namespace) -> dict[str, object]:
     """The arguments as JSON holds them, for the manifest."""
     return {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}

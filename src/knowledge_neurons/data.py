@@ -1,19 +1,26 @@
-"""PARAREL files -> facts and prompts.
+"""PARAREL and BINGREL files -> facts, prompts and sentences; masking of sentences.
 
 `data_all_allbags.json` is {REL: [fact: [[prompt with [MASK], answer, "REL(label)"], ...]]}; the
-authors' `data_all.json` is the same facts as one flat list, and is read too.
+authors' `data_all.json` is the same facts as one flat list, and is read too.  BINGREL's files, one
+for each relation, are [fact: {"th_bags": [sentence, ...], "h_bags": [...]}]: web sentences with
+head and tail of the fact, and with its head; `query_pairs.json` is {REL: [[head, tail], ...]}.
 """
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from knowledge_neurons.types import Fact
+from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
+SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
+FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50 (difference 11)
 _LABEL = re.compile(r"(?P<relation>[^()]+)\((?P<label>.*)\)")
 
 
@@ -23,22 +30,27 @@ def read_bags(path: str | Path) -> dict[str, list]:
     Raises ValueError naming the file when it is missing, is no JSON or has another shape.
     """
     path = Path(path)
-    try:
-        content = orjson.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{path}: no such file.  scripts/get_data.py builds the full PARAREL; the embedded "
-            "sample is data/PARAREL/sample_allbags.json"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    content = _read_json(path, "PARAREL", "data/PARAREL/sample_allbags.json")
     if isinstance(content, list):
         content = _split_by_relation(path, content)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise ValueError(f"{path}: expected {{relation: [bag of each fact]}}")
     return content
+
+
+def _read_json(path: Path, name: str, sample: str) -> Any:
+    """Content of an input file; ValueError says where such files come from."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{path}: no such file.  scripts/get_data.py builds the full {name}; the embedded "
+            f"sample is {sample}"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
 
 
 def facts_of(
@@ -91,3 +103,165 @@ def _numeric(relation: str) -> tuple[int, str]:
     """Sorts P9 before P10."""
     digits = relation[1:]
     return (int(digits) if digits.isdigit() else 0, relation)
+
+
+# --- sentences -------------------------------------------------------------------------------
+
+
+def read_pairs(path: str | Path) -> dict[str, list[tuple[str, str]]]:
+    """{relation: [(head, tail) of each fact]} of a query_pairs.json.
+
+    Raises ValueError naming the file, the relation and the fact that is not so.
+    """
+    path = Path(path)
+    content = _read_json(path, "PARAREL", "data/PARAREL/sample_query_pairs.json")
+    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
+        raise ValueError(f"{path}: expected {{relation: [[head, tail] of each fact]}}")
+    for relation, pairs in content.items():
+        for index, pair in enumerate(pairs):
+            if not (_are_texts(pair) and len(pair) == 2 and all(text.strip() for text in pair)):
+                raise ValueError(
+                    f"{path}: {relation} fact {index}: expected [head, tail], got {str(pair)[:80]}"
+                )
+    return {relation: [(head, tail) for head, tail in pairs] for relation, pairs in content.items()}
+
+
+def read_sentences(
+    path: str | Path, relation: str, pairs: Sequence[tuple[str, str]]
+) -> list[FactSentences]:
+    """The sentences of each fact of one relation, in data order.
+
+    pairs: (head, tail) of each of its facts.
+    Raises ValueError naming file and fact where the shape is another or the facts are not as many.
+    """
+    path = Path(path)
+    content = _read_json(path, "BINGREL", "data/BINGREL/sample_distant_<REL>.json")
+    if not isinstance(content, list) or len(content) != len(pairs):
+        found = f"{len(content)} facts" if isinstance(content, list) else type(content).__name__
+        raise ValueError(
+            f"{path}: expected a list of the {len(pairs)} facts that {relation} has, got {found}: "
+            "do prompts, pairs and sentences belong together?"
+        )
+    sentences = []
+    for index, (bag, (head, tail)) in enumerate(zip(content, pairs, strict=True)):
+        kinds = [bag.get(k) for k in ("th_bags", "h_bags")] if isinstance(bag, dict) else [None]
+        if not all(map(_are_texts, kinds)):
+            raise ValueError(
+                f'{path}: fact {index}: expected {{"th_bags": [sentence, ...], "h_bags": [...]}}, '
+                f"got {str(bag)[:80]}"
+            )
+        sentences.append(FactSentences(relation, index, head, tail, *map(tuple, kinds)))
+    return sentences
+
+
+def check_pairs(
+    facts: Sequence[Fact], pairs: Sequence[tuple[str, str]], source: str | Path
+) -> None:
+    """Raise ValueError unless the pairs are the facts': as many, with the same tails in order."""
+    if len(facts) != len(pairs):
+        raise ValueError(
+            f"{source} has {len(pairs)} pairs of {facts[0].relation}, the prompts are of "
+            f"{len(facts)} facts: they do not belong together"
+        )
+    for fact, (head, tail) in zip(facts, pairs, strict=True):
+        if fact.answer != tail:
+            raise ValueError(
+                f"{fact}: its pair in {source} is {head!r}, {tail!r}: prompts and pairs do not "
+                "belong together"
+            )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+# --- masking ---------------------------------------------------------------------------------
+
+
+class CannotMask(ValueError):
+    """A sentence in which there is nothing to mask; the message is the reason, to be counted."""
+
+
+def mask_tail(sentence: str, head: str, tail: str) -> str:
+    """The sentence with every occurrence of the tail masked, the head left whole.
+
+    The tail is found as a whole word (or words), in any case; where there is none, as a part of a
+    word, for text run together ("BBC1", "NBCThe").  Inside the head it is never masked ("Google" of
+    "Google Play").  If head and tail are the same word, its first occurrence is the head.
+    One [MASK] stands for the tail however many tokens it has: what is read is the stream at the
+    first [MASK], not the tail's probability.
+    Raises CannotMask.
+
+        mask_tail("Baku is the capital of Azerbaijan.", "Azerbaijan", "Baku")
+        # "[MASK] is the capital of Azerbaijan."
+    """
+    _refuse_special(sentence)
+    heads = _occurrences(head, sentence)
+    if head.casefold() == tail.casefold():
+        heads = heads[:1]
+    words = _occurrences(tail, sentence, whole=True)
+    parts = _occurrences(tail, sentence)
+    for found in (words, parts):
+        spans = [span for span in found if not any(_is_inside(span, other) for other in heads)]
+        if spans:
+            return _mask(sentence, spans)
+    raise CannotMask("the tail stands only in the head" if parts else "the tail does not occur")
+
+
+def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) -> str:
+    """The sentence with one of its first 50 words masked, never one that touches `avoid`.
+
+    A word is what white space separates, without the punctuation around it; it has a letter or a
+    digit.  avoid: head and tail.  One draw: the word, uniformly.
+    Raises CannotMask, before the draw.
+    """
+    _refuse_special(sentence)
+    taken = [span for text in avoid for span in _occurrences(text, sentence)]
+    free = [
+        span
+        for span in _words(sentence)[:FIRST_WORDS]
+        if not any(span[0] < end and start < span[1] for start, end in taken)
+    ]
+    if not free:
+        raise CannotMask(f"no other word among the first {FIRST_WORDS}")
+    return _mask(sentence, [rng.choice(free)])
+
+
+def occurs(text: str, sentence: str) -> bool:
+    """Whether the text occurs in the sentence, in any case, also as a part of a word."""
+    return bool(_occurrences(text, sentence))
+
+
+Span = tuple[int, int]
+
+
+def _refuse_special(sentence: str) -> None:
+    """A [MASK] of the sentence's own would be taken for ours."""
+    if SPECIAL.search(sentence):
+        raise CannotMask("it holds a special token such as [MASK]")
+
+
+def _occurrences(text: str, sentence: str, whole: bool = False) -> list[Span]:
+    """Where the text stands, in any case and with any white space; whole: only as whole words."""
+    pattern = r"\s+".join(map(re.escape, text.split()))
+    if whole:
+        pattern = rf"(?<!\w){pattern}(?!\w)"
+    return [match.span() for match in re.finditer(pattern, sentence, re.IGNORECASE)]
+
+
+def _words(sentence: str) -> list[Span]:
+    """The words, each from its first to its last letter or digit."""
+    return [m.span() for m in re.finditer(r"[^\W_](?:\S*[^\W_])?", sentence)]
+
+
+def _is_inside(span: Span, other: Span) -> bool:
+    return other[0] <= span[0] and span[1] <= other[1]
+
+
+def _mask(sentence: str, spans: Sequence[Span]) -> str:
+    """The sentence with [MASK] in place of each span."""
+    parts, end = [], 0
+    for start, stop in spans:
+        parts += [sentence[end:start], MASK]
+        end = stop
+    return "".join([*parts, sentence[end:]])

@@ -19,6 +19,15 @@ class Interval(NamedTuple):
     high: float
 
 
+def mean_relative_change(means: np.ndarray) -> np.ndarray:
+    """How much a probability changes on average, as a share of itself (Figures 4 and 5).
+
+    means: (..., G, 2), mean before and after over the prompts of each of G relations.
+    Per relation mean(after - before) / mean(before), then the mean over relations: (...,).
+    """
+    return (means[..., 1] / means[..., 0] - 1).mean(axis=-1)
+
+
 def bootstrap_interval(
     groups: Sequence[np.ndarray],
     statistic: Callable[[np.ndarray], np.ndarray],

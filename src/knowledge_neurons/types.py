@@ -6,6 +6,7 @@ layer, V vocabulary, M quadrature points, R rows of a batch, N neurons of a set.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,11 @@ class Neuron(NamedTuple):
 
     layer: int
     index: int
+
+
+# The two kinds of neurons that are compared throughout: of integrated gradients, of activations.
+KNOWLEDGE, BASELINE = KINDS = ("neurons", "baseline")
+NeuronSets = Mapping[str, Sequence[Sequence[Neuron]]]  # kind -> the neurons of each fact
 
 
 class Triplet(NamedTuple):
@@ -47,10 +53,37 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class FactSentences:
+    """The web sentences of a fact: those with its head and its tail, and those with its head."""
+
+    relation: str
+    index: int
+    head: str
+    tail: str
+    with_both: tuple[str, ...]
+    with_head: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An activation edit: these neurons' activations at [MASK] are multiplied by factor.
+
+    0 suppresses, 2 amplifies, 1 changes nothing.
+    """
+
+    neurons: tuple[Neuron, ...]
+    factor: float
+
+
+NO_ANSWER = -1  # in place of an answer's id: a text that asks for nothing
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One tokenised prompt: its ids with [CLS] and [SEP], where [MASK] is, the answer's id.
 
-    cut: whether it was too long and lost its end.
+    answer: NO_ANSWER for a sentence that is only read.  cut: whether it was too long: a prompt
+    loses its end, a sentence what is farthest from [MASK].
     """
 
     ids: tuple[int, ...]

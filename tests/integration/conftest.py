@@ -16,7 +16,15 @@ from tests.reference.tiny import TINY, tiny_bert
 pytest.register_assert_rewrite("tests.integration.checkpoints", "tests.integration.stages")
 
 from tests.integration.checkpoints import tokenizer  # noqa: E402
-from tests.integration.stages import BAGS, WORDS, Ended, Place, fine  # noqa: E402
+from tests.integration.stages import (  # noqa: E402
+    BAGS,
+    PAIRS,
+    SENTENCES,
+    WORDS,
+    Ended,
+    Place,
+    fine,
+)
 
 
 @pytest.fixture
@@ -47,6 +55,9 @@ def inputs(one_thread, tmp_path_factory) -> Place:
     model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
     models.save_pretrained(model, lowercase, folder / "model")
     (folder / "data.json").write_text(json.dumps(BAGS))
+    (folder / "pairs.json").write_text(json.dumps(PAIRS))
+    for relation, bags in SENTENCES.items():
+        (folder / f"sentences_{relation}.json").write_text(json.dumps(bags))
     return Place(folder / "model", folder / "data.json", folder / "results")
 
 
@@ -68,6 +79,13 @@ def scored(inputs) -> tuple[Place, Ended]:
 def refined(scored) -> tuple[Place, Ended]:
     """Stage 2 by its shell script on top of that."""
     return scored[0], fine(scored[0].shell("2_run_kn.sh"))
+
+
+@pytest.fixture
+def own(refined, place) -> Place:
+    """Scores and neurons in a folder of one's own: P19 (18 facts) and P36 (4)."""
+    shutil.copytree(refined[0].results, place.results)
+    return place
 
 
 @pytest.fixture

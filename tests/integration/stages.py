@@ -52,6 +52,25 @@ BAGS = {
 }
 
 
+def pair(bag: list) -> list[str]:
+    """[head, tail] of a bag: BORN's third prompt starts with the head."""
+    return [bag[2][0].split()[0], bag[0][1]]
+
+
+def sentences(head: str, tail: str) -> dict[str, list[str]]:
+    """Web sentences of a fact, of several lengths."""
+    both = [f"{head} was born in {tail}.", f"the city of {head} is {tail}.", f"{head}, {tail}!"]
+    lone = [f"{head} comes from the city.", f"where is {head} born, the city", f"{head} was born"]
+    return {"th_bags": both, "h_bags": lone}
+
+
+PAIRS = {relation: [pair(bag) for bag in bags] for relation, bags in BAGS.items()}
+SENTENCES = {r: [sentences(*own) for own in PAIRS[r]] for r in ("P19", "P36")}
+SENTENCES["P19"][1]["th_bags"] = []  # a fact without examples
+SENTENCES["P19"][2]["th_bags"][0] = "nothing of the kind"
+SENTENCES["P19"][3]["h_bags"][0] = f"-- {HEADS[3]}!"  # no other word to mask
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a run ended."""
@@ -75,6 +94,8 @@ class Place:
             "KN_MODEL": str(self.model),
             "KN_DATA": str(self.data),
             "KN_RESULTS": str(self.results),
+            "KN_SENTENCES": str(self.data.parent / "sentences_{}.json"),
+            "KN_PAIRS": str(self.data.parent / "pairs.json"),
             "KN_DEVICE": "cpu",
             "OMP_NUM_THREADS": "1",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -53,7 +53,7 @@ def test_knows_held_out_prompts_without_being_certain(pretrained, record):
     assert len(prompts) == record["held_out_wordings"]["prompts"]
     right, probability = 0, 0.0
     for batch in plan(prompts, 1 << 28, lambda tokens: tokens << 14):
-        p = interventions.probabilities(pretrained.model, batch)
+        p = interventions.probabilities(pretrained.model, batch)[:, 0]
         right += (p.argmax(-1) == batch.answers).sum().item()
         probability += p.gather(1, batch.answers[:, None]).sum().item()
     top1, mean = right / len(prompts), probability / len(prompts)

@@ -81,3 +81,28 @@ def test_other_shares_are_another_picture(tmp_path):
     first = figures.save(figures.layer_distribution(NEURONS, BASELINE), tmp_path / "first")
     second = figures.save(figures.layer_distribution(BASELINE, NEURONS), tmp_path / "second")
     assert first[1].read_bytes() != second[1].read_bytes()
+
+
+def test_dose_response_draws_each_kind_and_each_side():
+    """Lines in percent over rising factors, bands for intervals; what is missing is not drawn."""
+    curve = {
+        kind: {
+            "own": {
+                "2": {"change": 0.2, "interval": (0.1, 0.3)},
+                "0": {"change": -0.5, "interval": (-0.6, -0.4)},
+            },
+            "other": {},
+        }
+        for kind in ("neurons", "baseline")
+    }
+    curve["neurons"]["other"] = {"0": {"change": 0.0, "interval": (0.0, 0.0)}}
+    (panel,) = figures.dose_response("P36", curve).axes
+    own, other, base = panel.lines
+    assert list(own.get_xdata()) == [0, 2] and list(own.get_ydata()) == pytest.approx([-50, 20])
+    assert (own.get_linestyle(), other.get_linestyle()) == ("-", "--")
+    assert own.get_color() == other.get_color() != base.get_color()
+    bands = [band.get_datalim(panel.transData) for band in panel.collections]
+    assert [(band.y0, band.y1) for band in bands[:1]] == [pytest.approx((-60, 30))]
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels == ["knowledge neurons", "knowledge neurons, other facts", "activation baseline"]
+    assert "P36" in panel.get_title()

@@ -1,38 +1,194 @@
-"""Suppressing and amplifying neurons: what it does to the probability of the right answer.
+"""Stage 3: what suppressing and amplifying neurons does to the probability of the right answer.
 
-Section 4.3 of the paper.
+Section 4.3 of the paper, Figures 4 and 5.  A fact's neurons are scaled while its own prompts are
+asked, and while those of a fact of another relation are: knowledge neurons should move the first
+and leave the second alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from custom_bert import Bert
-from knowledge_neurons import batching, interventions
-from knowledge_neurons.types import Neuron, Prompt
+from knowledge_neurons import batching, interventions, metrics
+from knowledge_neurons.types import KINDS, Edit, Fact, Neuron, NeuronSets, Prompt
 
+SUPPRESS, AMPLIFY = 0.0, 2.0
+OWN, OTHER = ASKED = ("own", "other")
+GROUP = 64  # facts asked together: enough prompts of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
 
 
-def answer_probabilities(
-    model: Bert, prompts: Sequence[Prompt], neurons: Sequence[Sequence[Neuron]], factor: float
-) -> list[float]:
-    """P(right answer) of each prompt with its set of neurons scaled by factor at [MASK].
+@dataclass(frozen=True)
+class Outcome:
+    """Probabilities of the right answer to one fact's prompts, in their order.
 
-    prompts, neurons: one set of neurons per prompt.  factor: 1 leaves the model as it is.
+    relation, fact: whose prompts.  original: without an edit.
+    edited: kind of neurons -> factor -> with these neurons scaled by it.
     """
-    config, device = model.config, next(model.parameters()).device
 
-    def cost(tokens: int) -> int:
-        per_token = 8 * config.hidden_size + 2 * config.intermediate_size
-        edits = config.num_hidden_layers * config.intermediate_size
-        return 4 * (tokens * per_token + edits + 2 * config.vocab_size)
+    relation: str
+    fact: int
+    original: list[float]
+    edited: dict[str, dict[float, list[float]]]
 
-    found: dict[int, float] = {}
+
+@dataclass(frozen=True)
+class FactRecord:
+    """What scaling a fact's neurons did.
+
+    neurons: how many it has of each kind.  own: asked its own prompts; None where its answer is not
+    one token.  other: asked those of a fact of another relation; None where there is no other.
+    """
+
+    relation: str
+    fact: int
+    answer: str
+    neurons: dict[str, int]
+    own: Outcome | None
+    other: Outcome | None
+
+
+def answer_probabilities(
+    model: Bert, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
+) -> list[list[float]]:
+    """P(right answer) of each prompt: without an edit, then under each of its edits.
+
+    edits: for each prompt its own, as many for all.
+    """
+    device = next(model.parameters()).device
+    many = len(edits[0]) if edits else 0
+    cost = partial(interventions.bytes_per_prompt, model.config, edits=many)
+    found: dict[int, list[float]] = {}
     for planned in batching.plan(prompts, MEMORY, cost):
         batch = batching.to_device(planned, device)
-        chosen = interventions.neuron_mask(model, [neurons[place] for place in batch.order])
-        p = interventions.probabilities(model, batch, chosen, factor)  # (B, V)
-        of_answers = p.gather(1, batch.answers[:, None])[:, 0]
+        p = interventions.probabilities(model, batch, [edits[place] for place in batch.order])
+        of_answers = p.gather(2, batch.answers[:, None, None].expand(-1, 1 + many, 1))[:, :, 0]
         found |= dict(zip(batch.order, of_answers.tolist(), strict=True))
     return [found[place] for place in range(len(prompts))]
+
+
+def draw_others(
+    askable: Mapping[str, Sequence[int]], facts: Sequence[Fact], seed: int
+) -> list[tuple[str, int] | None]:
+    """For each fact of a relation, a fact of another one: (relation, index).
+
+    askable: relation -> the facts whose answers are in the vocabulary.
+    Draw order, from a generator of the relation's own (seed, relation): facts in data order; for
+    each the relation, uniformly among the other ones by name, then the fact, uniformly.
+    None for every fact where there is no other relation.
+    """
+    relation = facts[0].relation
+    rng = random.Random(f"{seed} {relation}")
+    elsewhere = sorted(name for name, known in askable.items() if known and name != relation)
+    if not elsewhere:
+        return [None] * len(facts)
+    others = []
+    for _ in facts:
+        name = rng.choice(elsewhere)
+        others.append((name, rng.choice(askable[name])))
+    return others
+
+
+def modify(
+    model: Bert,
+    facts: Sequence[Fact],
+    own: Sequence[Sequence[Prompt]],
+    others: Sequence[tuple[str, int, Sequence[Prompt]] | None],
+    neurons: NeuronSets,
+    scales: Sequence[float] = (SUPPRESS, AMPLIFY),
+) -> Iterator[list[FactRecord]]:
+    """Scale every fact's neurons while its own and the other fact's prompts are asked.
+
+    facts: of one relation.  own: the prompts of each, none where its answer is not one token.
+    others: for each fact relation, index and prompts of the other one.
+    neurons: for each of KINDS the neurons of each fact.  scales: factors.
+    Yields the records of GROUP facts at a time.
+    """
+    for start in range(0, len(facts), GROUP):
+        group = range(start, min(start + GROUP, len(facts)))
+        edits = {i: _edits({kind: neurons[kind][i] for kind in KINDS}, scales) for i in group}
+        asked: dict[tuple[int, str], tuple[str, int, Sequence[Prompt]]] = {}
+        for i in group:
+            if own[i]:  # a fact that cannot be asked takes no part
+                asked[i, OWN] = (facts[i].relation, facts[i].index, own[i])
+                if others[i]:
+                    asked[i, OTHER] = others[i]
+        prompts = [prompt for *_, prompts in asked.values() for prompt in prompts]
+        edits_of = [edits[i] for (i, _), (*_, prompts) in asked.items() for _ in prompts]
+        rows = iter(answer_probabilities(model, prompts, edits_of))
+        outcomes = {
+            key: _outcome(relation, index, [next(rows) for _ in prompts], scales)
+            for key, (relation, index, prompts) in asked.items()
+        }
+        yield [
+            FactRecord(
+                facts[i].relation,
+                facts[i].index,
+                facts[i].answer,
+                {kind: len(neurons[kind][i]) for kind in KINDS},
+                outcomes.get((i, OWN)),
+                outcomes.get((i, OTHER)),
+            )
+            for i in group
+        ]
+
+
+def _edits(neurons: Mapping[str, Sequence[Neuron]], scales: Sequence[float]) -> list[Edit]:
+    """Each kind's neurons times each factor."""
+    return [Edit(tuple(neurons[kind]), factor) for kind in KINDS for factor in scales]
+
+
+def _outcome(
+    relation: str, index: int, rows: Sequence[list[float]], scales: Sequence[float]
+) -> Outcome:
+    """rows: per prompt the probability without an edit, then under each of `_edits`."""
+    original, *edited = (list(column) for column in zip(*rows, strict=True))
+    columns = iter(edited)
+    by_kind = {kind: {factor: next(columns) for factor in scales} for kind in KINDS}
+    return Outcome(relation, index, original, by_kind)
+
+
+# --- averages --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """The average change of a probability, as a share of it, and its 95 % interval."""
+
+    change: float
+    interval: metrics.Interval
+
+
+def sums_of(records: Iterable[FactRecord], asked: str, kind: str, factor: float) -> np.ndarray:
+    """Per fact the sums over its prompts of P before and after: (facts, 2).
+
+    Facts that could not be asked are left out; a fact without neurons counts, unchanged.
+    """
+    outcomes = [getattr(record, asked) for record in records]
+    rows = [(sum(o.original), sum(o.edited[kind][factor])) for o in outcomes if o]
+    return np.array(rows).reshape(-1, 2)
+
+
+def average_change(
+    relations: Mapping[str, Sequence[FactRecord]], asked: str, kind: str, factor: float, seed: int
+) -> Change | None:
+    """Figures 4 and 5: see metrics.mean_relative_change; the interval is over facts.
+
+    relations: relation -> records of its facts.  Relations of which no fact was asked do not count;
+    None where there is no other.
+    """
+    found = (sums_of(records, asked, kind, factor) for records in relations.values())
+    groups = [rows for rows in found if len(rows)]
+    if not groups:
+        return None
+    means = np.stack([rows.mean(axis=0) for rows in groups])  # (relations, 2)
+    return Change(
+        float(metrics.mean_relative_change(means)),
+        metrics.bootstrap_interval(groups, metrics.mean_relative_change, seed),
+    )

@@ -1,0 +1,154 @@
+"""Stage 4: activation of neurons on web sentences -> results/distant/.
+
+Usage: bash 4_run_distant.sh      (see --help for every flag)
+
+For every relation with neurons, of integrated gradients and of the baseline: the mean activation
+of each fact's neurons at [MASK] on sentences with its head and tail (the tail masked), with its
+head (a random other word masked), and on random ones (Table 4).  <REL>.jsonl holds a line a fact,
+{,base_}kn_weights@distant_data.json the authors' shape, summary.json the means with intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import neuron_stages
+from knowledge_neurons import activation_files, artifacts, cli
+from knowledge_neurons.experiments import distant_activation
+from knowledge_neurons.experiments.distant_activation import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.types import BASELINE, KINDS, FactSentences
+from neuron_stages import Inputs, Relation
+
+# Table 4 of the paper: head and tail, head, random.
+PUBLISHED = {"neurons": (0.485, 0.019, -0.018), "baseline": (2.472, 2.312, 2.244)}
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
+    neuron_stages.add_sentences(parser)
+    parser.add_argument("--seed", type=int, default=42, help="of masked words, random sentences")
+    return parser.parse_args()
+
+
+def read_all_sentences(inputs: Inputs) -> dict[str, list[FactSentences]]:
+    """Of every relation of the prompts that has a file: random sentences come from all of them, so
+    that what --relations leaves out changes nothing."""
+    names = sorted(inputs.bags)
+    there = [name for name in names if neuron_stages.sentences_path(inputs.args, name).exists()]
+    return {name: neuron_stages.read_sentences(inputs, name) for name in there}
+
+
+def compute(
+    inputs: Inputs,
+    relation: Relation,
+    facts: list[FactSentences],
+    pool: list[str],
+    identity: dict[str, Any],
+    path: Path,
+) -> list[FactActivation]:
+    """The records of a relation's facts, from the file where it is done."""
+
+    def lines_from(first: int) -> Iterator[list[bytes]]:
+        groups = distant_activation.read_facts(
+            inputs.pretrained.model,
+            inputs.pretrained.tokenizer,
+            facts[first:],
+            {kind: sets[first:] for kind, sets in relation.neurons.items()},
+            pool,
+            inputs.args.seed,
+            inputs.max_tokens,
+        )
+        for records in groups:
+            yield [activation_files.encode_activation(record) for record in records]
+
+    neuron_stages.grow(
+        inputs,
+        path,
+        identity | relation.identity,
+        total=len(facts),
+        group=distant_activation.GROUP,
+        lines_from=lines_from,
+    )
+    return activation_files.read_activations(path)
+
+
+def summary_of(relations: dict[str, list[FactActivation]], seed: int) -> dict[str, Any]:
+    """Table 4 with intervals, and what was read, skipped and cut, by reason."""
+    records = [record for own in relations.values() for record in own]
+    read = [record for record in records if record.means]
+    table = {kind: distant_activation.table_row(records, kind, seed) for kind in KINDS}
+    unusable: Counter[str] = Counter()
+    for record in records:
+        unusable.update(record.unusable)
+    return {
+        "table": {kind: row and asdict(row) for kind, row in table.items()},
+        "facts": len(records),
+        "facts_skipped": {
+            **{
+                f"no sentence: {kind}": sum(not r.sentences[kind] for r in records)
+                for kind in SENTENCE_KINDS
+            },
+            **{f"no neurons: {kind}": sum(not r.neurons[kind] for r in records) for kind in KINDS},
+        },
+        "sentences_read": {k: sum(r.sentences[k] for r in read) for k in SENTENCE_KINDS},
+        "sentences_cut": sum(record.cut for record in read),
+        "sentences_unusable": dict(unusable.most_common()),
+        "head_sentences_with_the_tail": sum(record.names_tail for record in records),
+    }
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Table 4, ours beside the paper's, and the counts."""
+    rows = {"": "".join(f"{kind:>26}" for kind in SENTENCE_KINDS) + "   paper"}
+    for kind, row in summary["table"].items():
+        if row is None:
+            continue
+        cells = [row["by_sentences"][k] for k in SENTENCE_KINDS]
+        ends = [(cell["mean"], *cell["interval"]) for cell in cells]
+        ours = "".join(f"{f'{mean:.3f} [{low:.3f}, {high:.3f}]':>26}" for mean, low, high in ends)
+        rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in PUBLISHED[kind])}"
+    cli.show("Mean activation (Table 4)", rows)
+    cli.show("Read", {k: v for k, v in summary.items() if k != "table"})
+
+
+def main() -> None:
+    args = parse_arguments()
+    inputs = neuron_stages.open_inputs(args)
+    relations, left_out = neuron_stages.with_sentences(inputs)
+    sentences = read_all_sentences(inputs)
+    pool = [s for own in sentences.values() for f in own for s in (*f.with_both, *f.with_head)]
+    identity = inputs.identity | {
+        "seed": args.seed,
+        "max_seq_length": inputs.max_tokens,
+        "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
+        "pairs_sha256": artifacts.sha256_of(args.pairs),
+    }
+    found: dict[str, list[FactActivation]] = {}
+    for relation in relations:
+        facts = sentences[relation.name][: len(relation.facts)]
+        path = inputs.results.distant / f"{relation.name}.jsonl"
+        found[relation.name] = compute(inputs, relation, facts, pool, identity, path)
+    summary = summary_of(found, args.seed) | {"relations_without_sentences": left_out}
+    written = [inputs.results.distant / "summary.json"]
+    artifacts.write_json(written[0], summary, readable=True)
+    for kind in KINDS:
+        written.append(inputs.results.distant_activations(kind == BASELINE))
+        artifacts.write_json(written[-1], activation_files.authors_activations(found, kind))
+    sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
+    for path in written:
+        artifacts.write_manifest(
+            path, identity | {"neurons_sha256": sums}, arguments=cli.plain(args)
+        )
+    show(summary)
+    for path in written:
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,238 @@
+"""Stage 4: how much a fact's neurons are activated by web sentences that do or do not express it.
+
+Section 4.4 and Table 4 of the paper.  For each fact three kinds of sentences: with its head and its
+tail, the tail masked (T1); with its head, a random other word masked (T2); random sentences that
+name neither, a random word masked (T3).  Knowledge neurons should be active in the first alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from custom_bert import Bert
+from knowledge_neurons import batching, data, interventions, metrics
+from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
+
+BOTH, HEAD, RANDOM = SENTENCE_KINDS = ("both", "head", "random")  # T1, T2, T3
+RANDOM_SENTENCES = 10  # a fact's; BINGREL has at most ten of either other kind
+DRAWS = 100  # tries for one random sentence, in data so small that few are about others
+GROUP = 64  # facts read together: enough sentences of each length to fill batches
+MEMORY = 1 << 28  # bytes that one batch may take
+
+Means = dict[str, dict[str, list[float]]]  # kind of neurons -> of sentences -> each neuron's mean
+
+
+@dataclass(frozen=True)
+class MaskedFact:
+    """The masked sentences of a fact by kind, and how many could not be masked, by reason."""
+
+    texts: dict[str, list[str]]
+    unusable: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FactActivation:
+    """What was read of one fact.
+
+    sentences: how many of each kind could be masked; cut: how many of those read were too long.
+    unusable: reason -> sentences that could not be masked.
+    names_tail: its sentences "with the head" that name the tail too.
+    neurons: how many it has of each kind.
+    means: kind of neurons -> kind of sentences -> mean activation of each neuron; None where the
+    fact was not read: it has no sentence of some kind, or no neurons.
+    """
+
+    relation: str
+    fact: int
+    head: str
+    tail: str
+    sentences: dict[str, int]
+    cut: int
+    unusable: dict[str, int]
+    names_tail: int
+    neurons: dict[str, int]
+    means: Means | None
+
+    @property
+    def has_sentences(self) -> bool:
+        return all(self.sentences.values())
+
+
+def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact:
+    """Mask the fact's sentences and draw its random ones.
+
+    pool: the sentences of all facts, of both kinds.
+    Draw order, from a generator of the fact's own (seed, relation, index), so that neither a
+    resumed run nor other relations change it: a word for each sentence with the head, in data
+    order; then RANDOM_SENTENCES times a sentence of the pool, drawn again while it names head or
+    tail or has no word to mask, and its word.
+    """
+    rng = random.Random(f"{seed} {fact.relation} {fact.index}")
+    named = (fact.head, fact.tail)
+    texts: dict[str, list[str]] = {kind: [] for kind in SENTENCE_KINDS}
+    unusable: Counter[str] = Counter()
+
+    def add(kind: str, masked: Callable[[], str]) -> None:
+        try:
+            texts[kind].append(masked())
+        except data.CannotMask as reason:
+            unusable[f"{kind}: {reason}"] += 1
+
+    for sentence in fact.with_both:
+        add(BOTH, partial(data.mask_tail, sentence, fact.head, fact.tail))
+    for sentence in fact.with_head:
+        add(HEAD, partial(data.mask_random_word, sentence, named, rng))
+    for _ in range(RANDOM_SENTENCES):
+        add(RANDOM, partial(_draw_masked, pool, named, rng))
+    return MaskedFact(texts, dict(unusable))
+
+
+def _draw_masked(pool: Sequence[str], named: Sequence[str], rng: random.Random) -> str:
+    """A random sentence of the pool that names neither, a random word masked."""
+    for _ in range(DRAWS):
+        sentence = rng.choice(pool)
+        if any(data.occurs(text, sentence) for text in named):
+            continue
+        try:
+            return data.mask_random_word(sentence, (), rng)
+        except data.CannotMask:
+            continue
+    raise data.CannotMask(f"{DRAWS} draws found no sentence about others")
+
+
+def neuron_activations(
+    model: Bert, prompts: Sequence[Prompt], neurons: Sequence[Sequence[Neuron]]
+) -> list[list[float]]:
+    """The activations at [MASK] of each prompt's own neurons, in their order."""
+    device = next(model.parameters()).device
+    cost = partial(interventions.bytes_to_read, model.config)
+    found: dict[int, list[float]] = {}
+    for planned in batching.plan(prompts, MEMORY, cost):
+        batch = batching.to_device(planned, device)
+        read = interventions.activations(model, batch, [neurons[place] for place in batch.order])
+        found |= dict(zip(batch.order, read, strict=True))
+    return [found[place] for place in range(len(prompts))]
+
+
+def read_facts(
+    model: Bert,
+    tokenizer: Tokenizer,
+    facts: Sequence[FactSentences],
+    neurons: NeuronSets,
+    pool: Sequence[str],
+    seed: int,
+    max_tokens: int,
+) -> Iterator[list[FactActivation]]:
+    """Read the neurons of every fact on its sentences, group by group of GROUP facts.
+
+    neurons: for each of KINDS the neurons of each fact, which are read in one pass.
+    max_tokens: a longer sentence is cut to a window around its [MASK].
+    """
+    for start in range(0, len(facts), GROUP):
+        group = range(start, min(start + GROUP, len(facts)))
+        masked = {index: mask_fact(facts[index], pool, seed) for index in group}
+        own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in group}
+        prompts = {
+            (index, kind): batching.encode_sentences(texts, tokenizer, max_tokens)
+            for index in group
+            if any(own[index].values()) and all(masked[index].texts.values())
+            for kind, texts in masked[index].texts.items()
+        }
+        means = _mean_activations(model, prompts, own)
+        yield [
+            FactActivation(
+                relation=facts[index].relation,
+                fact=facts[index].index,
+                head=facts[index].head,
+                tail=facts[index].tail,
+                sentences={kind: len(texts) for kind, texts in masked[index].texts.items()},
+                cut=sum(p.cut for kind in SENTENCE_KINDS for p in prompts.get((index, kind), ())),
+                unusable=masked[index].unusable,
+                names_tail=sum(data.occurs(facts[index].tail, t) for t in facts[index].with_head),
+                neurons={kind: len(own[index][kind]) for kind in KINDS},
+                means=means.get(index),
+            )
+            for index in group
+        ]
+
+
+def _mean_activations(
+    model: Bert,
+    prompts: Mapping[tuple[int, str], Sequence[Prompt]],
+    neurons: Mapping[int, Mapping[str, Sequence[Neuron]]],
+) -> dict[int, Means]:
+    """Fact -> kind of neurons -> kind of sentences -> mean of each neuron, from one pass.
+
+    prompts: (fact, kind of sentences) -> its sentences.  neurons: fact -> its neurons by kind.
+    """
+    either = {
+        i: list(dict.fromkeys(n for own in sets.values() for n in own))
+        for i, sets in neurons.items()
+    }
+    flat = [prompt for sentences in prompts.values() for prompt in sentences]
+    asked = [either[index] for (index, _), sentences in prompts.items() for _ in sentences]
+    rows = iter(neuron_activations(model, flat, asked))
+    means: dict[int, Means] = {}
+    for (index, kind), sentences in prompts.items():
+        read = np.array([next(rows) for _ in sentences]).mean(axis=0)  # (N,)
+        of_neuron = dict(zip(either[index], read.tolist(), strict=True))
+        for which, own in neurons[index].items():
+            by_kind = means.setdefault(index, {k: {} for k in KINDS})[which]
+            by_kind[kind] = [of_neuron[neuron] for neuron in own]
+    return means
+
+
+# --- averages --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over facts and its 95 % interval."""
+
+    mean: float
+    interval: metrics.Interval
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """Table 4 for one kind of neurons: the mean activation on each kind of sentences.
+
+    facts: how many it is over.  by_sentences: kind of sentences -> mean.
+    contrasts: how much higher the first kind of a pair is than the second ("both - head"), each
+    fact compared with itself.
+    """
+
+    facts: int
+    by_sentences: dict[str, Estimate]
+    contrasts: dict[str, Estimate]
+
+
+def table_row(records: Iterable[FactActivation], kind: str, seed: int) -> TableRow | None:
+    """A row of Table 4: a fact's activation is the mean over its neurons, then the mean over facts.
+
+    The interval is a bootstrap over facts.  None where no fact has neurons of this kind.
+    """
+    read = [r.means[kind] for r in records if r.means and r.neurons[kind]]
+    if not read:
+        return None
+    rows = np.array([[np.mean(means[k]) for k in SENTENCE_KINDS] for means in read])  # (facts, 3)
+    pairs = {f"{a} - {b}": (a, b) for a, b in pairwise(SENTENCE_KINDS)}
+    columns = dict(zip(SENTENCE_KINDS, rows.T, strict=True))
+    return TableRow(
+        len(rows),
+        {name: _estimate(values, seed) for name, values in columns.items()},
+        {name: _estimate(columns[a] - columns[b], seed) for name, (a, b) in pairs.items()},
+    )
+
+
+def _estimate(values: np.ndarray, seed: int) -> Estimate:
+    interval = metrics.bootstrap_interval([values[:, None]], lambda m: m[:, 0, 0], seed)
+    return Estimate(float(values.mean()), interval)

@@ -1,0 +1,181 @@
+"""Stages 3 to 5 without files: averages by hand, draws, and what the authors' shapes hold.
+
+Run: pytest tests/unit/test_activation_experiments.py
+"""
+
+import numpy as np
+import pytest
+
+from knowledge_neurons import activation_files, metrics
+from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.experiments.distant_activation import FactActivation
+from knowledge_neurons.experiments.modify_activation import FactRecord, Outcome
+from knowledge_neurons.types import Fact, FactSentences
+
+
+def record(relation: str, fact: int, before: list[float], after: list[float]) -> FactRecord:
+    """A fact whose neurons do something when suppressed, and nothing otherwise."""
+    edited = {
+        "neurons": {0.0: after, 2.0: before},
+        "baseline": {0.0: before, 2.0: before},
+    }
+    outcome = Outcome(relation, fact, before, edited)
+    return FactRecord(relation, fact, "x", {"neurons": 1, "baseline": 0}, outcome, outcome)
+
+
+RECORDS = {
+    "P1": [record("P1", 0, [0.4, 0.6], [0.2, 0.2]), record("P1", 1, [0.1, 0.1], [0.1, 0.1])],
+    "P2": [record("P2", 0, [0.5], [0.4])],
+}
+
+
+def test_average_change_is_the_mean_over_relations():
+    """P1: (0.6 - 1.2) / 1.2 = -50 %; P2: -20 %; a fact that does not change counts."""
+    found = modify_activation.average_change(RECORDS, "own", "neurons", 0.0, seed=1)
+    assert found.change == pytest.approx(-0.35)
+    # P1 resampled lies between -60 % (its first fact twice) and 0 (its second twice).
+    assert found.interval.low == pytest.approx((-0.6 - 0.2) / 2)
+    assert found.interval.high == pytest.approx((0 - 0.2) / 2)
+    unchanged = modify_activation.average_change(RECORDS, "own", "baseline", 0.0, seed=1)
+    assert unchanged.change == 0 and unchanged.interval == (0, 0)
+
+
+def test_no_average_of_nothing():
+    """Facts that were not asked: no relation to average over, none in the authors' file."""
+    left_out = FactRecord("P1", 0, "x", {"neurons": 0, "baseline": 0}, None, None)
+    assert modify_activation.average_change({"P1": [left_out]}, "own", "neurons", 0.0, 1) is None
+    both = {"P1": [left_out], "P2": RECORDS["P2"]}
+    found = modify_activation.average_change(both, "own", "neurons", 0.0, 1)
+    assert found.change == pytest.approx(-0.2)
+    assert list(activation_files.authors_averages(both, "neurons")) == ["kn_bag-P2"]
+
+
+def test_authors_averages():
+    """Their keys: rm suppressed, eh amplified, own and oth; means over prompts."""
+    averages = activation_files.authors_averages(RECORDS, "neurons")
+    assert averages["kn_bag-P1"] == pytest.approx(
+        {
+            "own:ori_prob": 0.3,
+            "rm_own:ave_delta": -0.15,
+            "rm_own:ave_delta_ratio": -0.5,
+            "eh_own:ave_delta": 0,
+            "eh_own:ave_delta_ratio": 0,
+            "oth:ori_prob": 0.3,
+            "rm_oth:ave_delta": -0.15,
+            "rm_oth:ave_delta_ratio": -0.5,
+            "eh_oth:ave_delta": 0,
+            "eh_oth:ave_delta_ratio": 0,
+        }
+    )
+
+
+def test_mean_relative_change_of_resamples():
+    """(R, G, 2) -> (R,): per relation first, then over relations."""
+    means = np.array([[[0.5, 0.25], [0.2, 0.3]], [[0.5, 0.5], [0.2, 0.1]]])
+    assert metrics.mean_relative_change(means) == pytest.approx([0.0, -0.25])
+
+
+def test_records_survive_the_file(tmp_path):
+    """Numbers to float32, factors as numbers, missing outcomes as None."""
+    left_out = FactRecord("P1", 7, "x", {"neurons": 0, "baseline": 0}, None, None)
+    path = tmp_path / "records.jsonl"
+    encoded = [activation_files.encode_modified(r) for r in (RECORDS["P1"][0], left_out)]
+    path.write_bytes(b"\n".join(encoded) + b"\n")
+    first, second = activation_files.read_modified(path)
+    assert second == left_out
+    assert first.own.edited["neurons"].keys() == {0.0, 2.0}
+    assert first.own.original == pytest.approx([0.4, 0.6], abs=1e-7)
+    assert b"0.4," in encoded[0]  # not 0.4000000059604645
+
+
+# --- draws -----------------------------------------------------------------------------------
+
+
+def test_other_facts_are_of_other_relations_and_askable():
+    facts = [Fact("P2", "label", i, "x", ("[MASK]",)) for i in range(200)]
+    askable = {"P1": [0, 4], "P2": list(range(200)), "P3": [1], "P4": []}
+    drawn = modify_activation.draw_others(askable, facts, seed=3)
+    assert set(drawn) == {("P1", 0), ("P1", 4), ("P3", 1)}
+    assert 60 < sum(name == "P3" for name, _ in drawn) < 140  # relations are drawn evenly
+    assert drawn == modify_activation.draw_others(askable, facts, seed=3)
+    assert drawn != modify_activation.draw_others(askable, facts, seed=4)
+    assert drawn[:50] == modify_activation.draw_others(askable, facts[:50], seed=3)
+    assert modify_activation.draw_others({"P2": [0]}, facts[:2], seed=3) == [None, None]
+
+
+FACT = FactSentences("P1", 5, "Ann", "Rome", ("Ann of Rome",), ("Ann ran", "Ann sat down"))
+
+
+def test_random_sentences_name_neither_head_nor_tail():
+    pool = ["Ann is here", "in ROME today", "Romeo and all", "far away", "??? !", "so it goes"]
+    masked = distant_activation.mask_fact(FACT, pool, seed=1)
+    assert masked.texts["both"] == ["Ann of [MASK]"]
+    assert masked.texts["head"][0] == "Ann [MASK]"
+    possible = {"[MASK] away", "far [MASK]", "[MASK] it goes", "so [MASK] goes", "so it [MASK]"}
+    assert len(masked.texts["random"]) == 10 and set(masked.texts["random"]) <= possible
+    assert not masked.unusable
+    assert masked == distant_activation.mask_fact(FACT, pool, seed=1)
+    assert masked != distant_activation.mask_fact(FACT, pool, seed=2)
+
+
+def test_no_random_sentence_is_a_reason():
+    masked = distant_activation.mask_fact(FACT, ["Ann of Rome"], seed=1)
+    assert masked.texts["random"] == []
+    assert masked.unusable == {"random: 100 draws found no sentence about others": 10}
+
+
+# --- Table 4 ---------------------------------------------------------------------------------
+
+
+def activation(fact: int, neurons: int, means: dict | None, both: int = 1) -> FactActivation:
+    return FactActivation(
+        relation="P1",
+        fact=fact,
+        head="Ann",
+        tail="Rome",
+        sentences={"both": both, "head": 1, "random": 1},
+        cut=0,
+        unusable={},
+        names_tail=0,
+        neurons={"neurons": neurons, "baseline": 0},
+        means=means and {"neurons": means, "baseline": {"both": [], "head": [], "random": []}},
+    )
+
+
+READ = [
+    activation(0, 2, {"both": [1.0, 3.0], "head": [0.5, 0.5], "random": [0.0, 0.0]}),
+    activation(1, 1, {"both": [4.0], "head": [1.5], "random": [1.0]}),
+    activation(2, 0, None),
+    activation(3, 1, None, both=0),
+]
+
+
+def test_table_is_the_mean_over_facts_of_the_mean_over_neurons():
+    row = distant_activation.table_row(READ, "neurons", seed=1)
+    assert row.facts == 2
+    assert {k: e.mean for k, e in row.by_sentences.items()} == {
+        "both": 3.0,
+        "head": 1.0,
+        "random": 0.5,
+    }
+    assert row.contrasts["head - random"].mean == 0.5
+    assert row.contrasts["head - random"].interval == (0.5, 0.5)  # the same in both facts
+    assert row.contrasts["both - head"].interval == (1.5, 2.5)
+    assert distant_activation.table_row(READ, "baseline", seed=1) is None
+
+
+def test_authors_activations():
+    """[th, h, rd] per neuron, or why not; no example before no neuron."""
+    found = activation_files.authors_activations({"P1": READ}, "neurons")
+    assert found == {
+        "P1": [
+            [[1.0, 3.0], [0.5, 0.5], [0.0, 0.0]],
+            [[4.0], [1.5], [1.0]],
+            "no_kn",
+            "no_exmp",
+        ]
+    }
+    assert activation_files.authors_activations({"P1": READ}, "baseline")["P1"] == [
+        *["no_kn"] * 3,
+        "no_exmp",
+    ]
