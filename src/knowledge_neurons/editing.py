@@ -7,7 +7,7 @@ slots of its neurons are set to zero.
 
 Computing an edit never touches the model; applying one is a context that leaves no bit behind:
 
-    edit = update(model, neurons, old=paris, new=rome, lambda_old=1, lambda_new=8)
+    edit = update(model, neurons, old=paris, new=rome, lambda_1=1, lambda_2=8)
     with edited(model, edit):
         ...                                     # the model says Rome
     # the model is what it was, bit for bit, also after an exception
@@ -61,22 +61,22 @@ def update(
     neurons: Sequence[Neuron],
     old: int,
     new: int,
-    lambda_old: float = 1.0,
-    lambda_new: float = 8.0,
+    lambda_1: float = 1.0,
+    lambda_2: float = 8.0,
 ) -> Edit:
     """The edit that makes a fact's neurons write the new answer instead of the old (section 5.1).
 
-        v' = v - lambda_old * (|v| / |t|) * t + lambda_new * (|v| / |t'|) * t'
+        v' = v - lambda_1 * (|v| / |t|) * t + lambda_2 * (|v| / |t'|) * t'
 
     for each value slot v, with t, t' the word embeddings of the answers.  old, new: token ids.
-    lambda_old, lambda_new: ratios.
+    lambda_1, lambda_2: how much of the old answer is taken out and of the new one put in, ratios.
     Raises ValueError for a neuron or a token that the model does not have.
     """
     # UPSTREAM: both embeddings are scaled to the slot's norm; the text does not say so
     # (difference 12)
     before = value_slots(model, neurons)  # (N, D)
     size = before.norm(dim=1, keepdim=True)  # (N, 1)
-    change = lambda_new * size * _direction(model, new) - lambda_old * size * _direction(model, old)
+    change = lambda_2 * size * _direction(model, new) - lambda_1 * size * _direction(model, old)
     return Edit(tuple(neurons), before, before + change)
 
 

@@ -97,5 +97,9 @@ def edit_of(patch: Patch, model: Bert) -> Edit:
             f"the patch is of the model with sha256 {patch.header.model_sha256}, this one has "
             f"{found}: load the model that the patch was made from"
         )
-    before = editing.value_slots(model, patch.header.neurons)
+    before = editing.value_slots(model, patch.header.neurons)  # (N, D)
+    if before.shape != patch.value_slots.shape:
+        raise ValueError(
+            f"the patch has slots {tuple(patch.value_slots.shape)}, expected {tuple(before.shape)}"
+        )
     return Edit(patch.header.neurons, before, patch.value_slots.to(before))
