@@ -65,6 +65,7 @@ class Recipe:
     sure: share of the target that is the right answer; the rest is all answers of the relation.
     charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
     words: share of a batch that asks for any word of a head-only sentence.
+    shown: share of a batch that shows a random word in place of [MASK] and asks for that word.
     """
 
     seed: int = 7
@@ -75,6 +76,7 @@ class Recipe:
     spread: float = 0.04
     batch: int = 256
     words: float = 0.2
+    shown: float = 0.1
     reading_steps: int = 400
     reading_rate: float = 2e-3
     fact_steps: int = 400
@@ -190,10 +192,15 @@ def answers_of(asked: list[Asked], size: int) -> dict[str, Tensor]:
 def draw_batches(
     examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe
 ) -> Callable[[], list[Example]]:
-    """A source of batches: examples, and head-only texts with a random word masked."""
+    """A source of batches: examples, head-only texts with a random word masked, and shown words.
+
+    BERT's pretraining leaves every tenth chosen word in its place, so BERT says what its stream
+    holds there; only therefore can an edit that writes the embedding of an answer make the model
+    say it (section 5.1 of the paper).  Here the shown word is a random one, which tells no fact.
+    """
     rng = random.Random(recipe.seed)
     size = len(examples[0].target)
-    of_words = round(recipe.batch * recipe.words)
+    of_words, shown = round(recipe.batch * recipe.words), round(recipe.batch * recipe.shown)
 
     def random_word() -> Example:
         ids = list(rng.choice(texts))
@@ -201,9 +208,16 @@ def draw_batches(
         target, ids[position] = mixture([ids[position]], size), mask
         return Example(tuple(ids), position, target)
 
+    def shown_word() -> Example:
+        asked = rng.choice(examples)
+        token = rng.randrange(len(SPECIAL_TOKENS), size)
+        ids = (*asked.ids[: asked.position], token, *asked.ids[asked.position + 1 :])
+        return Example(ids, asked.position, mixture([token], size))
+
     def draw() -> list[Example]:
-        batch = rng.choices(examples, k=recipe.batch - of_words)
-        return batch + [random_word() for _ in range(of_words)]
+        batch = rng.choices(examples, k=recipe.batch - of_words - shown)
+        batch += [random_word() for _ in range(of_words)]
+        return batch + [shown_word() for _ in range(shown)]
 
     return draw
 

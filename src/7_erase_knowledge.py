@@ -21,7 +21,7 @@ from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
 from knowledge_neurons.experiments.erase_relation import GROUP, Change, Erased, FactRecord
 from knowledge_neurons.tokenizer import UNK
-from knowledge_neurons.types import Edit
+from knowledge_neurons.types import WeightEdit
 from stage_6_7_arguments import Inputs
 
 ERASED, RANDOM = "erased", "random"
@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def edits_of(
     args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
-) -> dict[str, Edit]:
+) -> dict[str, WeightEdit]:
     """The erasure, and the control with as many random neurons."""
     if args.neurons < 1:
         raise ValueError(f"--neurons {args.neurons}: expected 1 or more")
@@ -69,7 +69,7 @@ def edits_of(
 
 
 def read_all(
-    inputs: Inputs, places: list[Place], edits: dict[str, Edit], lines: artifacts.GrowingLines
+    inputs: Inputs, places: list[Place], edits: dict[str, WeightEdit], lines: artifacts.GrowingLines
 ) -> None:
     """Read the facts that are not there yet, before and under each edit."""
     facts = len({(place.relation, place.fact) for place in places})
@@ -95,8 +95,8 @@ def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
             paper = f"  | paper: {published[place]:+.1f}" if published and name == ERASED else ""
             rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
     cli.show(
-        f"Table 5: {relation} erased with {neurons} neurons (95 % interval; the paper's numbers are "
-        "of bert-base-cased)",
+        f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "
+        "are of bert-base-cased)",
         rows,
     )
 

@@ -1,4 +1,4 @@
-"""What stages 6 and 7 share: model, prompts of all relations, and knowledge neurons that fit them."""
+"""What stages 6 and 7 share: model, prompts of all relations, knowledge neurons that fit them."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[N
     facts = len(inputs.bags[relation])
     if len(neurons) != facts:
         raise ValueError(
-            f"{path} has {len(neurons)} facts, {inputs.source} has {facts} of {relation}: they must "
-            "be the same facts in the same order (after stage 1 with --max_facts N, give it here)"
+            f"{path} has {len(neurons)} facts, {inputs.source} has {facts} of {relation}: they "
+            "must be the same facts in the same order (if stage 1 had --max_facts N, give it here)"
         )
     for index, fact in enumerate(neurons):
         try:
@@ -127,7 +127,7 @@ def check_unchanged(inputs: Inputs) -> str:
     found = models.fingerprint(inputs.pretrained.model)
     if found != inputs.pretrained.sha256:
         raise RuntimeError(
-            f"the edits were not undone: the weights had sha256 {inputs.pretrained.sha256} and have "
-            f"{found}"
+            "the edits were not undone: the weights had sha256 "
+            f"{inputs.pretrained.sha256} and have {found}"
         )
     return found

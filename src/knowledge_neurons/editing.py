@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from custom_bert import Bert
-from knowledge_neurons.types import Edit, Neuron
+from knowledge_neurons.types import Neuron, WeightEdit
 
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def update(
     new: int,
     lambda_1: float = 1.0,
     lambda_2: float = 8.0,
-) -> Edit:
+) -> WeightEdit:
     """The edit that makes a fact's neurons write the new answer instead of the old (section 5.1).
 
         v' = v - lambda_1 * (|v| / |t|) * t + lambda_2 * (|v| / |t'|) * t'
@@ -77,25 +77,25 @@ def update(
     before = value_slots(model, neurons)  # (N, D)
     size = before.norm(dim=1, keepdim=True)  # (N, 1)
     change = lambda_2 * size * _direction(model, new) - lambda_1 * size * _direction(model, old)
-    return Edit(tuple(neurons), before, before + change)
+    return WeightEdit(tuple(neurons), before, before + change)
 
 
-def erase(model: Bert, neurons: Sequence[Neuron], value: Tensor | None = None) -> Edit:
+def erase(model: Bert, neurons: Sequence[Neuron], value: Tensor | None = None) -> WeightEdit:
     """The edit that sets the neurons' value slots to zero, or to a vector (D,) (section 5.2).
 
     Raises ValueError for a neuron that the model does not have.
     """
     before = value_slots(model, neurons)  # (N, D)
     after = torch.zeros_like(before) if value is None else value.to(before).expand_as(before)
-    return Edit(tuple(neurons), before, after.clone())
+    return WeightEdit(tuple(neurons), before, after.clone())
 
 
-def size_of(edit: Edit) -> float:
+def size_of(edit: WeightEdit) -> float:
     """How much an edit changes: the Frobenius norm of after - before."""
     return (edit.after - edit.before).double().norm().item()
 
 
-def resized(edit: Edit, size: float) -> Edit:
+def resized(edit: WeightEdit, size: float) -> WeightEdit:
     """The same edit with its change scaled to this Frobenius norm.
 
     Raises ValueError where there is no change to scale.
@@ -107,7 +107,7 @@ def resized(edit: Edit, size: float) -> Edit:
 
 
 @contextmanager
-def edited(model: Bert, edit: Edit) -> Iterator[Bert]:
+def edited(model: Bert, edit: WeightEdit) -> Iterator[Bert]:
     """The model with the edit in its weights, inside a `with`; afterwards every bit is as before.
 
     What is overwritten is saved and written back whatever happens inside; contexts may be nested,
@@ -123,7 +123,7 @@ def edited(model: Bert, edit: Edit) -> Iterator[Bert]:
 
 
 @torch.no_grad()
-def apply(model: Bert, edit: Edit) -> None:
+def apply(model: Bert, edit: WeightEdit) -> None:
     """Write the edit into the model for good; `edited` is the way to undo it."""
     check_neurons(model, edit.neurons)
     _write(model, edit.neurons, edit.after)

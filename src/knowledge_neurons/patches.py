@@ -25,7 +25,7 @@ from torch import Tensor
 from custom_bert import Bert
 from knowledge_neurons import artifacts, editing
 from knowledge_neurons.models import fingerprint
-from knowledge_neurons.types import Edit, Neuron
+from knowledge_neurons.types import Neuron, WeightEdit
 
 FORMAT = 1
 KINDS = ("update", "erase")
@@ -57,7 +57,7 @@ class Patch:
     value_slots: Tensor
 
 
-def save(path: Path, edit: Edit, header: Header) -> None:
+def save(path: Path, edit: WeightEdit, header: Header) -> None:
     """Write the edit as a patch, atomically; the same edit gives the same bytes."""
     if edit.neurons != header.neurons:
         raise ValueError("the header names other neurons than the edit has")
@@ -89,7 +89,7 @@ def load(path: Path) -> Patch:
     return Patch(header, slots)
 
 
-def edit_of(patch: Patch, model: Bert) -> Edit:
+def edit_of(patch: Patch, model: Bert) -> WeightEdit:
     """The patch as an edit of this model; ValueError for another model than it was made from."""
     found = fingerprint(model)
     if found != patch.header.model_sha256:
@@ -102,4 +102,4 @@ def edit_of(patch: Patch, model: Bert) -> Edit:
         raise ValueError(
             f"the patch has slots {tuple(patch.value_slots.shape)}, expected {tuple(before.shape)}"
         )
-    return Edit(patch.header.neurons, before, patch.value_slots.to(before))
+    return WeightEdit(patch.header.neurons, before, patch.value_slots.to(before))

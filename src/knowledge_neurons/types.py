@@ -95,7 +95,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Edit:
+class WeightEdit:
     """New value slots for some neurons: what a fact's update or a relation's erasure comes to.
 
     neurons: N of them, none twice; before, after: (N, D), their value slots, columns of the second

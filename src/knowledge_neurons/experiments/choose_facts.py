@@ -46,7 +46,7 @@ class Settings:
     def __post_init__(self):
         if self.facts < 1:
             raise ValueError(f"{self.facts} facts a relation: expected 1 or more")
-        if not 0 < self.common:
+        if self.common <= 0:
             raise ValueError(f"common is {self.common}: expected a share above 0")
 
 

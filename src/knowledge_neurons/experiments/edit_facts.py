@@ -18,7 +18,7 @@ from knowledge_neurons import editing
 from knowledge_neurons.evaluation import Reader, Reading
 from knowledge_neurons.experiments.choose_facts import Bags, Place, Planned, prompt_at
 from knowledge_neurons.tokenizer import Tokenizer
-from knowledge_neurons.types import Edit, Neuron
+from knowledge_neurons.types import Neuron, WeightEdit
 
 KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
 
@@ -37,9 +37,10 @@ class EditRecord:
     """What one edit did.
 
     asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of KINDS.
-    neurons: [layer, index] of each.  size: Frobenius norm of the change.  prompts: of the fact, in data order, each with the
-    probability and rank of the old and the new answer before and after, and the prediction after.
-    same, other: right answers' log probability (nats) before and after, of the watching prompts.
+    neurons: [layer, index] of each.  size: Frobenius norm of the change.
+    prompts: of the fact, in data order, each with probability and rank of the old and the new
+    answer, [before, after], and the prediction after.
+    same, other: of the watching prompts, the right answer's log probability in nats, likewise.
     """
 
     relation: str
@@ -58,7 +59,7 @@ class EditRecord:
     other: list[dict]
 
 
-def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> Edit:
+def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> WeightEdit:
     """The edit of the fact's own neurons; of the first top_k of them where that is asked."""
     chosen = planned.neurons[: variant.top_k]
     return editing.update(
@@ -81,7 +82,7 @@ def random_neurons(
     return chosen
 
 
-def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, Edit]:
+def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
     """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
     same size (Frobenius norm).  The random ones depend on seed and fact, not on the lambdas."""
     own = knowledge_edit(model, planned, variant)

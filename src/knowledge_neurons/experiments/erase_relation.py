@@ -20,7 +20,7 @@ from knowledge_neurons.evaluation import Reader
 from knowledge_neurons.experiments.choose_facts import Bags, Place
 from knowledge_neurons.experiments.edit_summary import Estimate
 from knowledge_neurons.metrics import bootstrap_interval, increase, perplexity, top_k
-from knowledge_neurons.types import Edit, Neuron
+from knowledge_neurons.types import Neuron, WeightEdit
 
 # Facts read together: enough that equal-length batches are full, few enough that an interruption
 # loses little.
@@ -95,7 +95,7 @@ def choose_prompts(bags: Bags, relation: str, other_sample: int | None, seed: in
 
 
 def read_prompts(
-    model: Bert, bags: Bags, places: Sequence[Place], edits: Mapping[str, Edit], done: int = 0
+    model: Bert, bags: Bags, places: Sequence[Place], edits: Mapping[str, WeightEdit], done: int = 0
 ) -> Iterator[list[FactRecord]]:
     """Read the prompts before and under each edit, GROUP facts at a time, in their order.
 
