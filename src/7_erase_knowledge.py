@@ -51,6 +51,8 @@ def edits_of(
     """The erasure, and the control with as many random neurons."""
     if args.neurons < 1:
         raise ValueError(f"--neurons {args.neurons}: expected 1 or more")
+    if args.other_sample is not None and args.other_sample < 0:
+        raise ValueError(f"--other_sample {args.other_sample}: expected 0 or more")
     of_facts = stage_6_7_arguments.read_neurons(results, args.relation, inputs)
     chosen = erase_relation.frequent_neurons(of_facts, args.neurons)
     if not chosen:
