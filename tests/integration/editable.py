@@ -1,4 +1,4 @@
-"""The embedded model with a few of its facts and neurons files as the authors' stages leave them."""
+"""The embedded model, a few of its facts, and neurons files as the authors' stages leave them."""
 
 import json
 from dataclasses import replace
@@ -42,3 +42,15 @@ def another(place: Place, name: str) -> Place:
         of_facts = artifacts.Results(place.results).fact_neurons(relation, baseline=False)
         artifacts.write_atomic(folder / "kn" / of_facts.name, of_facts.read_bytes())
     return replace(place, results=folder)
+
+
+def interrupt(whole: Path, path: Path, kept: float) -> None:
+    """Leave at path what the run that wrote `whole` had written after so many lines.
+
+    kept: 7.5 is seven lines and a piece of the eighth.
+    """
+    lines = whole.read_bytes().splitlines(keepends=True)
+    content = b"".join(lines[: int(kept)]) + (lines[int(kept)][:40] if kept % 1 else b"")
+    artifacts.write_atomic(path.with_name(f"{path.name}.partial"), content)
+    manifest = artifacts.manifest_path(whole).read_bytes()
+    artifacts.write_atomic(artifacts.manifest_path(path), manifest)

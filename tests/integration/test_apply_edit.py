@@ -3,6 +3,7 @@
 Run: pytest tests/integration/test_apply_edit.py
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ import torch
 from transformers import BertForMaskedLM
 
 from knowledge_neurons import editing, models, patches
+from knowledge_neurons.artifacts import ROOT
 from knowledge_neurons.types import Neuron
 from tests.integration.editable import MODEL
 from tests.integration.stages import Ended
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "apply_edit.py"
+SCRIPT = ROOT / "scripts" / "apply_edit.py"
 NEURONS = (Neuron(3, 7), Neuron(1, 500))
 # Logits of two implementations in float32.
 TOLERANCE = 1e-4
@@ -24,7 +26,8 @@ TOLERANCE = 1e-4
 
 def run(*arguments: object) -> Ended:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 

@@ -8,7 +8,15 @@ import json
 import pytest
 
 from knowledge_neurons import artifacts, models, patches
-from tests.integration.editable import FACTS, MODEL, RELATIONS, another, editable, write_neurons
+from tests.integration.editable import (
+    FACTS,
+    MODEL,
+    RELATIONS,
+    another,
+    editable,
+    interrupt,
+    write_neurons,
+)
 from tests.integration.stages import fine, refused
 
 STAGE_6 = "6_edit_knowledge_sampled.py"
@@ -95,13 +103,7 @@ def test_resumed_from_any_line_equals_uninterrupted(edited, place, kept, resumed
     """The partial cut inside a line, inside a fact, at the end: the same bytes."""
     whole = artifacts.Results(edited[0].results).edits("edit-1-8")
     path = artifacts.Results(place.results).edits("edit-1-8")
-    parts = whole.read_bytes().splitlines(keepends=True)
-    half = parts[int(kept)][:40] if kept % 1 else b""
-    artifacts.write_atomic(
-        path.with_name(f"{path.name}.partial"), b"".join(parts[: int(kept)]) + half
-    )
-    manifest = artifacts.manifest_path(whole).read_bytes()
-    artifacts.write_atomic(artifacts.manifest_path(path), manifest)
+    interrupt(whole, path, kept)
     fine(place.here(STAGE_6, *QUICK))
     assert path.read_bytes() == whole.read_bytes()
     assert place.manifest("edit/edit-1-8.jsonl")["edits_resumed"] == resumed
