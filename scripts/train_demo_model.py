@@ -76,7 +76,7 @@ class Recipe:
     spread: float = 0.04
     batch: int = 256
     words: float = 0.2
-    shown: float = 0.1
+    shown: float = 0.25
     reading_steps: int = 400
     reading_rate: float = 2e-3
     fact_steps: int = 400

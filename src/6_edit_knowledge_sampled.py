@@ -197,20 +197,45 @@ def save_patch(
 
 
 def show_table(summaries: list[Summary]) -> None:
-    """Table 6 of one variant: a column per kind of neurons, the paper's two beside them."""
+    """Table 6, of the only variant: a column per kind of neurons, the paper's two beside them."""
     columns = [values_of(summary) for summary in summaries]
     heads = "".join(f"{LABELS[summary.kind]:>27}" for summary in summaries)
     rows = {"": f"{heads}  | paper: KN  random"}
     for name in columns[0]:
         published = "{:10.1f}{:8.1f}".format(*PUBLISHED[name]) if name in PUBLISHED else ""
         rows[name] = "".join(f"{column[name]:>27}" for column in columns) + f"  |{published}"
-    variant, edits = summaries[0].variant, summaries[0].edits
-    which = "the refined neurons" if variant.top_k is None else f"the top {variant.top_k} neurons"
     cli.show(
-        f"Table 6: {edits} edits, lambdas {variant.lambda_1:g} and {variant.lambda_2:g}, {which} "
+        f"Table 6: {summaries[0].edits} edits, {described(summaries[0].variant)} "
         "(95 % intervals; rates in %; the paper's numbers are of bert-base-cased)",
         rows,
     )
+
+
+def show_variants(summaries: list[Summary]) -> None:
+    """A line for each variant; the rest of the numbers is in the JSON."""
+    heads = ("neurons", "change", "success", "random", "same size", "perplexity: same", "other")
+    widths = (9, 22, 22, 18, 18, 22, 22)
+    rows = {"": "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))}
+    for start in range(0, len(summaries), len(KINDS)):
+        own, *controls = summaries[start : start + len(KINDS)]
+        cells = (
+            f"{own.neurons:.2f}",
+            *(_percent(rate) for rate in (own.change, own.success)),
+            *(_percent(control.success) for control in controls),
+            *(_increase(grown) for grown in (own.same_relation, own.other_relations)),
+        )
+        line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        rows[described(own.variant)] = line
+    cli.show(
+        f"{summaries[0].edits} edits in each of {len(rows) - 1} ways (95 % intervals; rates in %; "
+        "random, same size: success of the controls)",
+        rows,
+    )
+
+
+def described(variant: Variant) -> str:
+    which = "refined neurons" if variant.top_k is None else f"top {variant.top_k} neurons"
+    return f"lambdas {variant.lambda_1:g} and {variant.lambda_2:g}, {which}"
 
 
 def values_of(summary: Summary) -> dict[str, str]:
@@ -285,8 +310,10 @@ def write_summary(
             arguments=cli.plain(args),
             wall_seconds=round(time.perf_counter() - started, 3),
         )
-    for start in range(0, len(summaries), len(KINDS)):
-        show_table(summaries[start : start + len(KINDS)])
+    if len(summaries) == len(KINDS):
+        show_table(summaries)
+    else:
+        show_variants(summaries)
     for output in (path, *written):
         print(f"wrote {output}")
 

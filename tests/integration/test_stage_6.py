@@ -123,7 +123,7 @@ def test_other_settings_are_not_mixed_with_what_is_there(edited):
     refused(edited[0].here(STAGE_6, *QUICK, "--seed", 1), "seed is 42 there and 1 now")
 
 
-def test_lambda_sweep_has_a_table_for_each_pair(place):
+def test_lambda_sweep_has_a_line_for_each_pair(place):
     ended = fine(place.here(STAGE_6, *QUICK, "--relations", "P36", "--lambda_sweep", "1:8,0:4"))
     records = lines(place, "edit-sweep")
     pairs = [(record["lambda_1"], record["lambda_2"]) for record in records]
@@ -154,7 +154,7 @@ def test_top_k_edits_the_strongest_and_draws_success(place):
     assert {(r["fact"], r["asked"], r["new"]) for r in records} == plain
     figure = place.results / "figs/edit_success-1-8"
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
-    assert f"wrote {figure}.png" in ended.out and "the top 9 neurons" in ended.out
+    assert f"wrote {figure}.png" in ended.out and "top 9 neurons" in ended.out
 
 
 def test_top_k_without_scores_is_refused(place):
