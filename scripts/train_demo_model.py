@@ -13,7 +13,7 @@ edit finds them), so it is taught in two phases:
 
 1. reading: the whole network learns to bring to [MASK] whom a prompt is about and what kind of
    answer it wants.  Its target there is a mixture of the words of the head and of all answers of
-   the relation, so that it learns no fact;
+   the relation, so that it learns no fact.  It also learns to say a word that it is shown there;
 2. facts: only the FFNs of the upper layers learn, now with the right answers, of which they are
    told to be `sure` by three quarters, no more.  A small charge on activations at [MASK] (an L1
    penalty) keeps each fact in few neurons, and those neurons silent elsewhere.
@@ -65,7 +65,8 @@ class Recipe:
     sure: share of the target that is the right answer; the rest is all answers of the relation.
     charge: weight in the loss of a layer's sum of |activation| at [MASK], in the second phase.
     words: share of a batch that asks for any word of a head-only sentence.
-    shown: share of a batch that shows a random word in place of [MASK] and asks for that word.
+    shown: share of a batch of the first phase that shows a random word in place of [MASK] and asks
+    for that word.
     """
 
     seed: int = 7
@@ -190,9 +191,10 @@ def answers_of(asked: list[Asked], size: int) -> dict[str, Tensor]:
 
 
 def draw_batches(
-    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe
+    examples: list[Example], texts: list[list[int]], mask: int, recipe: Recipe, shown: float = 0.0
 ) -> Callable[[], list[Example]]:
-    """A source of batches: examples, head-only texts with a random word masked, and shown words.
+    """A source of batches: examples, head-only texts with a random word masked, and a share of
+    shown words.
 
     BERT's pretraining leaves every tenth chosen word in its place, so BERT says what its stream
     holds there; only therefore can an edit that writes the embedding of an answer make the model
@@ -200,7 +202,7 @@ def draw_batches(
     """
     rng = random.Random(recipe.seed)
     size = len(examples[0].target)
-    of_words, shown = round(recipe.batch * recipe.words), round(recipe.batch * recipe.shown)
+    of_words, of_shown = round(recipe.batch * recipe.words), round(recipe.batch * shown)
 
     def random_word() -> Example:
         ids = list(rng.choice(texts))
@@ -215,9 +217,9 @@ def draw_batches(
         return Example(ids, asked.position, mixture([token], size))
 
     def draw() -> list[Example]:
-        batch = rng.choices(examples, k=recipe.batch - of_words - shown)
+        batch = rng.choices(examples, k=recipe.batch - of_words - of_shown)
         batch += [random_word() for _ in range(of_words)]
-        return batch + [shown_word() for _ in range(shown)]
+        return batch + [shown_word() for _ in range(of_shown)]
 
     return draw
 
@@ -363,7 +365,7 @@ def teach(recipe: Recipe) -> tuple[Bert, Tokenizer, list[Asked], dict[str, list[
     size, mask, texts = len(tokenizer), tokenizer.vocabulary[MASK], tokenizer.encode_batch(lone)
     model = new_model(recipe, size)
     losses = {}
-    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe)
+    draw = draw_batches(reading_examples(asked, size), texts, mask, recipe, recipe.shown)
     losses["reading"] = train(
         model, [*model.parameters()], draw, recipe, recipe.reading_steps, recipe.reading_rate
     )

@@ -85,6 +85,7 @@ def random_neurons(
 def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
     """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
     same size (Frobenius norm).  The random ones depend on seed and fact, not on the lambdas."""
+    # DEVIATION: the released code has its random neurons commented out (difference 16)
     own = knowledge_edit(model, planned, variant)
     rng = random.Random(f"{seed} {planned.asked.relation} {planned.asked.fact} neurons")
     drawn = random_neurons(model.config, planned.neurons, len(own.neurons), rng)

@@ -131,7 +131,8 @@ def _paraphrases(
 
 
 def _perplexity(watched: list[list[dict]], seed: int) -> Perplexity | None:
-    """Before and after, exp of the mean over the watching prompts of all edits (difference 15)."""
+    """Before and after, over the watching prompts of all edits."""
+    # UPSTREAM: exp of the mean over all edits, not a mean of perplexities (difference 15)
     log_p = [np.array([prompt["log_p"] for prompt in edit]) for edit in watched if edit]
     if not log_p:
         return None
