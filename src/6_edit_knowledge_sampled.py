@@ -131,6 +131,11 @@ def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[T
     path = results.scores(plan.relation)
     if not path.exists():
         raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
+    of_neurons = results.fact_neurons(plan.relation, baseline=False)
+    manifest = artifacts.read_manifest(of_neurons) or {}
+    made_from = manifest.get("identity", {}).get("scores_sha256")
+    if made_from not in (None, artifacts.sha256_of(path)):
+        raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
     wanted = {planned.asked.fact for planned in plan.facts}
     scores = {
         index: [prompt.of_answer for prompt in fact]
@@ -154,11 +159,12 @@ def edit_all(
     lines: artifacts.GrowingLines,
 ) -> None:
     """Edit the facts that are not there yet, all edits of a fact as one group of lines."""
+    started, resumed = time.perf_counter(), lines.done
     planned = [fact for plan in plans for fact in plan.facts]
     variants = variants_of(args)
     model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
-    first = lines.done // (len(variants) * len(KINDS))
-    with cli.progress(len(planned), "editing", "fact", done=first) as bar:
+    first = resumed // (len(variants) * len(KINDS))
+    with lines, cli.progress(len(planned), "editing", "fact", done=first) as bar:
         for fact in planned[first:]:
             records = list(
                 edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)
@@ -168,6 +174,13 @@ def edit_all(
                     save_patch(results, run_name(args), inputs, fact, record)
             lines.append([artifacts.encode_record(record) for record in records])
             bar.update()
+        lines.finish(
+            arguments=cli.plain(args),
+            device=str(inputs.device),
+            wall_seconds=round(time.perf_counter() - started, 3),
+            edits_resumed=resumed,
+            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
+        )
 
 
 def save_patch(
@@ -344,17 +357,8 @@ def main() -> None:
     if artifacts.is_done(path, identity):
         print(f"all edits are done: {path}")
     else:
-        started = time.perf_counter()
-        with artifacts.GrowingLines(path, identity, len(variants) * len(KINDS)) as lines:
-            resumed = lines.done
-            edit_all(args, results, inputs, plans, lines)
-            lines.finish(
-                arguments=cli.plain(args),
-                device=str(inputs.device),
-                wall_seconds=round(time.perf_counter() - started, 3),
-                edits_resumed=resumed,
-                model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
-            )
+        lines = artifacts.GrowingLines(path, identity, len(variants) * len(KINDS))
+        edit_all(args, results, inputs, plans, lines)
     write_summary(args, results, plans, path)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from pathlib import Path
 
 import stage_6_7_arguments
 from knowledge_neurons import artifacts, cli, editing, patches
@@ -71,17 +72,44 @@ def edits_of(
 
 
 def read_all(
-    inputs: Inputs, places: list[Place], edits: dict[str, WeightEdit], lines: artifacts.GrowingLines
+    args: argparse.Namespace,
+    inputs: Inputs,
+    places: list[Place],
+    edits: dict[str, WeightEdit],
+    lines: artifacts.GrowingLines,
 ) -> None:
     """Read the facts that are not there yet, before and under each edit."""
+    started, resumed = time.perf_counter(), lines.done
     facts = len({(place.relation, place.fact) for place in places})
-    groups = erase_relation.read_prompts(
-        inputs.pretrained.model, inputs.bags, places, edits, lines.done
-    )
-    with cli.progress(facts, "reading", "fact", done=lines.done) as bar:
-        for group in groups:
+    model = inputs.pretrained.model
+    with lines, cli.progress(facts, "reading", "fact", done=resumed) as bar:
+        for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
             lines.append([artifacts.encode_record(record) for record in group])
             bar.update(len(group))
+        lines.finish(
+            arguments=cli.plain(args),
+            device=str(inputs.device),
+            wall_seconds=round(time.perf_counter() - started, 3),
+            facts_resumed=resumed,
+            neurons={name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
+            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
+        )
+
+
+def write_summary(
+    args: argparse.Namespace, path: Path, identity: dict[str, object]
+) -> dict[str, Erased]:
+    """Table 5 from the lines alone, as JSON beside them."""
+    records = list(artifacts.read_records(path, FactRecord))
+    erased = {
+        name: erase_relation.summarise(records, args.relation, name, args.seed)
+        for name in (ERASED, RANDOM)
+    }
+    summary = path.with_suffix(".json")
+    artifacts.write_json(summary, erased, readable=True)
+    made_from = {**identity, "records_sha256": artifacts.sha256_of(path)}
+    artifacts.write_manifest(summary, made_from, arguments=cli.plain(args))
+    return erased
 
 
 # --- showing ---------------------------------------------------------------------------------
@@ -142,37 +170,16 @@ def main() -> None:
         "value": args.value,
         "other_sample": args.other_sample,
     }
-    started = time.perf_counter()
     if artifacts.is_done(path, identity):
         print(f"all prompts are read: {path}")
     else:
-        with artifacts.GrowingLines(path, identity, GROUP) as lines:
-            resumed = lines.done
-            read_all(inputs, places, edits, lines)
-            lines.finish(
-                arguments=cli.plain(args),
-                device=str(inputs.device),
-                wall_seconds=round(time.perf_counter() - started, 3),
-                facts_resumed=resumed,
-                neurons={name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
-                model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
-            )
-    patch = results.erasure(run)
+        read_all(args, inputs, places, edits, artifacts.GrowingLines(path, identity, GROUP))
     header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
-    patches.save(patch, edits[ERASED], header)
-    records = list(artifacts.read_records(path, FactRecord))
-    erased = {
-        name: erase_relation.summarise(records, args.relation, name, args.seed) for name in edits
-    }
-    artifacts.write_json(path.with_suffix(".json"), erased, readable=True)
-    for output in (path.with_suffix(".json"), patch):
-        artifacts.write_manifest(
-            output,
-            {**identity, "records_sha256": artifacts.sha256_of(path)},
-            arguments=cli.plain(args),
-        )
+    patches.save(results.erasure(run), edits[ERASED], header)
+    erased = write_summary(args, path, identity)
+    artifacts.write_manifest(results.erasure(run), identity, arguments=cli.plain(args))
     show_table(args.relation, len(neurons), erased)
-    for output in (path, path.with_suffix(".json"), patch):
+    for output in (path, path.with_suffix(".json"), results.erasure(run)):
         print(f"wrote {output}")
 
 

@@ -161,6 +161,18 @@ def test_top_k_without_scores_is_refused(place):
     refused(place.here(STAGE_6, *QUICK, "--top_k", "1"), "P19.rlt.jsonl", "no such file")
 
 
+def test_top_k_with_scores_of_other_neurons_is_refused(place):
+    """A manifest of stage 2 names the scores that it refined; facts without any are no better."""
+    write_scores(place, "P36", strongest=4)
+    path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
+    artifacts.write_manifest(path, {"scores": {}, "scores_sha256": "another"})
+    arguments = (*QUICK, "--relations", "P36", "--top_k", "1")
+    refused(place.here(STAGE_6, *arguments), "of other scores", "run 2_run_kn.sh again")
+    artifacts.manifest_path(path).unlink()
+    write_scores(place, "P36", strongest=0)
+    refused(place.here(STAGE_6, *arguments), "P36.rlt.jsonl has no scores of fact")
+
+
 @pytest.mark.parametrize(
     "arguments, part",
     [

@@ -132,6 +132,8 @@ def test_strongest_neurons_by_mean_score(bags):
     assert with_strongest(found, scores, set(), 2).facts[0].neurons == (C, A)
     assert with_strongest(found, scores, set(), 3).facts[0].neurons == (C, A, B)
     assert with_strongest(found, scores, {B}, 5).facts[0].asked == Place("P1", fact, 0)
+    with pytest.raises(ValueError, match=f"P1 fact {fact} has neurons, its scores name none"):
+        with_strongest(found, scores, {A, B, C}, 5)
 
 
 @pytest.mark.parametrize("wrong", [{"facts": 0}, {"common": 0.0}])

@@ -150,10 +150,16 @@ def with_strongest(
     """The same plan with each fact's neurons replaced by those of highest mean score.
 
     scores: fact -> the triplets of each of its prompts.  shared: neurons that are left alone.
+    Raises ValueError for a fact none of whose neurons remains.
     """
     facts = []
     for planned in plan.facts:
         ranked = [n for n in strongest(scores[planned.asked.fact]) if n not in shared]
+        if not ranked:
+            raise ValueError(
+                f"{plan.relation} fact {planned.asked.fact} has neurons, its scores name none of "
+                "its own: scores and neurons do not belong together; run stage 2 again"
+            )
         facts.append(replace(planned, neurons=tuple(ranked[:at_most])))
     return replace(plan, facts=tuple(facts))
 
