@@ -2,7 +2,7 @@
 """Apply a saved edit to its model and write the edited model as a folder.
 
     python scripts/apply_edit.py results/edit/edit-1-8/P36-3-1-8.safetensors \\
-        --bert_model models/demo-bert --output /tmp/edited
+        --bert_model models/demo-bert --output edited
 
 PATCH is what stage 6 (--save_patches) and stage 7 write.  DIR is loaded by Hugging Face's
 BertForMaskedLM.from_pretrained and by --bert_model of every stage.  A patch of another model is
