@@ -55,7 +55,7 @@ def test_updating_succeeds_far_above_both_controls(known):
 
 
 def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(known):
-    """Table 5's signs, ten times the others' increase; random neurons do next to nothing."""
+    """Table 5's signs; five times the increase of the others', at least."""
     pretrained, bags, neurons = known
     model = pretrained.model
     chosen = erase_relation.frequent_neurons(neurons["P19"], 20)
