@@ -107,6 +107,18 @@ class Results:
         """Folder of stage 5's files, of a fact and of a relation."""
         return self.root / "trigger_examples_th"
 
+    def edits(self, run: str) -> Path:
+        return self.root / "edit" / f"{run}.jsonl"
+
+    def patch(self, run: str, name: str) -> Path:
+        return self.root / "edit" / run / f"{name}.safetensors"
+
+    def erased(self, run: str) -> Path:
+        return self.root / "erase" / f"{run}.jsonl"
+
+    def erasure(self, run: str) -> Path:
+        return self.root / "erase" / f"{run}.safetensors"
+
     def figure(self, name: str) -> Path:
         """Without a suffix: figures are written as PDF and as PNG."""
         return self.root / "figs" / name
@@ -434,6 +446,27 @@ def _triplets(rows: list) -> list[Triplet]:
         if not (whole and type(score) in (float, int)):
             raise ValueError(f"expected [layer, index, score], got {[layer, index, score]}")
     return [Triplet(*row) for row in rows]
+
+
+# --- records: one dataclass a line -----------------------------------------------------------
+
+
+def encode_record(record: Any) -> bytes:
+    """A dataclass as one line of JSON."""
+    return orjson.dumps(record)
+
+
+def read_records(path: Path, kind: type) -> Iterator[Any]:
+    """The lines of a file as dataclasses of this kind; ValueError names file and line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield kind(**orjson.loads(line))
+            except (orjson.JSONDecodeError, TypeError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: no {kind.__name__} ({error}).  Remove the file and "
+                    "run the stage again"
+                ) from error
 
 
 # --- neurons ---------------------------------------------------------------------------------

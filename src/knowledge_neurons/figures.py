@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from knowledge_neurons.artifacts import write_atomic
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
-NEURONS, BASELINE = "#0072B2", "#E69F00"
+NEURONS, BASELINE, RANDOM = "#0072B2", "#E69F00", "#009E73"
 COLUMN = 3.4  # inches, the width of a column of a two-column paper
 
 STYLE = {
@@ -90,6 +90,28 @@ def dose_response(relation: str, curve: Mapping[str, Mapping[str, Mapping]]) -> 
         panel.set_ylabel("Change of P(answer)")
         panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+.0f}%"))
         panel.legend(frameon=False, fontsize=6)
+    return figure
+
+
+def success_curve(curves: Mapping[str, Sequence[tuple[float, float, float, float]]]) -> Figure:
+    """Success of edits against the number of neurons edited (section 5.1 asserts that it rises).
+
+    curves: label -> points (neurons, rate, low, high), with the ends of the rate's interval.
+    """
+    colors = (NEURONS, BASELINE, RANDOM)
+    with sns.axes_style("whitegrid"), rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
+        panel = figure.subplots()
+        for (label, points), color in zip(curves.items(), colors, strict=False):
+            x, rate, low, high = zip(*points, strict=True)
+            percent = [[100 * value for value in values] for values in (rate, low, high)]
+            panel.plot(x, percent[0], marker="o", markersize=3, color=color, label=label)
+            panel.fill_between(x, *percent[1:], color=color, alpha=0.2, linewidth=0)
+        panel.set_ylim(-2, 102)
+        panel.set_xlabel("Neurons edited")
+        panel.set_ylabel("Success")
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0f}%"))
+        panel.legend(frameon=False)
     return figure
 
 

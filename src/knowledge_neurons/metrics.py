@@ -68,3 +68,43 @@ def binomial_interval(successes: int, trials: int) -> Interval:
     """
     found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(found.low), float(found.high))
+
+
+# --- what a model says of a fact -------------------------------------------------------------
+
+
+def rank(logits, chosen):
+    """Place of tokens among all by their logits, 1 is the most probable.
+
+        rank(t) = 1 + |{v : logit(v) > logit(t)}|
+
+    logits: (B, V); chosen: (B, K), those of the tokens in question.  Arrays of numpy or tensors of
+    torch.  Returns (B, K), of the same kind.
+    """
+    return 1 + (logits[:, None, :] > chosen[:, :, None]).sum(-1)
+
+
+def top_k(ranks: np.ndarray, k: int = 1) -> np.ndarray:
+    """Whether each token is among the k most probable: rank <= k.  Its mean is the accuracy at k.
+
+    Section 5.1 of the paper, for an edit of old answer t into new answer t': it *changes* the
+    prediction where t no longer is the first, not top_k(rank(t)), and *succeeds* where t' is,
+    top_k(rank(t')).
+    """
+    return np.asarray(ranks) <= k
+
+
+def perplexity(log_probabilities: np.ndarray) -> float:
+    """Perplexity of right answers (sections 5.1 and 5.2): exp(-mean(log p)), p in nats.
+
+    1 where every answer is certain, V where the model has no idea.
+    """
+    return float(np.exp(-np.mean(log_probabilities)))
+
+
+def increase(before: float, after: float) -> float:
+    """Relative increase, positive where it grew: after / before - 1 (Table 5).
+
+    DEVIATION: the released code prints it with the wrong sign (difference 19).
+    """
+    return after / before - 1

@@ -104,6 +104,18 @@ def refine_fact(fact: FactCounts, shared: float, min_prompts: int) -> list[Neuro
     return at_least(fact.counts, max(fact.prompts * shared, min_prompts))
 
 
+def strongest(prompts: Sequence[Sequence[Triplet]]) -> list[Neuron]:
+    """All neurons of a fact's triplets, the largest mean score over its prompts first.
+
+    A score that is not stored counts as 0; of equals the lower layer and index come first.
+    """
+    totals: Counter[Neuron] = Counter()
+    for prompt in prompts:
+        for layer, index, score in prompt:
+            totals[Neuron(layer, index)] += score
+    return sorted(totals, key=lambda neuron: (-totals[neuron], neuron))
+
+
 def refine_relation(
     facts: Sequence[FactCounts], settings: Settings = INTEGRATED_GRADIENTS
 ) -> Refined:

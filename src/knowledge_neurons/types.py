@@ -125,3 +125,16 @@ class Batch:
     mask_positions: Tensor
     answers: Tensor
     order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightEdit:
+    """New value slots for some neurons: what a fact's update or a relation's erasure comes to.
+
+    neurons: N of them, none twice; before, after: (N, D), their value slots, columns of the second
+    FFN matrices, in the order of the neurons.
+    """
+
+    neurons: tuple[Neuron, ...]
+    before: Tensor
+    after: Tensor

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from knowledge_neurons import artifacts
 from knowledge_neurons.artifacts import Results
+from knowledge_neurons.experiments.erase_relation import FactRecord
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 
 # --- scores in the authors' shape ------------------------------------------------------------
@@ -162,3 +163,18 @@ def test_broken_neurons_name_the_file(tmp_path, content):
         path.write_text(content)
     with pytest.raises(ValueError, match=re.escape(str(path))):
         artifacts.read_fact_neurons(path)
+
+
+# --- records ---------------------------------------------------------------------------------
+
+
+def test_records_round_trip_and_a_broken_line_is_named(tmp_path):
+    record = FactRecord("P1", 3, [0, 2], {"before": [-0.5, -1.0]}, {"before": [1, 2]})
+    path = tmp_path / "records.jsonl"
+    line = artifacts.encode_record(record) + b"\n"
+    path.write_bytes(line * 2)
+    assert list(artifacts.read_records(path, FactRecord)) == [record, record]
+    for broken in (b'{"relation": "P1"', b'{"relation": "P1"}\n', b"3\n"):
+        path.write_bytes(line + broken)
+        with pytest.raises(ValueError, match=r"records\.jsonl, line 2: no FactRecord"):
+            list(artifacts.read_records(path, FactRecord))

@@ -106,3 +106,19 @@ def test_dose_response_draws_each_kind_and_each_side():
     labels = [text.get_text() for text in panel.get_legend().get_texts()]
     assert labels == ["knowledge neurons", "knowledge neurons, other facts", "activation baseline"]
     assert "P36" in panel.get_title()
+
+
+def test_success_curve_draws_rates_and_their_intervals():
+    """A labelled line for each kind, in percent, with its interval as a band."""
+    curves = {
+        "Knowledge neurons": [(1.0, 0.2, 0.1, 0.3), (2.9, 0.5, 0.4, 0.7)],
+        "Random": [(1.0, 0.0, 0.0, 0.05), (2.9, 0.0, 0.0, 0.05)],
+    }
+    (panel,) = figures.success_curve(curves).axes
+    own, control = panel.lines
+    assert own.get_xdata().tolist() == [1.0, 2.9]
+    assert own.get_ydata().tolist() == pytest.approx([20, 50])
+    assert control.get_ydata().tolist() == [0, 0]
+    band = panel.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((10, 70))
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == list(curves)

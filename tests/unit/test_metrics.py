@@ -1,9 +1,17 @@
-"""Intervals against what is known of them by hand."""
+"""Formulas and intervals against what is known of them by hand."""
 
 import numpy as np
 import pytest
+import torch
 
-from knowledge_neurons.metrics import binomial_interval, bootstrap_interval
+from knowledge_neurons.metrics import (
+    binomial_interval,
+    bootstrap_interval,
+    increase,
+    perplexity,
+    rank,
+    top_k,
+)
 
 
 def mean_of_groups(means):
@@ -52,3 +60,29 @@ def test_wilson_interval_by_hand():
 def test_wilson_interval_refuses_impossible_counts(successes, trials):
     with pytest.raises(ValueError):
         binomial_interval(successes, trials)
+
+
+def test_rank_by_hand():
+    """The number of larger logits and one; equals do not count."""
+    logits = np.array([[0.5, 2.0, 2.0, -1.0], [4.0, 3.0, 2.0, 1.0]])
+    chosen = np.array([[2.0, -1.0], [3.0, 4.0]])
+    assert rank(logits, chosen).tolist() == [[1, 4], [2, 1]]
+    both = rank(torch.tensor(logits), torch.tensor(chosen))
+    assert both.tolist() == [[1, 4], [2, 1]]
+
+
+def test_top_k_by_hand():
+    assert top_k(np.array([1, 2, 5, 6])).tolist() == [True, False, False, False]
+    assert top_k(np.array([1, 2, 5, 6]), 5).mean() == 0.75
+
+
+def test_perplexity_by_hand():
+    """Probabilities 1/2 and 1/8: the geometric mean is 1/4."""
+    assert perplexity(np.log([0.5, 0.125])) == pytest.approx(4.0)
+    assert perplexity(np.log([1.0, 1.0])) == 1.0
+
+
+def test_increase_is_positive_where_it_grew():
+    """Table 5's first row: 1450.0 -> 2996.0 is +106.6 %."""
+    assert increase(1450.0, 2996.0) == pytest.approx(1.066, abs=1e-3)
+    assert increase(2.0, 1.0) == -0.5

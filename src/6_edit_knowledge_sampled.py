@@ -1,0 +1,283 @@
+"""Stage 6: change what facts answer by editing the value slots of their neurons -> results/edit/.
+
+Usage: bash 6_run_edit.sh 1 8 [--top_k 1,2,3 ...]      (see --help for every flag)
+
+Of each relation ten facts that the model answers right get another answer of their relation
+(section 5.1 of the paper).  Each edit is measured and undone; random neurons are the control.  One
+line per edit in NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, astuple
+from itertools import product
+from pathlib import Path
+
+import stage_6_7_arguments
+from knowledge_neurons import artifacts, cli, figures, patches
+from knowledge_neurons.experiments import choose_facts, edit_facts
+from knowledge_neurons.experiments.choose_facts import Plan, Planned
+from knowledge_neurons.experiments.edit_facts import KINDS, KNOWLEDGE, EditRecord, Variant
+from knowledge_neurons.experiments.edit_summary import Summary, summarise
+from knowledge_neurons.types import Triplet
+from stage_6_7_arguments import Inputs
+from stage_6_tables import LABELS, show_table, show_variants
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--lambda_1", type=float, default=1.0, help="how much of the old answer is taken out"
+    )
+    parser.add_argument(
+        "--lambda_2", type=float, default=8.0, help="how much of the new answer is put in"
+    )
+    parser.add_argument(
+        "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
+    )
+    parser.add_argument(
+        "--top_k",
+        type=counts,
+        help="1,2,5 ...: edit the K neurons of highest mean score instead of the refined ones, and "
+        "draw success against K (reads the scores of stage 1)",
+    )
+    parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
+    parser.add_argument("--facts_per_relation", type=int, default=10)
+    parser.add_argument(
+        "--save_patches", action="store_true", help="keep each fact's edit: edit/NAME/*.safetensors"
+    )
+    return parser.parse_args()
+
+
+def counts(text: str) -> list[int]:
+    """ "1,2,5" -> [1, 2, 5]."""
+    found = sorted({int(part) for part in text.split(",")})
+    if found[0] < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected counts of 1 or more")
+    return found
+
+
+def lambda_pairs(text: str) -> list[tuple[float, float]]:
+    """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
+    try:
+        pairs = [tuple(map(float, part.split(":"))) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if any(len(pair) != 2 for pair in pairs):
+        raise argparse.ArgumentTypeError(f"{text}: expected L1:L2,L1:L2 ...")
+    return pairs
+
+
+def variants_of(args: argparse.Namespace) -> list[Variant]:
+    """Every pair of lambdas with every count of neurons."""
+    pairs = args.lambda_sweep or [(args.lambda_1, args.lambda_2)]
+    return [Variant(*pair, k) for pair, k in product(pairs, args.top_k or [None])]
+
+
+def run_name(args: argparse.Namespace) -> str:
+    """Of the files that this run writes."""
+    pair = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
+    return f"edit-{pair}" + ("-top_k" if args.top_k else "")
+
+
+# --- what will be edited ---------------------------------------------------------------------
+
+
+def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[str]:
+    """Those asked for, else all that have neurons; sorted."""
+    names = [name.strip() for name in (args.relations or "").split(",") if name.strip()]
+    relations = sorted(set(names)) or results.refined_relations(False)
+    if not relations:
+        raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run stages 1 and 2 first")
+    return relations
+
+
+def make_plans(
+    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
+) -> tuple[list[Plan], dict[str, str]]:
+    """The facts of each relation, and the sha256 of every file that decides their neurons."""
+    relations = relations_of(args, results)
+    neurons = {name: stage_6_7_arguments.read_neurons(results, name, inputs) for name in relations}
+    settings = choose_facts.Settings(facts=args.facts_per_relation, seed=args.seed)
+    plans, made_from = [], {}
+    with cli.progress(len(relations), "choosing facts", "relation") as bar:
+        for name in relations:
+            model, bags = inputs.pretrained.model, inputs.bags
+            plan = choose_facts.plan(model, bags, name, neurons[name], settings)
+            if args.top_k:
+                shared = choose_facts.common_neurons(bags[name], neurons[name], settings.common)
+                scores = read_scores(results, plan)
+                plan = choose_facts.with_strongest(plan, scores, shared, max(args.top_k))
+                made_from[results.scores(name).name] = artifacts.sha256_of(results.scores(name))
+            of_neurons = results.fact_neurons(name, baseline=False)
+            made_from[of_neurons.name] = artifacts.sha256_of(of_neurons)
+            plans.append(plan)
+            bar.update()
+    return plans, made_from
+
+
+def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
+    """The triplets of each planned fact's prompts; ValueError where there are none."""
+    path = results.scores(plan.relation)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
+    of_neurons = results.fact_neurons(plan.relation, baseline=False)
+    manifest = artifacts.read_manifest(of_neurons) or {}
+    made_from = manifest.get("identity", {}).get("scores_sha256")
+    if made_from not in (None, artifacts.sha256_of(path)):
+        raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
+    wanted = {planned.asked.fact for planned in plan.facts}
+    scores = {
+        index: [prompt.of_answer for prompt in fact]
+        for index, fact in enumerate(artifacts.read_fact_scores(path))
+        if index in wanted
+    }
+    bare = sorted(index for index in wanted if not any(scores.get(index, ())))
+    if bare:
+        raise ValueError(f"{path} has no scores of fact {bare[0]}: run stages 1 and 2 again")
+    return scores
+
+
+# --- editing ---------------------------------------------------------------------------------
+
+
+def edit_all(
+    args: argparse.Namespace,
+    results: artifacts.Results,
+    inputs: Inputs,
+    plans: list[Plan],
+    lines: artifacts.GrowingLines,
+) -> None:
+    """Edit the facts that are not there yet, all edits of a fact as one group of lines."""
+    started, resumed = time.perf_counter(), lines.done
+    planned = [fact for plan in plans for fact in plan.facts]
+    variants = variants_of(args)
+    model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
+    first = resumed // (len(variants) * len(KINDS))
+    with lines, cli.progress(len(planned), "editing", "fact", done=first) as bar:
+        for fact in planned[first:]:
+            records = list(
+                edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)
+            )
+            if args.save_patches:
+                for record in records:
+                    save_patch(results, run_name(args), inputs, fact, record)
+            lines.append([artifacts.encode_record(record) for record in records])
+            bar.update()
+        lines.finish(
+            arguments=cli.plain(args),
+            device=str(inputs.device),
+            wall_seconds=round(time.perf_counter() - started, 3),
+            edits_resumed=resumed,
+            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
+        )
+
+
+def save_patch(
+    results: artifacts.Results, run: str, inputs: Inputs, fact: Planned, record: EditRecord
+) -> None:
+    """Keep the edit of a fact's own neurons; the controls are not worth it."""
+    if record.kind != KNOWLEDGE:
+        return
+    variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
+    edit = edit_facts.knowledge_edit(inputs.pretrained.model, fact, variant)
+    header = patches.Header(
+        kind="update",
+        model_sha256=inputs.pretrained.sha256,
+        relation=record.relation,
+        neurons=edit.neurons,
+        fact=record.fact,
+        old=record.old,
+        new=record.new,
+        lambdas=(record.lambda_1, record.lambda_2),
+    )
+    name = f"{record.relation}-{record.fact}-{record.lambda_1:g}-{record.lambda_2:g}"
+    name += f"-top_{record.top_k}" if record.top_k else ""
+    patches.save(results.patch(run, name), edit, header)
+
+
+# --- the summary -----------------------------------------------------------------------------
+
+
+def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Path]:
+    """Success against the number of neurons, a figure for each pair of lambdas."""
+    by_pair: dict[tuple[float, float], dict[str, list]] = {}
+    for summary in summaries:
+        pair = (summary.variant.lambda_1, summary.variant.lambda_2)
+        points = by_pair.setdefault(pair, {}).setdefault(LABELS[summary.kind], [])
+        points.append((summary.neurons, *astuple(summary.success)))
+    written = []
+    for (lambda_1, lambda_2), curves in by_pair.items():
+        path = results.figure(f"edit_success-{lambda_1:g}-{lambda_2:g}")
+        written += figures.save(figures.success_curve(curves), path)
+    return written
+
+
+def write_summary(
+    args: argparse.Namespace, results: artifacts.Results, plans: list[Plan], path: Path
+) -> None:
+    """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
+    started = time.perf_counter()
+    summaries = summarise(list(artifacts.read_records(path, EditRecord)), args.seed)
+    chosen = {
+        plan.relation: {
+            "edited": len(plan.facts),
+            "asked": plan.tried,
+            "answered_wrong": plan.wrong,
+            "without_neurons": plan.without_neurons,
+        }
+        for plan in plans
+    }
+    summary = path.with_suffix(".json")
+    artifacts.write_json(summary, {"relations": chosen, "edits": summaries}, readable=True)
+    written = [summary, *(draw_curves(results, summaries) if args.top_k else ())]
+    for output in written:
+        artifacts.write_manifest(
+            output,
+            {"records": path.name, "records_sha256": artifacts.sha256_of(path), "seed": args.seed},
+            arguments=cli.plain(args),
+            wall_seconds=round(time.perf_counter() - started, 3),
+        )
+    if len(summaries) == len(KINDS):
+        show_table(summaries)
+    else:
+        show_variants(summaries)
+    for output in (path, *written):
+        print(f"wrote {output}")
+
+
+def main() -> None:
+    args = parse_arguments()
+    results = cli.results_of(args)
+    inputs = stage_6_7_arguments.load(args)
+    plans, made_from = make_plans(args, results, inputs)
+    cli.show(
+        f"Stage 6, {run_name(args)}",
+        {
+            "model": f"{args.bert_model} on {inputs.device}",
+            "left out": f"{inputs.left_out} facts whose answer is not one token",
+            **{plan.relation: plan for plan in plans},
+        },
+    )
+    if not any(plan.facts for plan in plans):
+        raise ValueError("no fact to edit in any relation; the table above says why")
+    path = results.edits(run_name(args))
+    variants = variants_of(args)
+    identity = {
+        **inputs.identity,
+        "neurons_sha256": made_from,
+        "facts_per_relation": args.facts_per_relation,
+        "variants": [asdict(variant) for variant in variants],
+    }
+    if artifacts.is_done(path, identity):
+        print(f"all edits are done: {path}")
+    else:
+        lines = artifacts.GrowingLines(path, identity, len(variants) * len(KINDS))
+        edit_all(args, results, inputs, plans, lines)
+    write_summary(args, results, plans, path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,187 @@
+"""Stage 7: erase a relation by emptying the value slots that its facts share -> results/erase/.
+
+Usage: bash 7_run_erase.sh P19 [--other_sample 2000 ...]      (see --help for every flag)
+
+The value slots of the relation's most frequent knowledge neurons are set to zero (section 5.2 of
+the paper); accuracy and perplexity of its prompts and of all others are read before and after, and
+with as many random neurons emptied.  One line per fact in NAME.jsonl, Table 5 in NAME.json, the
+edit itself in NAME.safetensors (scripts/apply_edit.py).  A run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import stage_6_7_arguments
+from knowledge_neurons import artifacts, cli, editing, patches
+from knowledge_neurons.experiments import erase_relation
+from knowledge_neurons.experiments.choose_facts import Place
+from knowledge_neurons.experiments.edit_facts import random_neurons
+from knowledge_neurons.experiments.erase_relation import GROUP, Change, Erased, FactRecord
+from knowledge_neurons.tokenizer import UNK
+from knowledge_neurons.types import WeightEdit
+from stage_6_7_arguments import Inputs
+
+ERASED, RANDOM = "erased", "random"
+# Table 5 of the paper: increase of the perplexity of the relation, of the others, in percent.
+PUBLISHED = {"P19": (106.6, 1.1), "P27": (36.7, 4.2), "P106": (128.2, 4.3), "P937": (141.2, 10.1)}
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
+    parser.add_argument("--relation", required=True, help="to be erased, such as P19")
+    parser.add_argument("--neurons", type=int, default=20, help="how many, the most frequent first")
+    parser.add_argument(
+        "--value",
+        choices=("zero", "unk"),
+        default="zero",
+        help="what the value slots are set to: zero, or the word embedding of [UNK]",
+    )
+    parser.add_argument(
+        "--other_sample", type=int, help="only so many prompts of other relations (default: all)"
+    )
+    return parser.parse_args()
+
+
+def edits_of(
+    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
+) -> dict[str, WeightEdit]:
+    """The erasure, and the control with as many random neurons."""
+    if args.neurons < 1:
+        raise ValueError(f"--neurons {args.neurons}: expected 1 or more")
+    if args.other_sample is not None and args.other_sample < 0:
+        raise ValueError(f"--other_sample {args.other_sample}: expected 0 or more")
+    of_facts = stage_6_7_arguments.read_neurons(results, args.relation, inputs)
+    chosen = erase_relation.frequent_neurons(of_facts, args.neurons)
+    if not chosen:
+        raise ValueError(f"none of the {len(of_facts)} facts of {args.relation} has a neuron")
+    model = inputs.pretrained.model
+    rng = random.Random(f"{args.seed} {args.relation} neurons")
+    drawn = random_neurons(model.config, chosen, len(chosen), rng)
+    value = None
+    if args.value == "unk":
+        # UPSTREAM: the embedding as it is, not scaled to the slot (difference 29)
+        value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
+    return {
+        ERASED: editing.erase(model, chosen, value),
+        RANDOM: editing.erase(model, drawn, value),
+    }
+
+
+def read_all(
+    args: argparse.Namespace,
+    inputs: Inputs,
+    places: list[Place],
+    edits: dict[str, WeightEdit],
+    lines: artifacts.GrowingLines,
+) -> None:
+    """Read the facts that are not there yet, before and under each edit."""
+    started, resumed = time.perf_counter(), lines.done
+    facts = len({(place.relation, place.fact) for place in places})
+    model = inputs.pretrained.model
+    with lines, cli.progress(facts, "reading", "fact", done=resumed) as bar:
+        for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
+            lines.append([artifacts.encode_record(record) for record in group])
+            bar.update(len(group))
+        lines.finish(
+            arguments=cli.plain(args),
+            device=str(inputs.device),
+            wall_seconds=round(time.perf_counter() - started, 3),
+            facts_resumed=resumed,
+            neurons={name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
+            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
+        )
+
+
+def write_summary(
+    args: argparse.Namespace, path: Path, identity: dict[str, object]
+) -> dict[str, Erased]:
+    """Table 5 from the lines alone, as JSON beside them."""
+    records = list(artifacts.read_records(path, FactRecord))
+    erased = {
+        name: erase_relation.summarise(records, args.relation, name, args.seed)
+        for name in (ERASED, RANDOM)
+    }
+    summary = path.with_suffix(".json")
+    artifacts.write_json(summary, erased, readable=True)
+    made_from = {**identity, "records_sha256": artifacts.sha256_of(path)}
+    artifacts.write_manifest(summary, made_from, arguments=cli.plain(args))
+    return erased
+
+
+# --- showing ---------------------------------------------------------------------------------
+
+
+def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
+    """Table 5: the relation and all others, for the erasure and for the control."""
+    published = PUBLISHED.get(relation)
+    rows = {"": "   facts  prompts  accuracy %       perplexity                  increase %"}
+    for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
+        whose = ((relation, erased[name].relation), ("others", erased[name].others))
+        for place, (who, change) in enumerate(whose):
+            paper = f"  | paper: {published[place]:+.1f}" if published and name == ERASED else ""
+            rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
+    cli.show(
+        f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "
+        "are of bert-base-cased)",
+        rows,
+    )
+
+
+def _row(change: Change) -> str:
+    grown = change.perplexity_increase
+    accuracy = f"{100 * change.accuracy_before:.1f} -> {100 * change.accuracy_after:.1f}"
+    perplexity = f"{change.perplexity_before:.2f} -> {change.perplexity_after:.2f}"
+    interval = f"[{100 * grown.low:+.1f}, {100 * grown.high:+.1f}]"
+    return (
+        f"{change.facts:8}{change.prompts:9}  {accuracy:<16} {perplexity:<22}"
+        f"{100 * grown.value:+10.1f} {interval}"
+    )
+
+
+def main() -> None:
+    args = parse_arguments()
+    results = cli.results_of(args)
+    inputs = stage_6_7_arguments.load(args)
+    edits = edits_of(args, results, inputs)
+    places = erase_relation.choose_prompts(inputs.bags, args.relation, args.other_sample, args.seed)
+    run = args.relation if args.value == "zero" else f"{args.relation}-{args.value}"
+    path = results.erased(run)
+    neurons = edits[ERASED].neurons
+    cli.show(
+        f"Stage 7, {run}",
+        {
+            "model": f"{args.bert_model} on {inputs.device}",
+            "left out": f"{inputs.left_out} facts whose answer is not one token",
+            "neurons": f"{len(neurons)} of the {args.neurons} asked for, set to {args.value}",
+            "prompts": f"{len(places)}, {sum(p.relation == args.relation for p in places)} of them "
+            f"of {args.relation}",
+        },
+    )
+    of_neurons = results.fact_neurons(args.relation, baseline=False)
+    identity = {
+        **inputs.identity,
+        "relation": args.relation,
+        "neurons_sha256": artifacts.sha256_of(of_neurons),
+        "neurons": args.neurons,
+        "value": args.value,
+        "other_sample": args.other_sample,
+    }
+    if artifacts.is_done(path, identity):
+        print(f"all prompts are read: {path}")
+    else:
+        read_all(args, inputs, places, edits, artifacts.GrowingLines(path, identity, GROUP))
+    header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
+    patches.save(results.erasure(run), edits[ERASED], header)
+    erased = write_summary(args, path, identity)
+    artifacts.write_manifest(results.erasure(run), identity, arguments=cli.plain(args))
+    show_table(args.relation, len(neurons), erased)
+    for output in (path, path.with_suffix(".json"), results.erasure(run)):
+        print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

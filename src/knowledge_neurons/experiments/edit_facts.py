@@ -1,0 +1,155 @@
+"""Stage 6, second half: edit the chosen facts one by one and record what each edit does.
+
+Section 5.1 and Table 6 of the paper.  An edit is measured on the prompt that its fact was chosen
+by, on the fact's other prompts (paraphrases), and on other facts, which it should leave alone.
+Random neurons show what the change of any neuron does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from custom_bert import Bert, BertConfig
+from knowledge_neurons import editing
+from knowledge_neurons.evaluation import Reader, Reading
+from knowledge_neurons.experiments.choose_facts import Bags, Place, Planned, prompt_at
+from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.types import Neuron, WeightEdit
+
+KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to edit: both lambdas, and how many of the strongest neurons (None: the refined)."""
+
+    lambda_1: float
+    lambda_2: float
+    top_k: int | None = None
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """What one edit did.
+
+    asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of KINDS.
+    neurons: [layer, index] of each.  size: Frobenius norm of the change.
+    prompts: of the fact, in data order, each with probability and rank of the old and the new
+    answer, [before, after], and the prediction after.
+    same, other: of the watching prompts, the right answer's log probability in nats, likewise.
+    """
+
+    relation: str
+    fact: int
+    asked: int
+    old: str
+    new: str
+    kind: str
+    lambda_1: float
+    lambda_2: float
+    top_k: int | None
+    neurons: list[list[int]]
+    size: float
+    prompts: list[dict]
+    same: list[dict]
+    other: list[dict]
+
+
+def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> WeightEdit:
+    """The edit of the fact's own neurons; of the first top_k of them where that is asked."""
+    chosen = planned.neurons[: variant.top_k]
+    return editing.update(
+        model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2
+    )
+
+
+def random_neurons(
+    config: BertConfig, avoid: Sequence[Neuron], count: int, rng: random.Random
+) -> list[Neuron]:
+    """Different neurons of the whole model, none of those to avoid; drawn one after the other."""
+    chosen: list[Neuron] = []
+    if count > config.num_hidden_layers * config.intermediate_size - len(set(avoid)):
+        raise ValueError(f"the model does not have {count} neurons besides {len(set(avoid))}")
+    while len(chosen) < count:
+        place = rng.randrange(config.num_hidden_layers * config.intermediate_size)
+        neuron = Neuron(*divmod(place, config.intermediate_size))
+        if neuron not in avoid and neuron not in chosen:
+            chosen.append(neuron)
+    return chosen
+
+
+def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
+    """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
+    same size (Frobenius norm).  The random ones depend on seed and fact, not on the lambdas."""
+    # DEVIATION: the released code has its random neurons commented out (difference 16)
+    own = knowledge_edit(model, planned, variant)
+    rng = random.Random(f"{seed} {planned.asked.relation} {planned.asked.fact} neurons")
+    drawn = random_neurons(model.config, planned.neurons, len(own.neurons), rng)
+    lambdas = variant.lambda_1, variant.lambda_2
+    control = editing.update(model, drawn, planned.old, planned.new, *lambdas)
+    same_size = editing.resized(control, editing.size_of(own))
+    return {KNOWLEDGE: own, RANDOM: control, RANDOM_SAME_SIZE: same_size}
+
+
+def edit_fact(
+    model: Bert,
+    tokenizer: Tokenizer,
+    bags: Bags,
+    planned: Planned,
+    variants: Sequence[Variant],
+    seed: int,
+) -> Iterator[EditRecord]:
+    """Edit one fact in every variant with every kind of neurons; each is undone before the next."""
+    own = bags[planned.asked.relation][planned.asked.fact]
+    watched = [prompt_at(bags, place) for place in (*planned.same, *planned.other)]
+    tokens = [(planned.old, planned.new)] * len(own) + [(p.answer, p.answer) for p in watched]
+    reader = Reader(model, [*own, *watched], tokens)
+    before = reader.read()
+    old, new = tokenizer.tokens([planned.old, planned.new])
+    for variant in variants:
+        for kind, edit in edits(model, planned, variant, seed).items():
+            with editing.edited(model, edit):
+                after = reader.read()
+            same_end = len(own) + len(planned.same)
+            yield EditRecord(
+                *(planned.asked.relation, planned.asked.fact, planned.asked.prompt, old, new),
+                kind,
+                **asdict(variant),
+                neurons=[list(neuron) for neuron in edit.neurons],
+                size=editing.size_of(edit),
+                prompts=_outcomes(before, after, len(own), tokenizer),
+                same=_watched(before, after, planned.same, len(own)),
+                other=_watched(before, after, planned.other, same_end),
+            )
+
+
+def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenizer) -> list[dict]:
+    """Of each prompt of the fact: probability and rank of both answers, [before, after]."""
+    p = np.exp([before.log_probabilities[:prompts], after.log_probabilities[:prompts]])
+    ranks = np.stack([before.ranks[:prompts], after.ranks[:prompts]])  # (2, prompts, old and new)
+    predicted = tokenizer.tokens(after.predicted[:prompts].tolist())
+    return [
+        {
+            "p_old": p[:, row, 0].tolist(),
+            "p_new": p[:, row, 1].tolist(),
+            "rank_old": ranks[:, row, 0].tolist(),
+            "rank_new": ranks[:, row, 1].tolist(),
+            "predicted": predicted[row],
+        }
+        for row in range(prompts)
+    ]
+
+
+def _watched(before: Reading, after: Reading, places: Sequence[Place], start: int) -> list[dict]:
+    """Of each watching prompt: where it stands, and the right answer's [before, after]."""
+    return [
+        {
+            "prompt": list(place),
+            "log_p": [float(r.log_probabilities[row, 0]) for r in (before, after)],
+        }
+        for row, place in enumerate(places, start)
+    ]

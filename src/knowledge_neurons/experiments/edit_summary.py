@@ -1,0 +1,153 @@
+"""Stage 6's records -> Table 6: rates and perplexities with intervals, per variant and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from knowledge_neurons.experiments.edit_facts import EditRecord, Variant
+from knowledge_neurons.metrics import (
+    Interval,
+    binomial_interval,
+    bootstrap_interval,
+    perplexity,
+    top_k,
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Perplexity of facts that an edit should leave alone, and by how much it grew (absolute)."""
+
+    before: float
+    after: float
+    increase: Estimate
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One row of Table 6.
+
+    variant: how it was edited; kind: of neurons; edits: how many; neurons, size: means of an edit.
+    change, success: on the prompt asked, the old answer no longer first, the new one first; _top5:
+    the same with "among the first five".  paraphrase_: share of the fact's other prompts, mean over
+    the edits of facts that have any.  probability_new, rank_new: of the new answer on the prompt
+    asked, mean and median after the edit, and before it.
+    same_relation, other_relations: perplexity of the watching prompts, pooled over all edits; None
+    where there were none.
+    """
+
+    variant: Variant
+    kind: str
+    edits: int
+    neurons: float
+    size: float
+    change: Estimate
+    change_top5: Estimate
+    success: Estimate
+    success_top5: Estimate
+    paraphrase_change: Estimate | None
+    paraphrase_success: Estimate | None
+    paraphrase_success_top5: Estimate | None
+    probability_new: Estimate
+    probability_new_before: float
+    rank_new: float
+    rank_new_before: float
+    same_relation: Perplexity | None
+    other_relations: Perplexity | None
+
+
+def summarise(records: Sequence[EditRecord], seed: int) -> list[Summary]:
+    """A summary for each variant and kind, in the order in which they first occur.
+
+    seed: of the bootstraps; their unit is the edited fact.
+    """
+    groups: dict[tuple[Variant, str], list[EditRecord]] = {}
+    for record in records:
+        variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
+        groups.setdefault((variant, record.kind), []).append(record)
+    return [_summary(*key, group, seed) for key, group in groups.items()]
+
+
+def _summary(variant: Variant, kind: str, records: list[EditRecord], seed: int) -> Summary:
+    asked = [record.prompts[record.asked] for record in records]
+    old, new = (np.array([prompt[key] for prompt in asked]) for key in ("rank_old", "rank_new"))
+    p_new = np.array([prompt["p_new"] for prompt in asked])  # (edits, before and after)
+    return Summary(
+        variant=variant,
+        kind=kind,
+        edits=len(records),
+        neurons=float(np.mean([len(record.neurons) for record in records])),
+        size=float(np.mean([record.size for record in records])),
+        change=_rate(~top_k(old[:, 1])),
+        change_top5=_rate(~top_k(old[:, 1], 5)),
+        success=_rate(top_k(new[:, 1])),
+        success_top5=_rate(top_k(new[:, 1], 5)),
+        paraphrase_change=_paraphrases(records, lambda p: p["rank_old"][1] > 1, seed),
+        paraphrase_success=_paraphrases(records, lambda p: p["rank_new"][1] <= 1, seed),
+        paraphrase_success_top5=_paraphrases(records, lambda p: p["rank_new"][1] <= 5, seed),
+        probability_new=_mean(p_new[:, 1], seed),
+        probability_new_before=float(p_new[:, 0].mean()),
+        rank_new=float(np.median(new[:, 1])),
+        rank_new_before=float(np.median(new[:, 0])),
+        same_relation=_perplexity([record.same for record in records], seed),
+        other_relations=_perplexity([record.other for record in records], seed),
+    )
+
+
+def _rate(hits: np.ndarray) -> Estimate:
+    """The share of hits, with its binomial interval."""
+    successes, trials = int(hits.sum()), len(hits)
+    return Estimate(successes / trials, *binomial_interval(successes, trials))
+
+
+def _mean(values: Sequence[float], seed: int) -> Estimate:
+    """The mean of one number per edit, with its bootstrap interval."""
+    column = np.array(values, float)[:, None]
+    return Estimate(float(column.mean()), *bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
+
+
+def _paraphrases(
+    records: list[EditRecord], hit: Callable[[dict], bool], seed: int
+) -> Estimate | None:
+    """Mean over edits of the share of the fact's prompts, but for the one asked, that are hits."""
+    shares = []
+    for record in records:
+        others = [p for index, p in enumerate(record.prompts) if index != record.asked]
+        if others:
+            shares.append(sum(map(hit, others)) / len(others))
+    return _mean(shares, seed) if shares else None
+
+
+def _perplexity(watched: list[list[dict]], seed: int) -> Perplexity | None:
+    """Before and after, over the watching prompts of all edits."""
+    # UPSTREAM: exp of the mean over all edits, not a mean of perplexities (difference 15)
+    log_p = [np.array([prompt["log_p"] for prompt in edit]) for edit in watched if edit]
+    if not log_p:
+        return None
+    pooled = np.concatenate(log_p)  # (prompts, before and after)
+    before, after = perplexity(pooled[:, 0]), perplexity(pooled[:, 1])
+    interval = _growth_interval(log_p, seed)
+    return Perplexity(before, after, Estimate(after - before, *interval))
+
+
+def _growth_interval(log_p: list[np.ndarray], seed: int) -> Interval:
+    """Bootstrap over edits: the prompts of one edit are drawn together."""
+    sums = np.array([[*edit.sum(0), len(edit)] for edit in log_p])  # (edits, 3)
+
+    def growth(means: np.ndarray) -> np.ndarray:
+        mean = -means[:, 0, :2] / means[:, 0, 2:]  # (R, before and after)
+        return np.exp(mean[:, 1]) - np.exp(mean[:, 0])
+
+    return bootstrap_interval([sums], growth, seed)

@@ -1,0 +1,133 @@
+"""What stages 6 and 7 share: model, prompts of all relations, knowledge neurons that fit them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from knowledge_neurons import artifacts, cli, data, models
+from knowledge_neurons.artifacts import Results
+from knowledge_neurons.editing import check_neurons
+from knowledge_neurons.experiments.choose_facts import Bags
+from knowledge_neurons.experiments.fact_scores import encode_facts
+from knowledge_neurons.types import Neuron
+
+# Fields in which the scores that neurons were refined from must agree with what is loaded now.
+COMMON = ("model_sha256", "data_sha256", "lowercase", "layer_norm_eps")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The model on its device, the tokenised prompts of every relation, and what made them."""
+
+    pretrained: models.Pretrained
+    device: torch.device
+    bags: Bags
+    source: Path
+    identity: Mapping[str, object]
+
+    @property
+    def left_out(self) -> int:
+        """Facts without prompts."""
+        return sum(not prompts for facts in self.bags.values() for prompts in facts)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=description)
+    cli.add_model(made)
+    cli.add_data(made)
+    cli.add_results(made)
+    made.add_argument(
+        "--max_facts", type=int, default=-1, help="as in stage 1: only the first N of each relation"
+    )
+    made.add_argument(
+        "--oov",
+        choices=("error", "skip"),
+        default="error",
+        help="facts whose answer is not one token: stop, or leave out and count",
+    )
+    made.add_argument("--seed", type=int, default=42, help="of all that is drawn")
+    return made
+
+
+def load(args: argparse.Namespace) -> Inputs:
+    """Load the model and tokenise the prompts of all relations, once."""
+    max_facts = args.max_facts if args.max_facts > 0 else None
+    bags = data.read_bags(args.data_path)
+    facts = {name: data.facts_of(bags, name, args.data_path, max_facts) for name in sorted(bags)}
+    device = cli.device_of(args)
+    pretrained = models.from_pretrained(
+        args.bert_model,
+        revision=args.revision,
+        lowercase=args.do_lower_case,
+        layer_norm_eps=args.layer_norm_eps,
+    )
+    config = pretrained.model.config
+    longest, skip = config.max_position_embeddings, args.oov == "skip"
+    encoded = {}
+    with cli.progress(len(facts), "tokenising", "relation") as bar:
+        for name, own in facts.items():
+            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip)
+            bar.update()
+    pretrained.model.to(device)
+    identity = {
+        "model_sha256": pretrained.sha256,
+        "data_sha256": artifacts.sha256_of(args.data_path),
+        "lowercase": pretrained.tokenizer.lowercase,
+        "layer_norm_eps": config.layer_norm_eps,
+        "max_facts": max(args.max_facts, 0),
+        "oov": args.oov,
+        "seed": args.seed,
+    }
+    return Inputs(pretrained, device, encoded, args.data_path, identity)
+
+
+def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[Neuron]]:
+    """The knowledge neurons of a relation's facts; ValueError where they do not fit the inputs."""
+    path = results.fact_neurons(relation, baseline=False)
+    if not path.exists():
+        there = ", ".join(results.refined_relations(False)) or "none"
+        raise ValueError(
+            f"{path}: no such file, so {relation} has no knowledge neurons (there are those of: "
+            f"{there}).  Run 1_run_mlm.sh {relation} and 2_run_kn.sh first"
+        )
+    if relation not in inputs.bags:
+        raise ValueError(f"{path}: {inputs.source} has no relation {relation}")
+    neurons = artifacts.read_fact_neurons(path)
+    manifest = artifacts.read_manifest(path) or {}
+    scores = manifest.get("identity", {}).get("scores", {})
+    for field in COMMON:
+        if field in scores and scores[field] != inputs.identity[field]:
+            raise ValueError(
+                f"{path} is of other scores: {field} was {scores[field]!r} and is "
+                f"{inputs.identity[field]!r} now.  Give the same --bert_model and --data_path as "
+                "to stage 1, or run stages 1 and 2 again"
+            )
+    facts = len(inputs.bags[relation])
+    if len(neurons) != facts:
+        raise ValueError(
+            f"{path} has {len(neurons)} facts, {inputs.source} has {facts} of {relation}: they "
+            "must be the same facts in the same order (if stage 1 had --max_facts N, give it here)"
+        )
+    for index, fact in enumerate(neurons):
+        try:
+            if fact:
+                check_neurons(inputs.pretrained.model, fact)
+        except ValueError as error:
+            raise ValueError(f"{path}, fact {index}: {error}") from error
+    return neurons
+
+
+def check_unchanged(inputs: Inputs) -> str:
+    """The sha256 of the model's weights, which must be that of when it was loaded."""
+    found = models.fingerprint(inputs.pretrained.model)
+    if found != inputs.pretrained.sha256:
+        raise RuntimeError(
+            "the edits were not undone: the weights had sha256 "
+            f"{inputs.pretrained.sha256} and have {found}"
+        )
+    return found

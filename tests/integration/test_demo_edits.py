@@ -1,0 +1,80 @@
+"""What the paper says of edits, measured afresh on the embedded model's own knowledge neurons.
+
+Run: pytest tests/integration/test_demo_edits.py
+"""
+
+import pytest
+
+from knowledge_neurons import data, editing, models
+from knowledge_neurons.evaluation import Reader
+from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
+from knowledge_neurons.experiments.edit_facts import KINDS, Variant
+from knowledge_neurons.experiments.edit_summary import summarise
+from knowledge_neurons.experiments.fact_scores import Settings, encode_facts, score_facts
+from knowledge_neurons.experiments.neuron_statistics import refine_scores
+from knowledge_neurons.models import fingerprint
+from tests.integration.editable import MODEL, SAMPLE
+from tests.reference import edits as literal
+
+SCORED = ("P36", "P19")
+
+
+@pytest.fixture(scope="module")
+def known():
+    """The model, the prompts of all relations, the refined neurons of two of them."""
+    pretrained, bags = models.from_pretrained(MODEL), data.read_bags(SAMPLE)
+    facts = {name: data.facts_of(bags, name, SAMPLE) for name in bags}
+    encoded = {n: encode_facts(own, pretrained.tokenizer, 64, False) for n, own in facts.items()}
+    neurons = {}
+    for name in SCORED:
+        groups = score_facts(
+            pretrained.model, pretrained.tokenizer, facts[name], encoded[name], Settings()
+        )
+        neurons[name] = refine_scores(fact for group in groups for fact in group).neurons.facts
+    return pretrained, encoded, neurons
+
+
+def test_updating_succeeds_far_above_both_controls(known):
+    """Table 6's first half: 20 edits; and the weights are those that were loaded."""
+    pretrained, bags, neurons = known
+    model, tokenizer = pretrained.model, pretrained.tokenizer
+    records = []
+    for name in SCORED:
+        plan = choose_facts.plan(model, bags, name, neurons[name], choose_facts.Settings())
+        assert len(plan.facts) == 10
+        for planned in plan.facts:
+            records += edit_facts.edit_fact(model, tokenizer, bags, planned, [Variant(1, 8)], 42)
+    rows = {row.kind: row for row in summarise(records, seed=0)}
+    own, *controls = (rows[kind] for kind in KINDS)
+    for control in controls:
+        assert own.success.low > control.success.value + 0.05
+        assert own.change.low > 2 * control.change.value
+        assert own.paraphrase_success.low > control.paraphrase_success.high
+    assert own.same_relation.increase.value > 0
+    assert fingerprint(model) == pretrained.sha256
+
+
+def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(known):
+    """Table 5's signs; five times the increase of the others', at least."""
+    pretrained, bags, neurons = known
+    model = pretrained.model
+    chosen = erase_relation.frequent_neurons(neurons["P19"], 20)
+    assert len(chosen) == 20
+    edits = {"erased": editing.erase(model, chosen)}
+    places = erase_relation.choose_prompts(bags, "P19", 1000, seed=0)
+    groups = erase_relation.read_prompts(model, bags, places, edits)
+    table = erase_relation.summarise([r for g in groups for r in g], "P19", "erased", seed=0)
+    grown, others = table.relation.perplexity_increase, table.others.perplexity_increase
+    assert grown.low > 0.3
+    assert grown.value > 5 * max(others.value, 0.02)
+    assert table.relation.accuracy_after < table.relation.accuracy_before
+
+
+def test_batched_perplexity_is_the_slow_twins(known):
+    """On real prompts, padded to 128 one at a time."""
+    pretrained, bags, _ = known
+    prompts = [bag[0] for bag in bags["P19"][:12]]
+    found = Reader(pretrained.model, prompts).read().log_probabilities[:, 0]
+    for prompt, log_p in zip(prompts, found, strict=True):
+        expected = literal.log_probabilities(pretrained.model, prompt, 128)[prompt.answer]
+        assert log_p == pytest.approx(expected.item(), abs=1e-4)

@@ -1,0 +1,92 @@
+"""Table 6 from hand-written records.
+
+Run: pytest tests/unit/test_edit_summary.py
+"""
+
+import math
+
+import pytest
+
+from knowledge_neurons.experiments.edit_facts import EditRecord, Variant
+from knowledge_neurons.experiments.edit_summary import summarise
+from knowledge_neurons.metrics import binomial_interval
+
+
+def outcome(old: int, new: int, p_new: float = 0.5) -> dict:
+    """Ranks after the edit."""
+    ranks = {"rank_old": [1, old], "rank_new": [9, new]}
+    return {"p_old": [0.8, 0.1], "p_new": [0.1, p_new], "predicted": "x", **ranks}
+
+
+def record(prompts, same=(), other=(), kind="knowledge", asked=0, top_k=None) -> EditRecord:
+    watched = [
+        [{"prompt": ["P1", 0, 0], "log_p": [math.log(b), math.log(a)]} for b, a in pairs]
+        for pairs in (same, other)
+    ]
+    settings = {"kind": kind, "lambda_1": 1.0, "lambda_2": 8.0, "top_k": top_k}
+    edit = {"neurons": [[0, 1], [0, 2]], "size": 3.0, "prompts": prompts}
+    where = {"relation": "P1", "fact": 0, "asked": asked, "old": "a", "new": "b"}
+    return EditRecord(**where, **settings, **edit, same=watched[0], other=watched[1])
+
+
+RECORDS = [
+    # succeeds; of its two paraphrases both change, one succeeds
+    record([outcome(2, 1, 0.9), outcome(2, 1), outcome(6, 4)], same=[(0.5, 0.25), (0.5, 0.5)]),
+    # changes to something else; its paraphrase stays.  It was asked by its second prompt
+    record([outcome(1, 3), outcome(7, 2, 0.3)], same=[(0.5, 0.25)], asked=1),
+    # does nothing; no paraphrase
+    record([outcome(1, 8, 0.0)], same=[(0.5, 0.5)]),
+]
+
+
+def test_rates_by_hand():
+    (row,) = summarise(RECORDS, seed=0)
+    assert (row.variant, row.kind, row.edits) == (Variant(1.0, 8.0), "knowledge", 3)
+    assert (row.neurons, row.size) == (2.0, 3.0)
+    assert row.change.value == pytest.approx(2 / 3)
+    assert row.success.value == pytest.approx(1 / 3)
+    assert (row.success.low, row.success.high) == binomial_interval(1, 3)
+    assert row.change_top5.value == pytest.approx(1 / 3)
+    assert row.success_top5.value == pytest.approx(2 / 3)
+    assert row.probability_new.value == pytest.approx(0.4)
+    assert row.probability_new_before == pytest.approx(0.1)
+    assert (row.rank_new_before, row.rank_new) == (9, 2)
+
+
+def test_paraphrases_leave_the_asked_prompt_out():
+    """Shares 2/2 and 0/1 changed, 1/2 and 0/1 succeeded; the fact of one prompt does not count."""
+    (row,) = summarise(RECORDS, seed=0)
+    assert row.paraphrase_change.value == pytest.approx(0.5)
+    assert row.paraphrase_success.value == pytest.approx(0.25)
+    assert row.paraphrase_success_top5.value == pytest.approx(1.0)
+    (alone,) = summarise(RECORDS[2:], seed=0)
+    assert alone.paraphrase_success is None
+
+
+def test_perplexity_pools_the_prompts_of_all_edits():
+    """Four prompts: 2 before; after, two of 1/4 and two of 1/2: exp of the mean is sqrt(8)."""
+    (row,) = summarise(RECORDS, seed=0)
+    assert row.same_relation.before == pytest.approx(2.0)
+    assert row.same_relation.after == pytest.approx(math.sqrt(8))
+    grown = row.same_relation.increase
+    assert grown.value == pytest.approx(math.sqrt(8) - 2)
+    assert 0 <= grown.low < grown.value < grown.high <= 2
+    assert row.other_relations is None
+
+
+def test_variants_and_kinds_stay_apart_in_order():
+    more = [
+        record([outcome(1, 1)], kind="random"),
+        record([outcome(1, 1)], top_k=3),
+        record([outcome(1, 1)], kind="random"),
+    ]
+    rows = summarise([*RECORDS, *more], seed=0)
+    assert [(row.variant.top_k, row.kind, row.edits) for row in rows] == [
+        (None, "knowledge", 3),
+        (None, "random", 2),
+        (3, "knowledge", 1),
+    ]
+
+
+def test_a_summary_is_seeded():
+    assert summarise(RECORDS, seed=3) == summarise(RECORDS, seed=3)
