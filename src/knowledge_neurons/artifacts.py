@@ -385,11 +385,6 @@ def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
     return orjson.dumps(pairs, default=_named_tuple)
 
 
-def encode_record(record: Mapping[str, Any]) -> bytes:
-    """One line of a quadrature file."""
-    return orjson.dumps(record)
-
-
 def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
     return {
         "tokens": prompt.tokens,
@@ -452,7 +447,7 @@ def _triplets(rows: list) -> list[Triplet]:
 
 
 def encode_record(record: Any) -> bytes:
-    """A dataclass as one line of JSON."""
+    """A dataclass or a mapping as one line of JSON."""
     return orjson.dumps(record)
 
 
