@@ -209,14 +209,14 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
 
 
 def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) -> str:
-    """The sentence with one of its first 50 words masked, never one that touches `avoid`.
+    """The sentence with one of its first 50 words masked, never one of `avoid`.
 
     A word is what white space separates, without the punctuation around it; it has a letter or a
     digit.  avoid: head and tail.  One draw: the word, uniformly.
     Raises CannotMask, before the draw.
     """
     _refuse_special(sentence)
-    taken = [span for text in avoid for span in _occurrences(text, sentence)]
+    taken = [span for text in avoid for span in _occurrences(text, sentence, whole=True)]
     free = [
         span
         for span in _words(sentence)[:FIRST_WORDS]
@@ -228,8 +228,8 @@ def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) ->
 
 
 def occurs(text: str, sentence: str) -> bool:
-    """Whether the text occurs in the sentence, in any case, also as a part of a word."""
-    return bool(_occurrences(text, sentence))
+    """Whether the text occurs in the sentence as a whole word (or words), in any case."""
+    return bool(_occurrences(text, sentence, whole=True))
 
 
 Span = tuple[int, int]

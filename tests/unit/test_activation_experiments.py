@@ -111,7 +111,8 @@ def test_random_sentences_name_neither_head_nor_tail():
     masked = distant_activation.mask_fact(FACT, pool, seed=1)
     assert masked.texts["both"] == ["Ann of [MASK]"]
     assert masked.texts["head"][0] == "Ann [MASK]"
-    possible = {"[MASK] away", "far [MASK]", "[MASK] it goes", "so [MASK] goes", "so it [MASK]"}
+    possible = {"[MASK] and all", "Romeo [MASK] all", "Romeo and [MASK]"}
+    possible |= {"[MASK] away", "far [MASK]", "[MASK] it goes", "so [MASK] goes", "so it [MASK]"}
     assert len(masked.texts["random"]) == 10 and set(masked.texts["random"]) <= possible
     assert not masked.unusable
     assert masked == distant_activation.mask_fact(FACT, pool, seed=1)
