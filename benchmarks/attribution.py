@@ -66,7 +66,7 @@ from benchmarks.attribution_case import (  # noqa: E402
     make_case,
 )
 from custom_bert import BertConfig  # noqa: E402
-from knowledge_neurons import adaptive, artifacts, attribution, batching, cli  # noqa: E402
+from knowledge_neurons import adaptive, attribution, batching, cli, storage  # noqa: E402
 from knowledge_neurons.adaptive import TOLERANCE, Ladder  # noqa: E402
 from knowledge_neurons.experiments.fact_scores import CALIBRATED  # noqa: E402
 from knowledge_neurons.types import Batch, Prompt  # noqa: E402
@@ -373,11 +373,11 @@ def main() -> None:
     result = summary(case, rounds, peaks)
     show(result, counts)
     record = {"command": command(args.pypi), "hardware": hardware(args.threads)}
-    record |= {"load_before": load, "commit": artifacts.environment()["commit"]}
+    record |= {"load_before": load, "commit": storage.environment()["commit"]}
     record |= {"rounds": args.rounds, "tokens": tokens}
     record |= {"prompts": {name: counts[name] for name in names}} | result
     if args.output:
-        artifacts.write_json(args.output, record, readable=True)
+        storage.write_json(args.output, record, readable=True)
     print(json.dumps(record))
     sys.exit(0 if result["ok"] else 1)
 

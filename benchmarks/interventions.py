@@ -41,7 +41,6 @@ sys.path.insert(0, str(ROOT))
 
 from custom_bert import Bert, BertConfig  # noqa: E402
 from knowledge_neurons import batching, interventions  # noqa: E402
-from knowledge_neurons.artifacts import environment, write_json  # noqa: E402
 from knowledge_neurons.experiments import distant_activation, modify_activation  # noqa: E402
 from knowledge_neurons.experiments.distant_activation import neuron_activations  # noqa: E402
 from knowledge_neurons.experiments.modify_activation import (  # noqa: E402
@@ -49,6 +48,7 @@ from knowledge_neurons.experiments.modify_activation import (  # noqa: E402
     SUPPRESS,
     answer_probabilities,
 )
+from knowledge_neurons.storage import environment, write_json  # noqa: E402
 from knowledge_neurons.tokenizer import Tokenizer  # noqa: E402
 from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt  # noqa: E402
 

@@ -30,9 +30,9 @@ import torch
 
 from custom_bert import Bert
 from knowledge_neurons import adaptive, attribution, batching, quadrature
-from knowledge_neurons.artifacts import environment, write_json
 from knowledge_neurons.experiments import fact_scores, quadrature_audit
 from knowledge_neurons.experiments.fact_scores import Engine, ScoredFact, Settings
+from knowledge_neurons.storage import environment, write_json
 from knowledge_neurons.types import Fact, Prompt
 
 FIXED = (3, 4, 5, 6, 8, 10)

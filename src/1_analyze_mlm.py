@@ -13,7 +13,7 @@ import argparse
 import time
 from pathlib import Path
 
-from knowledge_neurons import adaptive, artifacts, cli, data, models, quadrature
+from knowledge_neurons import adaptive, artifacts, cli, data, models, quadrature, storage
 from knowledge_neurons.background import Background
 from knowledge_neurons.experiments import fact_scores, quadrature_audit
 from knowledge_neurons.refine import KEEP
@@ -109,7 +109,7 @@ def read_facts(args: argparse.Namespace) -> tuple[Path, list[Fact]]:
         source = args.tmp_data_path
     bags = data.read_bags(source)
     if args.tmp_data_path and source != args.tmp_data_path:
-        artifacts.write_json(args.tmp_data_path, bags)
+        storage.write_json(args.tmp_data_path, bags)
         source = args.tmp_data_path  # what a second run will read
     max_facts = args.max_facts if args.max_facts > 0 else None
     return source, data.facts_of(bags, args.pt_relation, source, max_facts)
@@ -122,7 +122,7 @@ def identity_of(
     return {
         "relation": args.pt_relation,
         "model_sha256": pretrained.sha256,
-        "data_sha256": artifacts.sha256_of(source),
+        "data_sha256": storage.sha256_of(source),
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": pretrained.model.config.layer_norm_eps,
         "max_seq_length": args.max_seq_length,
@@ -151,7 +151,7 @@ def main() -> None:
     )
     results = cli.results_of(args)
     path, identity = results.scores(args.pt_relation), identity_of(args, source, pretrained)
-    if artifacts.is_done(path, identity):
+    if storage.is_done(path, identity):
         print(f"{args.pt_relation} is done: {path}")
         return
     max_tokens = min(args.max_seq_length, pretrained.model.config.max_position_embeddings)
@@ -172,14 +172,14 @@ def main() -> None:
     )
     reference = pretrained.model.to(device)
     model = cli.products_in(reference, args.dtype)
-    artifacts.write_json(results.arguments, cli.plain(args), readable=True)
+    storage.write_json(results.arguments, cli.plain(args), readable=True)
     started = time.perf_counter()
     engine = fact_scores.prepare(
         model, pretrained.tokenizer, encoded, settings, args.seed, reference
     )
     group = fact_scores.group_size(reference.config, device)
     beside = results.quadrature(args.pt_relation)
-    with artifacts.GrowingLines(path, identity, group, beside) as lines:
+    with storage.GrowingLines(path, identity, group, beside) as lines:
         resumed = lines.done
         score(engine, facts, encoded, lines, args.seed)
         audit = repair(engine, facts, encoded, lines)
@@ -210,7 +210,7 @@ def score(
     engine: fact_scores.Engine,
     facts: list[Fact],
     encoded: list[list[Prompt]],
-    lines: artifacts.GrowingLines,
+    lines: storage.GrowingLines,
     seed: int,
 ) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
@@ -220,7 +220,7 @@ def score(
     def write(group: list[fact_scores.ScoredFact]) -> None:
         lines.append(
             [artifacts.encode_fact_scores(fact.prompts) for fact in group],
-            [artifacts.encode_record(fact.record) for fact in group],
+            [storage.encode_record(fact.record) for fact in group],
         )
 
     groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], audited)
@@ -237,7 +237,7 @@ def repair(
     engine: fact_scores.Engine,
     facts: list[Fact],
     encoded: list[list[Prompt]],
-    lines: artifacts.GrowingLines,
+    lines: storage.GrowingLines,
 ) -> dict[str, object]:
     """Compute in full what the audit leaves in doubt, and say how the quadrature did."""
     found = quadrature_audit.review(

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 
 import stage_2_arguments
-from knowledge_neurons import artifacts, cli, figures
+from knowledge_neurons import artifacts, cli, figures, storage
 from knowledge_neurons.experiments.neuron_statistics import Statistics, statistics
 from knowledge_neurons.types import Neuron
 
@@ -29,7 +29,7 @@ def read_neurons(
     for relation in relations:
         path = results.fact_neurons(relation, baseline)
         facts = artifacts.read_fact_neurons(path)
-        manifest = artifacts.read_manifest(path) or {}
+        manifest = storage.read_manifest(path) or {}
         left_out = set(manifest.get("facts_without_prompts", ()))
         neurons[relation] = [fact for index, fact in enumerate(facts) if index not in left_out]
     return neurons
@@ -37,7 +37,7 @@ def read_neurons(
 
 def count_layers(results: artifacts.Results, relations: list[str], neurons: dict) -> int:
     """L of the model, from stage 1's manifests; from the highest neuron where there are none."""
-    manifests = [artifacts.read_manifest(results.scores(relation)) for relation in relations]
+    manifests = [storage.read_manifest(results.scores(relation)) for relation in relations]
     told = [manifest["layers"] for manifest in manifests if manifest and "layers" in manifest]
     facts = [fact for kind in neurons.values() for bags in kind.values() for fact in bags]
     return max([*told, *(1 + neuron.layer for fact in facts for neuron in fact)], default=1)
@@ -64,15 +64,15 @@ def _number(value: float | None) -> str:
 
 def _sha256_of_neurons(results: artifacts.Results, relation: str) -> list[str]:
     """Of the neurons and the baseline's, which the statistics were made from."""
-    return [artifacts.sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
+    return [storage.sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
 
 
 def check_fresh(results: artifacts.Results, relation: str) -> None:
     """Raise ValueError where neurons are of other scores than lie beside them now."""
-    manifest = artifacts.read_manifest(results.fact_neurons(relation, baseline=False)) or {}
+    manifest = storage.read_manifest(results.fact_neurons(relation, baseline=False)) or {}
     made_from = manifest.get("identity", {}).get("scores_sha256")
     scores = results.scores(relation)
-    if made_from and scores.exists() and artifacts.sha256_of(scores) != made_from:
+    if made_from and scores.exists() and storage.sha256_of(scores) != made_from:
         raise ValueError(
             f"the neurons of {relation} are of other scores than {scores}: run 2_get_kn.py again"
         )
@@ -92,14 +92,14 @@ def main() -> None:
     ours, base = (
         statistics(neurons[baseline], layers, args.pairs, args.seed) for baseline in (False, True)
     )
-    artifacts.write_json(
+    storage.write_json(
         results.statistics, {"neurons": asdict(ours), "baseline": asdict(base)}, readable=True
     )
     print_table(ours, base)
     figure = figures.layer_distribution(ours.layers, base.layers)
     written = figures.save(figure, results.figure("kneurons_distribution"))
     for output in (results.statistics, *written):
-        artifacts.write_manifest(
+        storage.write_manifest(
             output,
             {"relations": relations, "pairs": args.pairs, "seed": args.seed},
             arguments=cli.plain(args),

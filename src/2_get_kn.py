@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict
 
 import stage_2_arguments
-from knowledge_neurons import artifacts, cli
+from knowledge_neurons import artifacts, cli, storage
 from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
 from knowledge_neurons.refine import KEEP, Settings
 
@@ -44,7 +44,7 @@ def check_scores(
     identities = {}
     for relation in relations:
         path = results.scores(relation)
-        identity = (artifacts.read_manifest(path) or {}).get("identity", {})
+        identity = (storage.read_manifest(path) or {}).get("identity", {})
         keep = identity.get("keep", KEEP)
         if keep > lowest:
             raise ValueError(
@@ -69,7 +69,7 @@ def refine(path, settings: dict[bool, Settings]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
         refined = refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
-        artifacts.check_whole(path)  # afterwards: a broken line is named first
+        storage.check_whole(path)  # afterwards: a broken line is named first
         return refined
     except ValueError as error:
         message = str(error)
@@ -85,7 +85,7 @@ def write(
         for output in artifacts.write_neurons(
             results, relation, baseline, outcome.facts, outcome.relation
         ):
-            artifacts.write_manifest(
+            storage.write_manifest(
                 output,
                 {
                     "scores": manifest["scores"],
@@ -118,7 +118,7 @@ def main() -> None:
         manifest = {
             "thresholds": settings,
             "scores": identities[relation],
-            "scores_sha256": artifacts.sha256_of(results.scores(relation)),
+            "scores_sha256": storage.sha256_of(results.scores(relation)),
             "arguments": cli.plain(args),
             "wall_seconds": seconds[relation],
         }

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, artifacts, batching, cli, data, figures
+from knowledge_neurons import activation_files, batching, cli, data, figures, storage
 from knowledge_neurons.experiments import fact_scores, modify_activation
 from knowledge_neurons.experiments.modify_activation import (
     AMPLIFY,
@@ -174,7 +174,7 @@ def write_averages(
     written = []
     for kind in KINDS:
         path = results.modified_averages(kind == BASELINE)
-        artifacts.write_json(path, activation_files.authors_averages(relations, kind))
+        storage.write_json(path, activation_files.authors_averages(relations, kind))
         written.append(path)
     summary = {
         "change": averages(relations, factors, seed),
@@ -182,9 +182,9 @@ def write_averages(
         "relations": {r: averages({r: relations[r]}, factors, seed) for r in sorted(relations)},
     }
     path = results.modified / "summary.json"
-    artifacts.write_json(path, summary, readable=True)
+    storage.write_json(path, summary, readable=True)
     for output in (*written, path):
-        artifacts.write_manifest(output, identity, arguments=cli.plain(inputs.args))
+        storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
     rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
     for factor, name in ((SUPPRESS, "suppressed"), (AMPLIFY, "amplified")):
         for kind in KINDS:
@@ -209,11 +209,11 @@ def write_curve(
     """The dose-response curve of a relation, as numbers and as a figure."""
     curve = averages({relation: records}, scales, inputs.args.seed)
     path = inputs.results.dose_response / f"{relation}.json"
-    artifacts.write_json(path, curve, readable=True)
+    storage.write_json(path, curve, readable=True)
     figure = figures.dose_response(relation, curve)
     drawn = figures.save(figure, inputs.results.figure(f"dose_response-{relation}"))
     for output in (path, *drawn):
-        artifacts.write_manifest(output, identity, arguments=cli.plain(inputs.args))
+        storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
     return [path, *drawn]
 
 

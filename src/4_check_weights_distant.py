@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, artifacts, cli
+from knowledge_neurons import activation_files, cli, storage
 from knowledge_neurons.experiments import distant_activation
 from knowledge_neurons.experiments.distant_activation import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
@@ -127,7 +127,7 @@ def main() -> None:
         "seed": args.seed,
         "max_seq_length": inputs.max_tokens,
         "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
-        "pairs_sha256": artifacts.sha256_of(args.pairs),
+        "pairs_sha256": storage.sha256_of(args.pairs),
     }
     found: dict[str, list[FactActivation]] = {}
     for relation in relations:
@@ -136,15 +136,13 @@ def main() -> None:
         found[relation.name] = compute(inputs, relation, facts, pool, identity, path)
     summary = summary_of(found, args.seed) | {"relations_without_sentences": left_out}
     written = [inputs.results.distant / "summary.json"]
-    artifacts.write_json(written[0], summary, readable=True)
+    storage.write_json(written[0], summary, readable=True)
     for kind in KINDS:
         written.append(inputs.results.distant_activations(kind == BASELINE))
-        artifacts.write_json(written[-1], activation_files.authors_activations(found, kind))
+        storage.write_json(written[-1], activation_files.authors_activations(found, kind))
     sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
     for path in written:
-        artifacts.write_manifest(
-            path, identity | {"neurons_sha256": sums}, arguments=cli.plain(args)
-        )
+        storage.write_manifest(path, identity | {"neurons_sha256": sums}, arguments=cli.plain(args))
     show(summary)
     for path in written:
         print(f"wrote {path}")

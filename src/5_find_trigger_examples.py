@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, artifacts, cli
+from knowledge_neurons import activation_files, cli, storage
 from knowledge_neurons.experiments import distant_activation, trigger_examples
 from knowledge_neurons.types import KNOWLEDGE
 from neuron_stages import Inputs, Relation
@@ -76,7 +76,7 @@ def compute(
             lines = []
             for found, own in zip(group, rest, strict=False):
                 text = activation_files.triggers_text(found, own).encode()
-                artifacts.write_atomic(folder / f"{relation.name}-{found.fact}.txt", text)
+                storage.write_atomic(folder / f"{relation.name}-{found.fact}.txt", text)
                 lines.append(activation_files.encode_triggers(found, own, top))
             yield lines
 
@@ -100,15 +100,15 @@ def main() -> None:
         chosen = places[relation.name]
         path = path_of(inputs, relation, chosen)
         identity = inputs.identity | {
-            "sentences_sha256": artifacts.sha256_of(
+            "sentences_sha256": storage.sha256_of(
                 neuron_stages.sentences_path(args, relation.name)
             ),
-            "pairs_sha256": artifacts.sha256_of(args.pairs),
+            "pairs_sha256": storage.sha256_of(args.pairs),
             "max_seq_length": inputs.max_tokens,
             "top": args.top,
         }
         compute(inputs, relation, chosen, path, identity)
-        lines = artifacts.read_json_lines(path)
+        lines = storage.read_json_lines(path)
         rows[relation.name] = (
             f"{len(lines):5} facts, {sum(line['sentences'] for line in lines):6} sentences ranked, "
             f"{sum(not line['neurons'] for line in lines)} facts without neurons, "

@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, figures, patches
+from knowledge_neurons import artifacts, cli, figures, patches, storage
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Plan, Planned
 from knowledge_neurons.experiments.edit_facts import KINDS, KNOWLEDGE, EditRecord, Variant
@@ -110,9 +110,9 @@ def make_plans(
                 shared = choose_facts.common_neurons(bags[name], neurons[name], settings.common)
                 scores = read_scores(results, plan)
                 plan = choose_facts.with_strongest(plan, scores, shared, max(args.top_k))
-                made_from[results.scores(name).name] = artifacts.sha256_of(results.scores(name))
+                made_from[results.scores(name).name] = storage.sha256_of(results.scores(name))
             of_neurons = results.fact_neurons(name, baseline=False)
-            made_from[of_neurons.name] = artifacts.sha256_of(of_neurons)
+            made_from[of_neurons.name] = storage.sha256_of(of_neurons)
             plans.append(plan)
             bar.update()
     return plans, made_from
@@ -124,9 +124,9 @@ def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[T
     if not path.exists():
         raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
     of_neurons = results.fact_neurons(plan.relation, baseline=False)
-    manifest = artifacts.read_manifest(of_neurons) or {}
+    manifest = storage.read_manifest(of_neurons) or {}
     made_from = manifest.get("identity", {}).get("scores_sha256")
-    if made_from not in (None, artifacts.sha256_of(path)):
+    if made_from not in (None, storage.sha256_of(path)):
         raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
     wanted = {planned.asked.fact for planned in plan.facts}
     scores = {
@@ -148,7 +148,7 @@ def edit_all(
     results: artifacts.Results,
     inputs: Inputs,
     plans: list[Plan],
-    lines: artifacts.GrowingLines,
+    lines: storage.GrowingLines,
 ) -> None:
     """Edit the facts that are not there yet, all edits of a fact as one group of lines."""
     started, resumed = time.perf_counter(), lines.done
@@ -164,7 +164,7 @@ def edit_all(
             if args.save_patches:
                 for record in records:
                     save_patch(results, run_name(args), inputs, fact, record)
-            lines.append([artifacts.encode_record(record) for record in records])
+            lines.append([storage.encode_record(record) for record in records])
             bar.update()
         lines.finish(
             arguments=cli.plain(args),
@@ -220,7 +220,7 @@ def write_summary(
 ) -> None:
     """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
     started = time.perf_counter()
-    summaries = summarise(list(artifacts.read_records(path, EditRecord)), args.seed)
+    summaries = summarise(list(storage.read_records(path, EditRecord)), args.seed)
     chosen = {
         plan.relation: {
             "edited": len(plan.facts),
@@ -231,12 +231,12 @@ def write_summary(
         for plan in plans
     }
     summary = path.with_suffix(".json")
-    artifacts.write_json(summary, {"relations": chosen, "edits": summaries}, readable=True)
+    storage.write_json(summary, {"relations": chosen, "edits": summaries}, readable=True)
     written = [summary, *(draw_curves(results, summaries) if args.top_k else ())]
     for output in written:
-        artifacts.write_manifest(
+        storage.write_manifest(
             output,
-            {"records": path.name, "records_sha256": artifacts.sha256_of(path), "seed": args.seed},
+            {"records": path.name, "records_sha256": storage.sha256_of(path), "seed": args.seed},
             arguments=cli.plain(args),
             wall_seconds=round(time.perf_counter() - started, 3),
         )
@@ -271,10 +271,10 @@ def main() -> None:
         "facts_per_relation": args.facts_per_relation,
         "variants": [asdict(variant) for variant in variants],
     }
-    if artifacts.is_done(path, identity):
+    if storage.is_done(path, identity):
         print(f"all edits are done: {path}")
     else:
-        lines = artifacts.GrowingLines(path, identity, len(variants) * len(KINDS))
+        lines = storage.GrowingLines(path, identity, len(variants) * len(KINDS))
         edit_all(args, results, inputs, plans, lines)
     write_summary(args, results, plans, path)
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, editing, patches
+from knowledge_neurons import artifacts, cli, editing, patches, storage
 from knowledge_neurons.experiments import erase_relation
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
@@ -76,7 +76,7 @@ def read_all(
     inputs: Inputs,
     places: list[Place],
     edits: dict[str, WeightEdit],
-    lines: artifacts.GrowingLines,
+    lines: storage.GrowingLines,
 ) -> None:
     """Read the facts that are not there yet, before and under each edit."""
     started, resumed = time.perf_counter(), lines.done
@@ -84,7 +84,7 @@ def read_all(
     model = inputs.pretrained.model
     with lines, cli.progress(facts, "reading", "fact", done=resumed) as bar:
         for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
-            lines.append([artifacts.encode_record(record) for record in group])
+            lines.append([storage.encode_record(record) for record in group])
             bar.update(len(group))
         lines.finish(
             arguments=cli.plain(args),
@@ -100,15 +100,15 @@ def write_summary(
     args: argparse.Namespace, path: Path, identity: dict[str, object]
 ) -> dict[str, Erased]:
     """Table 5 from the lines alone, as JSON beside them."""
-    records = list(artifacts.read_records(path, FactRecord))
+    records = list(storage.read_records(path, FactRecord))
     erased = {
         name: erase_relation.summarise(records, args.relation, name, args.seed)
         for name in (ERASED, RANDOM)
     }
     summary = path.with_suffix(".json")
-    artifacts.write_json(summary, erased, readable=True)
-    made_from = {**identity, "records_sha256": artifacts.sha256_of(path)}
-    artifacts.write_manifest(summary, made_from, arguments=cli.plain(args))
+    storage.write_json(summary, erased, readable=True)
+    made_from = {**identity, "records_sha256": storage.sha256_of(path)}
+    storage.write_manifest(summary, made_from, arguments=cli.plain(args))
     return erased
 
 
@@ -165,19 +165,19 @@ def main() -> None:
     identity = {
         **inputs.identity,
         "relation": args.relation,
-        "neurons_sha256": artifacts.sha256_of(of_neurons),
+        "neurons_sha256": storage.sha256_of(of_neurons),
         "neurons": args.neurons,
         "value": args.value,
         "other_sample": args.other_sample,
     }
-    if artifacts.is_done(path, identity):
+    if storage.is_done(path, identity):
         print(f"all prompts are read: {path}")
     else:
-        read_all(args, inputs, places, edits, artifacts.GrowingLines(path, identity, GROUP))
+        read_all(args, inputs, places, edits, storage.GrowingLines(path, identity, GROUP))
     header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
     patches.save(results.erasure(run), edits[ERASED], header)
     erased = write_summary(args, path, identity)
-    artifacts.write_manifest(results.erasure(run), identity, arguments=cli.plain(args))
+    storage.write_manifest(results.erasure(run), identity, arguments=cli.plain(args))
     show_table(args.relation, len(neurons), erased)
     for output in (path, path.with_suffix(".json"), results.erasure(run)):
         print(f"wrote {output}")

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons import artifacts, cli, data, interventions, models
+from knowledge_neurons import artifacts, cli, data, interventions, models, storage
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets
 
 if TYPE_CHECKING:
     import torch
 
-SENTENCES = artifacts.ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
-PAIRS = artifacts.ROOT / "data/PARAREL/query_pairs.json"
+SENTENCES = storage.ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
+PAIRS = storage.ROOT / "data/PARAREL/query_pairs.json"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def open_inputs(args: argparse.Namespace) -> Inputs:
     bags = data.read_bags(args.data_path)
     identity = {
         "model_sha256": pretrained.sha256,
-        "data_sha256": artifacts.sha256_of(args.data_path),
+        "data_sha256": storage.sha256_of(args.data_path),
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": pretrained.model.config.layer_norm_eps,
     }
@@ -137,7 +137,7 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
                 f"{path}: no such file; 2_run_kn.sh writes it, beside that of the other kind"
             )
         neurons[kind] = artifacts.read_fact_neurons(path)
-        sums[kind] = artifacts.sha256_of(path)
+        sums[kind] = storage.sha256_of(path)
         facts = facts[: _check_origin(inputs, path)]
         if len(neurons[kind]) != len(facts):
             raise ValueError(
@@ -156,7 +156,7 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
 def _check_origin(inputs: Inputs, path: Path) -> int | None:
     """Refuse neurons whose manifest names another model or other prompts; how many facts stage 1
     was told to take (None: all).  The released code's files have no manifest, and pass."""
-    manifest = artifacts.read_manifest(path) or {}
+    manifest = storage.read_manifest(path) or {}
     scores = manifest.get("identity", {}).get("scores", {})
     for field, ours in (("model_sha256", "--bert_model"), ("data_sha256", "--data_path")):
         if field in scores and scores[field] != inputs.identity[field]:
@@ -223,10 +223,10 @@ def grow(
     lines_from: number of facts already there, a multiple of `group` -> the lines of the rest, group
     by group.  A file that is done is left alone.
     """
-    if artifacts.is_done(path, identity):
+    if storage.is_done(path, identity):
         return
     started = time.perf_counter()
-    with artifacts.GrowingLines(path, identity, group=group) as lines:
+    with storage.GrowingLines(path, identity, group=group) as lines:
         resumed = lines.done
         with cli.progress(total, str(identity["relation"]), "fact", done=resumed) as bar:
             for some in lines_from(resumed):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from knowledge_neurons import artifacts, cli, data, models
+from knowledge_neurons import artifacts, cli, data, models, storage
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.editing import check_neurons
 from knowledge_neurons.experiments.choose_facts import Bags
@@ -76,7 +76,7 @@ def load(args: argparse.Namespace) -> Inputs:
     pretrained.model.to(device)
     identity = {
         "model_sha256": pretrained.sha256,
-        "data_sha256": artifacts.sha256_of(args.data_path),
+        "data_sha256": storage.sha256_of(args.data_path),
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": config.layer_norm_eps,
         "max_facts": max(args.max_facts, 0),
@@ -98,7 +98,7 @@ def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[N
     if relation not in inputs.bags:
         raise ValueError(f"{path}: {inputs.source} has no relation {relation}")
     neurons = artifacts.read_fact_neurons(path)
-    manifest = artifacts.read_manifest(path) or {}
+    manifest = storage.read_manifest(path) or {}
     scores = manifest.get("identity", {}).get("scores", {})
     for field in COMMON:
         if field in scores and scores[field] != inputs.identity[field]:

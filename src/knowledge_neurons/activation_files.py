@@ -1,4 +1,4 @@
-"""What stages 3 to 5 write: the shapes of their files.  Paths and writing are `artifacts`'.
+"""What stages 3 to 5 write: the shapes of their files.  `artifacts` has paths, `storage` writes.
 
 Records are JSON lines, one a fact, in data order: the fields of the record types, by name.  From
 them every average can be made again.  Beside them stand the files of the authors' stages, in their
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from knowledge_neurons.artifacts import read_json_lines
 from knowledge_neurons.experiments.distant_activation import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.experiments.modify_activation import (
     AMPLIFY,
@@ -25,6 +24,7 @@ from knowledge_neurons.experiments.modify_activation import (
     sums_of,
 )
 from knowledge_neurons.experiments.trigger_examples import Triggers
+from knowledge_neurons.storage import read_json_lines
 from knowledge_neurons.types import Neuron
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS

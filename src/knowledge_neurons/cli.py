@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from knowledge_neurons.artifacts import DEFAULT_PREFIX, ROOT, Results
+from knowledge_neurons.artifacts import DEFAULT_PREFIX, Results
+from knowledge_neurons.storage import ROOT
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from knowledge_neurons.artifacts import write_atomic
+from knowledge_neurons.storage import write_atomic
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 NEURONS, BASELINE, RANDOM = "#0072B2", "#E69F00", "#009E73"

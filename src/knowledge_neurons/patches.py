@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from custom_bert import Bert
-from knowledge_neurons import artifacts, editing
+from knowledge_neurons import editing, storage
 from knowledge_neurons.models import fingerprint
 from knowledge_neurons.types import Neuron, WeightEdit
 
@@ -64,7 +64,7 @@ def save(path: Path, edit: WeightEdit, header: Header) -> None:
     text = orjson.dumps({"format": FORMAT} | asdict(header), default=list).decode()
     slots = edit.after.detach().float().cpu().contiguous()
     content = safetensors.torch.save({"value_slots": slots}, metadata={"patch": text})
-    artifacts.write_atomic(path, content)
+    storage.write_atomic(path, content)
 
 
 def load(path: Path) -> Patch:

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from knowledge_neurons import artifacts
+from knowledge_neurons import artifacts, storage
 from tests.integration.stages import Place
 
-MODEL = artifacts.ROOT / "models" / "demo-bert"
-SAMPLE = artifacts.ROOT / "data" / "PARAREL" / "sample_allbags.json"
+MODEL = storage.ROOT / "models" / "demo-bert"
+SAMPLE = storage.ROOT / "data" / "PARAREL" / "sample_allbags.json"
 RELATIONS = ("P19", "P36", "P37")
 FACTS = 12  # of each: the fewest of which one fact's neuron is not yet a tenth
 SHARED = [3, 400]  # a neuron that every fact has
@@ -40,7 +40,7 @@ def another(place: Place, name: str) -> Place:
     folder = place.results.with_name(name)
     for relation in RELATIONS:
         of_facts = artifacts.Results(place.results).fact_neurons(relation, baseline=False)
-        artifacts.write_atomic(folder / "kn" / of_facts.name, of_facts.read_bytes())
+        storage.write_atomic(folder / "kn" / of_facts.name, of_facts.read_bytes())
     return replace(place, results=folder)
 
 
@@ -51,6 +51,6 @@ def interrupt(whole: Path, path: Path, kept: float) -> None:
     """
     lines = whole.read_bytes().splitlines(keepends=True)
     content = b"".join(lines[: int(kept)]) + (lines[int(kept)][:40] if kept % 1 else b"")
-    artifacts.write_atomic(path.with_name(f"{path.name}.partial"), content)
-    manifest = artifacts.manifest_path(whole).read_bytes()
-    artifacts.write_atomic(artifacts.manifest_path(path), manifest)
+    storage.write_atomic(path.with_name(f"{path.name}.partial"), content)
+    manifest = storage.manifest_path(whole).read_bytes()
+    storage.write_atomic(storage.manifest_path(path), manifest)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from knowledge_neurons import artifacts, cli
+from knowledge_neurons import artifacts, cli, storage
 
-SRC = Path(artifacts.ROOT) / "src"
+SRC = Path(storage.ROOT) / "src"
 STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
 
 HEADS = (

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons import adaptive, artifacts, refine
+from knowledge_neurons import adaptive, artifacts, refine, storage
 from knowledge_neurons.experiments import fact_scores
 from tests.integration.stages import Place, fine
 
-ROOT = artifacts.ROOT
+ROOT = storage.ROOT
 RELATION, FACTS = "P36", 42
 WITHIN = 1e-3  # the default tolerance
 

@@ -13,7 +13,7 @@ import torch
 from transformers import BertForMaskedLM
 
 from knowledge_neurons import editing, models, patches
-from knowledge_neurons.artifacts import ROOT
+from knowledge_neurons.storage import ROOT
 from knowledge_neurons.types import Neuron
 from tests.integration.editable import MODEL
 from tests.integration.stages import Ended

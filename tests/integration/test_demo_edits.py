@@ -10,7 +10,7 @@ from knowledge_neurons.evaluation import Reader
 from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
 from knowledge_neurons.experiments.edit_facts import KINDS, Variant
 from knowledge_neurons.experiments.edit_summary import summarise
-from knowledge_neurons.experiments.fact_scores import Settings, encode_facts, score_facts
+from knowledge_neurons.experiments.fact_scores import Settings, encode_facts, prepare, score_facts
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint
 from tests.integration.editable import MODEL, SAMPLE
@@ -27,10 +27,9 @@ def known():
     encoded = {n: encode_facts(own, pretrained.tokenizer, 64, False) for n, own in facts.items()}
     neurons = {}
     for name in SCORED:
-        groups = score_facts(
-            pretrained.model, pretrained.tokenizer, facts[name], encoded[name], Settings()
-        )
-        neurons[name] = refine_scores(fact for group in groups for fact in group).neurons.facts
+        engine = prepare(pretrained.model, pretrained.tokenizer, encoded[name], Settings())
+        scored = [f for group in score_facts(engine, facts[name], encoded[name]) for f in group]
+        neurons[name] = refine_scores(fact.prompts for fact in scored).neurons.facts
     return pretrained, encoded, neurons
 
 

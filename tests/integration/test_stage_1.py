@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from knowledge_neurons import artifacts, models, quadrature
+from knowledge_neurons import models, quadrature, storage
 from tests.integration.stages import BAGS, STAGE_1, Place, fine, refused
 from tests.reference import integrated_gradients as literal
 from tests.reference.refine import triplets
@@ -69,7 +69,7 @@ def test_manifest_says_what_the_scores_were_made_from(scored):
     identity = manifest["identity"]
     assert manifest["complete"] is True
     assert identity["model_sha256"] == pretrained.sha256
-    assert identity["data_sha256"] == artifacts.sha256_of(place.data)
+    assert identity["data_sha256"] == storage.sha256_of(place.data)
     assert (identity["relation"], identity["outputs"]) == ("P19", ["ig_gold", "base"])
     assert (identity["rule"], identity["steps"], identity["keep"]) == ("riemann-left", 20, 0.1)
     assert (manifest["facts"], manifest["prompts"]) == (18, 63)
@@ -160,7 +160,7 @@ def test_keep_decides_what_is_stored(place):
 def test_done_relation_is_not_done_again(scored):
     """A message, and the files as they were, to the nanosecond."""
     place, _ = scored
-    paths = [place.scores("P19"), artifacts.manifest_path(place.scores("P19"))]
+    paths = [place.scores("P19"), storage.manifest_path(place.scores("P19"))]
     before = [path.stat().st_mtime_ns for path in paths]
     ended = fine(place.score("P19"))
     assert ended.out == f"P19 is done: {paths[0]}\n"
@@ -177,7 +177,7 @@ def test_other_settings_are_not_mixed_with_what_is_there(copied):
 
 def test_scores_of_unknown_origin_are_not_overwritten(copied):
     """A scores file of the released code has no manifest: refused."""
-    artifacts.manifest_path(copied.scores("P36")).unlink()
+    storage.manifest_path(copied.scores("P36")).unlink()
     refused(copied.score("P36"), copied.scores("P36"), "without a manifest")
 
 
@@ -365,7 +365,7 @@ def test_tmp_data_path_is_written_then_read(place, tmp_path):
     arguments = ("P36", "--data_path", data, "--tmp_data_path", copy)
     fine(place.score(*arguments))
     assert json.loads(copy.read_bytes()) == BAGS
-    assert place.identity("P36")["data_sha256"] == artifacts.sha256_of(copy)
+    assert place.identity("P36")["data_sha256"] == storage.sha256_of(copy)
     assert "P36 is done" in fine(place.score(*arguments)).out
     data.unlink()
     assert "P36 is done" in fine(place.score(*arguments)).out

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from knowledge_neurons import artifacts
+from knowledge_neurons import storage
 from tests.integration.stages import STAGE_2, bag, fine, refused
 from tests.reference import refine as literal_refine
 from tests.reference.tiny import TINY
@@ -44,7 +44,7 @@ def test_neurons_are_those_of_the_slow_twin(refined, relation, base, field, t):
     manifest = place.manifest(f"kn/{base}kn_bag-{relation}.json")
     assert (manifest["shared_used"], manifest["adjustments"]) == (p, moves)
     assert manifest["neurons_per_fact"] == pytest.approx(average)
-    sha256 = artifacts.sha256_of(place.scores(relation))
+    sha256 = storage.sha256_of(place.scores(relation))
     assert manifest["identity"]["scores_sha256"] == sha256
     assert manifest["identity"]["coarse"] == t
 
@@ -75,7 +75,7 @@ def test_stage_2_of_chosen_relations_and_thresholds(copied):
 
 def test_stage_2_works_on_the_authors_own_files(copied):
     """Scores without a manifest, of the released code: refined and counted all the same."""
-    artifacts.manifest_path(copied.scores("P36")).unlink()
+    storage.manifest_path(copied.scores("P36")).unlink()
     copied.scores("P19").unlink()
     fine(copied.here(STAGE_2))
     fine(copied.here("2_analyze_kn.py"))

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from knowledge_neurons import artifacts, models, patches
+from knowledge_neurons import artifacts, models, patches, storage
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -165,10 +165,10 @@ def test_top_k_with_scores_of_other_neurons_is_refused(place):
     """A manifest of stage 2 names the scores that it refined; facts without any are no better."""
     write_scores(place, "P36", strongest=4)
     path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
-    artifacts.write_manifest(path, {"scores": {}, "scores_sha256": "another"})
+    storage.write_manifest(path, {"scores": {}, "scores_sha256": "another"})
     arguments = (*QUICK, "--relations", "P36", "--top_k", "1")
     refused(place.here(STAGE_6, *arguments), "of other scores", "run 2_run_kn.sh again")
-    artifacts.manifest_path(path).unlink()
+    storage.manifest_path(path).unlink()
     write_scores(place, "P36", strongest=0)
     refused(place.here(STAGE_6, *arguments), "P36.rlt.jsonl has no scores of fact")
 
@@ -233,7 +233,7 @@ def test_neurons_that_do_not_fit_are_refused(place, neurons, parts):
 def test_neurons_of_another_model_are_refused(place):
     """A manifest of stage 2 names the model that the scores were made with."""
     path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
-    artifacts.write_manifest(path, {"scores": {"model_sha256": "another"}})
+    storage.write_manifest(path, {"scores": {"model_sha256": "another"}})
     refused(place.here(STAGE_6, *QUICK), "kn_bag-P36.json", "model_sha256 was 'another'")
 
 
