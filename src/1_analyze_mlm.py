@@ -215,7 +215,7 @@ def score(
 ) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
     first = lines.done
-    audited = engine.audited(encoded, seed)
+    checked = engine.checked(encoded, seed)
 
     def write(group: list[fact_scores.ScoredFact]) -> None:
         lines.append(
@@ -223,7 +223,7 @@ def score(
             [storage.encode_record(fact.record) for fact in group],
         )
 
-    groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], audited)
+    groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
     with (
         cli.progress(len(facts), facts[0].relation, "fact", done=first) as bar,
         Background(write) as writing,
@@ -260,7 +260,7 @@ def repair(
 
 
 def show_audit(audit: dict[str, object]) -> None:
-    """Points and audit in two lines."""
+    """Points, audit and the integral, a line each."""
     print(f"  {audit['points_per_layer']:.2f} points a layer")
     if audit["audited_prompts"]:
         print(
@@ -268,6 +268,11 @@ def show_audit(audit: dict[str, object]) -> None:
             f"error {audit['worst_error']:.0e} of the largest score, "
             f"{audit['over_tolerance']} over {audit['tolerance']:g}; same coarse neurons in "
             f"{audit['coarse_same']} prompts, same refined ones in {audit['refined_same']} facts"
+        )
+    if integral := audit.get("integral"):
+        print(
+            f"  the sum over all points is {integral['median']:.1%} from the integral (median of "
+            f"{integral['prompts']} prompts); same coarse neurons in {integral['coarse_same']:.0%}"
         )
 
 

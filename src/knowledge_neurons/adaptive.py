@@ -222,11 +222,6 @@ def calibrate(judged: Sequence[Judged], rule: Rule, tolerance: float) -> Ladder:
     return Ladder(rule, tolerance, climbs, trust)
 
 
-def _joined(parts: list[dict]) -> dict[tuple[int, int], np.ndarray]:
-    """Arrays of the same keys, end to end."""
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-
 def exact_ladder(rule: Rule, layers: int, tolerance: float) -> Ladder:
     """All m points everywhere."""
     return Ladder(rule, tolerance, ((len(rule.alphas),),) * layers, {})

@@ -4,11 +4,22 @@ Run: pytest tests/integration/test_adaptive_stage.py
 """
 
 import json
+import statistics
 from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons import adaptive, artifacts, refine, storage
+from knowledge_neurons import (
+    adaptive,
+    artifacts,
+    attribution,
+    batching,
+    data,
+    models,
+    quadrature,
+    refine,
+    storage,
+)
 from knowledge_neurons.experiments import fact_scores
 from tests.integration.stages import Place, fine
 
@@ -63,6 +74,40 @@ def test_manifest_says_how_paths_were_integrated(embedded):
     assert exact["identity"]["tolerance"] is None
     assert exact["quadrature"]["points_per_layer"] == 20
     assert exact["quadrature"]["audited_prompts"] == 0
+
+
+def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
+    """Both runs compare full sums; 20 points of Gauss-Legendre, prompt by prompt, say the same."""
+    integral = embedded.scores_manifest(RELATION)["quadrature"]["integral"]
+    assert integral["prompts"] == 32 and integral["completeness_gap"] < 1e-5
+    of_exact = exact_of(embedded).scores_manifest(RELATION)["quadrature"]["integral"]
+    assert of_exact == pytest.approx(integral, rel=1e-3)
+    pretrained = models.from_pretrained(embedded.model)
+    facts = data.facts_of(data.read_bags(embedded.data), RELATION, embedded.data)
+    errors = [
+        distance(pretrained.model, prompt)
+        for index in checked_facts(embedded)
+        for prompt in batching.encode_fact(facts[index], pretrained.tokenizer, 128)
+    ]
+    assert integral["median"] == pytest.approx(statistics.median(errors), rel=1e-3)
+    assert integral["largest"] == pytest.approx(max(errors), rel=1e-3) and max(errors) > 0.01
+
+
+def checked_facts(place: Place) -> list[int]:
+    path = artifacts.Results(place.results).quadrature(RELATION)
+    records = enumerate(path.read_bytes().splitlines())
+    return [index for index, line in records if json.loads(line)["integral"]]
+
+
+def distance(model, prompt) -> float:
+    """Between the released code's sum and the integral, as a share of the largest."""
+    (batch,) = batching.plan([prompt], 1, lambda tokens: 1)
+    clean = attribution.clean_pass(model, batch)
+    rules = (quadrature.rule(name, 20) for name in ("riemann-left", "gauss-legendre"))
+    sums, exact = (
+        attribution.integrated_gradients(model, clean, batch.answers, rule) for rule in rules
+    )
+    return ((sums - exact).abs().max() / exact.max()).item()
 
 
 def test_a_record_beside_every_fact(embedded):

@@ -178,7 +178,7 @@ def test_audit_finds_what_a_wrong_ladder_did():
 
 
 def record(accepted: list, audit: dict | None = None) -> dict:
-    return {"prompts": 2, "points": 24, "accepted": accepted, "audit": audit}
+    return {"prompts": 2, "points": 24, "accepted": accepted, "audit": audit, "integral": None}
 
 
 def test_review_names_the_facts_in_doubt():
@@ -207,11 +207,11 @@ def test_review_names_the_facts_in_doubt():
 def test_audited_facts_are_drawn_among_those_with_prompts():
     """A share of them, the same for the same seed, at least four."""
     has = [n % 3 > 0 for n in range(900)]
-    drawn = quadrature_audit.draw_audited(has, seed=1)
+    drawn = quadrature_audit.draw_checked(has, seed=1)
     assert len(drawn) == 6 and all(has[index] for index in drawn)
-    assert drawn == quadrature_audit.draw_audited(has, seed=1)
-    assert drawn != quadrature_audit.draw_audited(has, seed=2)
-    assert len(quadrature_audit.draw_audited([True] * 3, seed=1)) == 3
+    assert drawn == quadrature_audit.draw_checked(has, seed=1)
+    assert drawn != quadrature_audit.draw_checked(has, seed=2)
+    assert len(quadrature_audit.draw_checked([True] * 3, seed=1)) == 3
 
 
 def test_distrust_leaves_full_sums_alone():
@@ -219,3 +219,24 @@ def test_distrust_leaves_full_sums_alone():
     ladder = Ladder(RULE, 1e-3, ((20,),), {})
     one = Audited(np.array([20]), np.array([0.0]), np.array([1.0]))
     assert adaptive.distrust(ladder, [one]) == replace(ladder, trust={})
+
+
+def test_sums_beside_the_integral_by_hand():
+    """Coarse neurons at 0.2 of the largest; the summary's median, quantile, worst and shares."""
+    exact = [(0, 1, 0.9), (0, 2, 0.19), (1, 0, 0.5)]
+    integral = [(0, 1, 0.9), (0, 2, 0.17), (1, 0, 0.5)]  # 0.18 divides them
+    other = quadrature_audit.compare_integral(exact, integral, 0.02, 1e-6)
+    same = quadrature_audit.compare_integral(exact, exact, 0.0, 3e-6)
+    assert other == {"error": 0.02, "gap": 1e-6, "coarse_same": False}
+    assert same["coarse_same"] is True
+    records = [record([]), record([]) | {"integral": [other, same]}, record([])]
+    ladder = adaptive.exact_ladder(RULE, 2, 1e-3)
+    assert quadrature_audit.review(records, ladder, 2).summary["integral"] == {
+        "prompts": 2,
+        "median": 0.01,
+        "p95": pytest.approx(0.019),
+        "largest": 0.02,
+        "coarse_same": 0.5,
+        "completeness_gap": 3e-6,
+    }
+    assert "integral" not in quadrature_audit.review(records[:1], ladder, 2).summary

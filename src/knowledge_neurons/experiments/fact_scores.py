@@ -16,13 +16,15 @@ from knowledge_neurons import adaptive, attribution, batching, quadrature, refin
 from knowledge_neurons.adaptive import Adapted, Audited, Ladder
 from knowledge_neurons.batching import AnswerNotInVocabulary
 from knowledge_neurons.experiments import quadrature_audit
-from knowledge_neurons.experiments.quadrature_audit import Record
+from knowledge_neurons.experiments.quadrature_audit import Record, Triplets
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
 CALIBRATED = 16  # prompts
 # With fewer prompts than this, calibrating costs more than it saves.
 FEWEST_PROMPTS = 256
+# The integral that a rule stands for, on checked facts: exact for polynomials of degree 19.
+INTEGRAL = quadrature.rule("gauss-legendre", 10)
 # Facts attributed together share batches; what an interruption loses is one group.  On a CPU about
 # ten seconds of work: so many products a group.
 CPU_GROUP_PRODUCTS, LARGEST_GROUP = 1e12, 8
@@ -86,11 +88,11 @@ class Engine:
         """Whether scores may differ from full sums in full precision."""
         return bool(self.ladder.trust) or self.model is not self.reference
 
-    def audited(self, encoded: Sequence[list[Prompt]], seed: int) -> set[int]:
-        """Indices of the facts to audit; none where there is nothing to find."""
-        if not (self.approximate and self.settings.of_answer):
+    def checked(self, encoded: Sequence[list[Prompt]], seed: int) -> set[int]:
+        """Indices of the facts to check; none where there is nothing to find."""
+        if not self.settings.of_answer:
             return set()
-        return quadrature_audit.draw_audited([bool(prompts) for prompts in encoded], seed)
+        return quadrature_audit.draw_checked([bool(prompts) for prompts in encoded], seed)
 
     def in_full(self) -> Engine:
         """The same, evaluating all points."""
@@ -106,7 +108,8 @@ class ScoredFact:
 
     record: what `quadrature_audit.review` wants to know: number of `prompts`; `points` evaluated,
     over prompts and layers; `accepted`: [layer, points of the accepted rule, largest indicator of
-    the fact's prompts]; `audit`, None for a fact that was not audited.
+    the fact's prompts]; of a checked fact `audit`, None where scores are full sums anyway, and
+    `integral`, both None for all other facts.
     """
 
     prompts: list[PromptScores]
@@ -184,40 +187,51 @@ def score_facts(
     engine: Engine,
     facts: Sequence[Fact],
     encoded: Sequence[list[Prompt]],
-    audited: Collection[int] = (),
+    checked: Collection[int] = (),
 ) -> Iterator[list[ScoredFact]]:
     """Attribute the facts' prompts, group by group of `group_size` facts, in data order.
 
-    audited: indices of facts (their `index`) that are also computed in full.
+    checked: indices of facts (their `index`) that are computed in full and as integrals too.
     """
     size = group_size(engine.model.config, engine.device)
     for start in range(0, len(facts), size):
         group = range(start, min(start + size, len(facts)))
         prompts = [prompt for place in group for prompt in encoded[place]]
         owners = [facts[place] for place in group for _ in encoded[place]]
-        scored = iter(_score_prompts(engine, prompts, owners, audited))
+        scored = iter(_score_prompts(engine, prompts, owners, checked))
         yield [_scored_fact([next(scored) for _ in encoded[place]]) for place in group]
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """One prompt: its scores, its row of an Adapted, and its audit."""
+    """One prompt: its scores, its row of an Adapted, and its check."""
 
     scores: PromptScores
     points: int
     rungs: np.ndarray
     indicators: np.ndarray
-    audited: Audited | None = None
-    exact: list[tuple[int, int, float]] = field(default_factory=list)
+    check: _Check | None = None
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One prompt in full precision: the full sums' triplets, and the fewer points' errors.
+
+    audited: None where scores are full sums anyway.  integral: the full sums beside the integral.
+    """
+
+    exact: Triplets
+    audited: Audited | None
+    integral: Record
 
 
 def _score_prompts(
-    engine: Engine, prompts: Sequence[Prompt], owners: Sequence[Fact], audited: Collection[int]
+    engine: Engine, prompts: Sequence[Prompt], owners: Sequence[Fact], checked: Collection[int]
 ) -> list[_Scored]:
     """Scores of the prompts, in their order."""
     found: dict[int, _Scored] = {}
     for batch in _batches(engine, prompts):
-        rows = [row for row, place in enumerate(batch.order) if owners[place].index in audited]
+        rows = [row for row, place in enumerate(batch.order) if owners[place].index in checked]
         for place, (predicted, values, rest) in zip(
             batch.order, _score_batch(engine, batch, rows), strict=True
         ):
@@ -241,7 +255,7 @@ def _batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
 
 
 def _score_batch(
-    engine: Engine, batch: Batch, audited: list[int]
+    engine: Engine, batch: Batch, checked: list[int]
 ) -> Iterator[tuple[int, dict, dict]]:
     """For each prompt: the predicted token's id, the fields of PromptScores, those of _Scored."""
     settings, model = engine.settings, engine.model
@@ -262,13 +276,13 @@ def _score_batch(
     if not all(torch.isfinite(scores).all() for scores in dense.values()):
         raise ValueError("the model gives scores that are not finite: are its weights damaged?")
     kept = {name: kept_triplets(scores, settings.keep) for name, scores in dense.items()}
-    checks = _audit(engine, batch, audited) if settings.of_answer else {}
+    checks = _check(engine, batch, checked) if checked else {}
     likely = clean.probabilities.tolist() if settings.probabilities else None
     for row, predicted in enumerate(clean.predicted.tolist()):
         values = {name: triplets[row] for name, triplets in kept.items()}
         if likely:
             values["probabilities"] = likely[row]
-        yield predicted, values, _how(adapted, row) | checks.get(row, {})
+        yield predicted, values, _how(adapted, row) | {"check": checks.get(row)}
 
 
 def _how(adapted: list[Adapted], row: int) -> dict:
@@ -281,18 +295,22 @@ def _how(adapted: list[Adapted], row: int) -> dict:
     }
 
 
-def _audit(engine: Engine, batch: Batch, rows: list[int]) -> dict[int, dict]:
-    """row -> its Audited and the full sums' triplets, in full precision."""
-    if not rows:
-        return {}
-    some = batching.select(batch, rows)
-    clean = attribution.clean_pass(engine.reference, some)
-    exact, audited = adaptive.audit(
-        engine.reference, clean, some.answers, engine.ladder, engine.memory
-    )
-    kept = kept_triplets(exact, engine.settings.keep)
+def _check(engine: Engine, batch: Batch, rows: list[int]) -> dict[int, _Check]:
+    """What rows of a batch come to in full, in full precision."""
+    model, some = engine.reference, batching.select(batch, rows)
+    clean, audited = attribution.clean_pass(model, some), [None] * len(rows)
+    if engine.approximate:
+        exact, audited = adaptive.audit(model, clean, some.answers, engine.ladder, engine.memory)
+    else:
+        rule = engine.settings.rule
+        exact = attribution.integrated_gradients(model, clean, some.answers, rule, engine.memory)
+    integral = attribution.integrated_gradients(model, clean, some.answers, INTEGRAL, engine.memory)
+    gaps = attribution.completeness_gap(model, clean, some.answers, integral).amax(dim=1)
+    errors = (exact - integral).abs().amax(dim=(1, 2)) / adaptive.largest_scores(integral)
+    kept = [kept_triplets(scores, engine.settings.keep) for scores in (exact, integral)]
+    compared = map(quadrature_audit.compare_integral, *kept, errors.tolist(), gaps.tolist())
     return {
-        row: {"audited": audited[place], "exact": kept[place]} for place, row in enumerate(rows)
+        row: _Check(*check) for row, *check in zip(rows, kept[0], audited, compared, strict=True)
     }
 
 
@@ -323,17 +341,14 @@ def _scored_fact(prompts: list[_Scored]) -> ScoredFact:
                 key = (layer, int(rung))
                 if seen > 0:
                     accepted[key] = max(accepted.get(key, 0.0), float(seen))
-    audited = [one for one in prompts if one.audited is not None]
+    checks = [one.check for one in prompts if one.check]
+    audited = [check.audited for check in checks if check.audited]
+    written, exact = [one.scores.of_answer for one in prompts], [check.exact for check in checks]
     record = {
         "prompts": len(prompts),
         "points": sum(one.points for one in prompts),
         "accepted": [[*key, seen] for key, seen in sorted(accepted.items())],
-        "audit": quadrature_audit.compare(
-            [one.scores.of_answer for one in audited],
-            [one.exact for one in audited],
-            [one.audited for one in audited],
-        )
-        if audited
-        else None,
+        "audit": quadrature_audit.compare(written, exact, audited) if audited else None,
+        "integral": [check.integral for check in checks] or None,
     }
     return ScoredFact([one.scores for one in prompts], record)

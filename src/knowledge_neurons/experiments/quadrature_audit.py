@@ -1,9 +1,11 @@
-"""Whether scores from fewer points may be trusted: audited facts, the review, what to do again.
+"""Whether scores from fewer points may be trusted: checked facts, the review, what to do again.
 
 Stage 1 keeps a record beside the scores of every fact: how many points it took, which rules were
-accepted at which indicator, and for audited facts the errors against full sums.  When all facts are
+accepted at which indicator, and for checked facts the errors against full sums.  When all facts are
 done, `review` reads the records: if the audit saw an error that an indicator had not announced, all
 facts whose indicators are in doubt in its light are named, to be computed in full.
+
+Checked facts also show how far the full sums are from the integral that they stand for.
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ import numpy as np
 from knowledge_neurons import adaptive, refine
 from knowledge_neurons.adaptive import Audited, Ladder
 
-AUDITED_SHARE, FEWEST_AUDITED = 0.01, 4  # of the facts
+CHECKED_SHARE, FEWEST_CHECKED = 0.01, 4  # of the facts
 
 Triplets = list[tuple[int, int, float]]
 Record = dict[str, Any]  # as JSON has it
 
 
-def draw_audited(has_prompts: Sequence[bool], seed: int) -> set[int]:
-    """The facts to audit, by index: a share of those that have prompts, drawn from the seed."""
+def draw_checked(has_prompts: Sequence[bool], seed: int) -> set[int]:
+    """The facts to check, by index: a share of those that have prompts, drawn from the seed."""
     asked = [index for index, has in enumerate(has_prompts) if has]
-    count = min(len(asked), max(FEWEST_AUDITED, round(AUDITED_SHARE * len(asked))))
+    count = min(len(asked), max(FEWEST_CHECKED, round(CHECKED_SHARE * len(asked))))
     return set(random.Random(seed).sample(asked, count))
 
 
@@ -54,6 +56,17 @@ def compare(
         "coarse_same": sum(a == b for a, b in zip(*coarse, strict=True)),
         "refined_same": refined[0] == refined[1],
     }
+
+
+def compare_integral(exact: Triplets, integral: Triplets, error: float, gap: float) -> Record:
+    """A prompt's full sums beside the integral: kept scores of both.
+
+    error: largest difference of any neuron, as a share of the prompt's largest integral.
+    gap: the integral's completeness gap, the largest of the layers, in probability.
+    """
+    t = refine.INTEGRATED_GRADIENTS.coarse
+    same = set(refine.coarse(exact, t)) == set(refine.coarse(integral, t))
+    return {"error": error, "gap": gap, "coarse_same": same}
 
 
 def _largest_difference(written: Triplets, exact: Triplets) -> float:
@@ -103,4 +116,20 @@ def review(records: Sequence[Record], ladder: Ladder, layers: int) -> Review:
         "refined_same": sum(audit["refined_same"] for audit in audits),
         "repaired_facts": doubtful,
     }
+    of_integral = [prompt for record in records for prompt in record["integral"] or ()]
+    if of_integral:
+        summary["integral"] = _integral_summary(of_integral)
     return Review(doubtful, summary)
+
+
+def _integral_summary(prompts: Sequence[Record]) -> Record:
+    """What `compare_integral` said of the prompts, in one; errors and coarse_same as shares."""
+    errors = np.array([prompt["error"] for prompt in prompts])
+    return {
+        "prompts": len(prompts),
+        "median": float(np.median(errors)),
+        "p95": float(np.quantile(errors, 0.95)),
+        "largest": float(errors.max()),
+        "coarse_same": float(np.mean([prompt["coarse_same"] for prompt in prompts])),
+        "completeness_gap": max(prompt["gap"] for prompt in prompts),
+    }
