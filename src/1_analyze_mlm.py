@@ -225,7 +225,7 @@ def score(
 
     groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
     with (
-        cli.progress(len(facts), facts[0].relation, "fact", done=first) as bar,
+        cli.progress(len(facts), facts[0].relation, "fact", done=first, step=True) as bar,
         Background(write) as writing,
     ):
         for group in groups:

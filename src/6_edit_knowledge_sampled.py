@@ -156,7 +156,7 @@ def edit_all(
     variants = variants_of(args)
     model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
     first = resumed // (len(variants) * len(KINDS))
-    with lines, cli.progress(len(planned), "editing", "fact", done=first) as bar:
+    with lines, cli.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
         for fact in planned[first:]:
             records = list(
                 edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)

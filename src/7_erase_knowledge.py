@@ -82,7 +82,7 @@ def read_all(
     started, resumed = time.perf_counter(), lines.done
     facts = len({(place.relation, place.fact) for place in places})
     model = inputs.pretrained.model
-    with lines, cli.progress(facts, "reading", "fact", done=resumed) as bar:
+    with lines, cli.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
         for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
             lines.append([storage.encode_record(record) for record in group])
             bar.update(len(group))

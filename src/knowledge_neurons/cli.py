@@ -146,12 +146,45 @@ def show(title: str, rows: dict[str, object]) -> None:
         print(f"  {name:<{width}}  {value}")
 
 
-def progress(total: int, description: str, unit: str, done: int = 0) -> tqdm:
-    """A progress bar with what is done and the time left; sparse where nobody watches (a log)."""
+def progress(total: int, description: str, unit: str, done: int = 0, step: bool = False) -> tqdm:
+    """A progress bar with what is done and the time left; sparse where nobody watches (a log).
+
+    step: the bar is all that a step of `scripts/run_stages.py` does, so it also shows the time left
+    of the whole run.
+    """
     seldom = 0.1 if sys.stderr.isatty() else 15.0  # seconds
-    return tqdm(
-        total=total, initial=done, desc=description, unit=unit, mininterval=seldom, smoothing=0.05
+    after = float(os.environ.get(WORK_AFTER) or 0) if step else 0.0
+    return _Bar(
+        after,
+        total,
+        initial=done,
+        desc=description,
+        unit=unit,
+        mininterval=seldom,
+        smoothing=0.05,
     )
+
+
+# Set by scripts/run_stages.py: the work that follows a step, as a multiple of the step's own.
+WORK_AFTER = "KN_WORK_AFTER"
+
+
+class _Bar(tqdm):
+    """A bar that knows how much work follows it, `after` times its own."""
+
+    def __init__(self, after: float, total: int, **options):
+        self.after = after
+        super().__init__(total=total, **options)
+
+    @property
+    def format_dict(self) -> dict:
+        shown = super().format_dict
+        fresh = self.n - self.initial
+        if self.after and fresh:
+            left = self.total - self.n + self.after * self.total
+            seconds = shown["elapsed"] / fresh * left
+            shown["postfix"] = f"whole run {self.format_interval(seconds)} left"
+        return shown
 
 
 def run(main: Callable[[], None]) -> None:

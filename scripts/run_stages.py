@@ -1,0 +1,209 @@
+#!/usr/bin/env python
+"""Stages 1 to 8 for several relations, with the time left of the whole run.
+
+    python scripts/run_stages.py                                         # the paper: 34 relations
+    python scripts/run_stages.py --relations P19,P36 --max_facts 20 --oov skip
+
+What a stage has done it does not do again, so the same command goes on after an interruption.  The
+time left is that of the work left, weighed by COST, at the speed of the steps that are done, of the
+same stage where there are some; steps and seconds are kept in RESULTS/run.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from knowledge_neurons import cli, data, storage
+from knowledge_neurons.storage import ROOT
+
+ERASED = ("P19", "P27", "P106", "P937")  # the paper's Table 5
+FACTS_EDITED, CURVE = 10, "1,2,3,4,5,6,7,8,9,10"  # a relation; neurons edited
+SENTENCES = {4: 28, 5: 8}  # of a fact that a stage reads, on average
+# Seconds for a unit of a stage's work at bert-base's size on 2 cores (benchmarks/results): stages 1
+# to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole.  Only their ratios
+# count, and only until a stage has run.
+COST = {1: 0.27, 2: 2e-4, 3: 0.1, 4: 0.02, 5: 0.02, 6: 2.5, 7: 0.02, 8: 30.0}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a stage.  work: in COST's seconds."""
+
+    stage: int
+    name: str
+    command: list[str]
+    work: float
+
+
+# --- what there is to do ---------------------------------------------------------------------
+
+
+def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Ours, and what else there is: stage 1's."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="Any further flag is given to stage 1."
+    )
+    parser.add_argument("--relations", help="P19,P36 ... (default: all of the data)")
+    parser.add_argument("--max_facts", type=int, default=-1, help="only the first N of each")
+    parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
+    parser.add_argument("--bert_model", help="KN_MODEL; default: bert-base-cased")
+    parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
+    cli.add_data(parser)
+    cli.add_results(parser)
+    return parser.parse_known_args()
+
+
+def prompts_of(args: argparse.Namespace) -> dict[str, list[int]]:
+    """For each relation asked for the number of prompts of each fact."""
+    bags = data.read_bags(args.data_path)
+    relations = cli.names_of(args.relations) or list(bags)
+    at_most = args.max_facts if args.max_facts > 0 else None
+    return {
+        relation: [
+            len(fact.prompts) for fact in data.facts_of(bags, relation, args.data_path, at_most)
+        ]
+        for relation in relations
+    }
+
+
+def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
+    """Every call of every stage, in order."""
+    sizes = prompts_of(args)
+    facts, prompts = sum(map(len, sizes.values())), sum(map(sum, sizes.values()))
+    which = ["--relations", ",".join(sizes)]
+    few = ["--max_facts", str(args.max_facts), "--oov", args.oov]
+    edits = FACTS_EDITED * len(sizes)
+    erased = [relation for relation in ERASED if relation in sizes] or list(sizes)[:1]
+
+    def step(stage: int, script: str, units: float, *flags: str, name: str = "") -> Step:
+        command = ["bash", str(ROOT / "src" / script), *flags]
+        return Step(stage, f"stage {stage} {name}".strip(), command, units * COST[stage])
+
+    return [
+        *(
+            step(1, "1_run_mlm.sh", sum(own), relation, *few, *for_stage_1, name=relation)
+            for relation, own in sizes.items()
+        ),
+        step(2, "2_run_kn.sh", prompts, *which),
+        step(3, "3_run_modify_activation.sh", prompts, *which),
+        step(4, "4_run_distant.sh", facts * SENTENCES[4], *which),
+        step(5, "5_run_trigger_examples.sh", facts * SENTENCES[5], *which),
+        step(6, "6_run_edit.sh", edits, "1", "8", *few, *which, "--save_patches", name="edits"),
+        step(
+            *(6, "6_run_edit.sh", edits * len(CURVE.split(","))),
+            *("1", "8", *few, *which, "--top_k", CURVE),
+            name="success curve",
+        ),
+        *(step(7, "7_run_erase.sh", prompts, name, *few, name=name) for name in erased),
+        step(8, "8_run_plot.sh", 1),
+    ]
+
+
+# --- how long it takes -----------------------------------------------------------------------
+
+
+@dataclass
+class Log:
+    """The steps so far, over all runs, kept in RESULTS/run.json: stage, work, seconds, done."""
+
+    path: Path
+    steps: dict[str, dict] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Log:
+        return cls(path, storage.read_json(path)["steps"] if path.exists() else {})
+
+    def is_done(self, step: Step) -> bool:
+        """Whether a step of this name and work is; with more facts it is another one."""
+        found = self.steps.get(step.name, {})
+        return bool(found.get("done")) and found["work"] == step.work
+
+    def add(self, step: Step, seconds: float, done: bool) -> None:
+        """Note that a step ran so long; its seconds of earlier, interrupted runs count too."""
+        if self.is_done(step):  # and the stage had nothing to do
+            return
+        earlier = self.steps.get(step.name, {})
+        if earlier.get("work") == step.work:
+            seconds += earlier["seconds"]
+        self.steps[step.name] = {
+            **{"stage": step.stage, "work": step.work},
+            **{"seconds": round(seconds, 1), "done": done},
+        }
+        storage.write_json(self.path, {"steps": self.steps}, readable=True)
+
+    def pace(self, stage: int) -> float | None:
+        """Seconds per unit of work: of this stage's steps, else of all; None before the first."""
+        done = [step for step in self.steps.values() if step["done"]]
+        own = [step for step in done if step["stage"] == stage] or done
+        return sum(s["seconds"] for s in own) / sum(s["work"] for s in own) if own else None
+
+    def seconds_left(self, steps: list[Step]) -> float | None:
+        """Of the steps that are not done; None before any is."""
+        left = [(step.work, self.pace(step.stage)) for step in steps if not self.is_done(step)]
+        if any(pace is None for _, pace in left):
+            return None
+        return sum(work * pace for work, pace in left)
+
+    def work_after(self, step: Step, later: list[Step]) -> float:
+        """What the later steps take, as a multiple of this one."""
+        own = step.work * (self.pace(step.stage) or 1.0)
+        left = (s.work * (self.pace(s.stage) or 1.0) for s in later if not self.is_done(s))
+        return sum(left) / own
+
+
+def run(steps: list[Step], log: Log, environment: dict[str, str]) -> None:
+    """Run them in order; ValueError names one that failed."""
+    for place, step in enumerate(steps):
+        left = log.seconds_left(steps[place:])
+        about = (
+            "" if left is None else f", about {tqdm.format_interval(left)} left of the whole run"
+        )
+        print(f"\n[{place + 1} of {len(steps)}] {step.name}{about}", flush=True)
+        after = {cli.WORK_AFTER: str(log.work_after(step, steps[place + 1 :]))}
+        started = time.perf_counter()
+        try:
+            code = subprocess.run(step.command, env=environment | after).returncode
+        except KeyboardInterrupt:
+            log.add(step, time.perf_counter() - started, done=False)
+            raise
+        log.add(step, time.perf_counter() - started, done=code == 0)
+        if code:
+            raise ValueError(
+                f"{step.name} ended with exit code {code}; mend what it says, then run the same "
+                "command again to go on from there"
+            )
+
+
+def show_times(steps: list[Step], log: Log) -> None:
+    """Seconds of each stage."""
+    by_stage: dict[str, float] = {}
+    for step in steps:
+        stage = f"stage {step.stage}"
+        by_stage[stage] = by_stage.get(stage, 0.0) + log.steps[step.name]["seconds"]
+    seconds = {stage: f"{value:8.1f} s" for stage, value in by_stage.items()}
+    cli.show("\nTime of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
+
+
+def main() -> None:
+    args, for_stage_1 = parse_arguments()
+    steps, log = steps_of(args, for_stage_1), Log.read(args.output_dir / "run.json")
+    chosen = {
+        "KN_MODEL": args.bert_model,
+        "KN_DEVICE": args.device,
+        "KN_DATA": str(args.data_path),
+        "KN_RESULTS": str(args.output_dir),
+    }
+    given = {name: value for name, value in chosen.items() if value}
+    run(steps, log, dict(os.environ) | given)
+    show_times(steps, log)
+
+
+if __name__ == "__main__":
+    cli.run(main)
