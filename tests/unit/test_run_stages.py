@@ -1,0 +1,126 @@
+"""The steps of a whole run, the time they are said to take, and the bar that says so.
+
+Run: pytest tests/unit/test_run_stages.py
+"""
+
+import importlib.util
+import io
+import json
+import sys
+from contextlib import redirect_stderr
+from unittest import mock
+
+import pytest
+
+from knowledge_neurons import cli
+from knowledge_neurons.storage import ROOT
+
+spec = importlib.util.spec_from_file_location("run_stages", ROOT / "scripts/run_stages.py")
+run_stages = importlib.util.module_from_spec(spec)
+sys.modules["run_stages"] = run_stages  # dataclasses look there
+spec.loader.exec_module(run_stages)
+
+from run_stages import COST, Log, Step  # noqa: E402
+
+
+def bag(relation: str, prompts: int) -> list:
+    return [
+        [f"prompt {number} [MASK].", "answer", f"{relation}(label)"] for number in range(prompts)
+    ]
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """arguments -> the steps over P19 (3 facts of 2 prompts), P36 (2 of 4) and P101 (1 of 5)."""
+    data = tmp_path / "data.json"
+    bags = {"P19": [bag("P19", 2)] * 3, "P36": [bag("P36", 4)] * 2, "P101": [bag("P101", 5)]}
+    data.write_text(json.dumps(bags))
+
+    def steps(*arguments: str) -> list[Step]:
+        command = ["run_stages.py", "--data_path", str(data), *arguments]
+        with mock.patch.object(sys, "argv", command):
+            return run_stages.steps_of(*run_stages.parse_arguments())
+
+    return steps
+
+
+def test_every_stage_of_every_relation_in_order(steps):
+    """The paper's settings: lambdas 1 and 8, the erased relations that are there."""
+    assert [step.name for step in steps()] == [
+        *("stage 1 P19", "stage 1 P36", "stage 1 P101", "stage 2", "stage 3", "stage 4", "stage 5"),
+        *("stage 6 edits", "stage 6 success curve", "stage 7 P19", "stage 8"),
+    ]
+    edits = next(step for step in steps() if step.name == "stage 6 edits")
+    assert edits.command[2:4] == ["1", "8"] and "P19,P36,P101" in edits.command
+
+
+def test_work_is_counted_in_prompts_sentences_and_edits(steps):
+    """In seconds of COST, by hand: 6 + 8 + 5 prompts, 6 facts; 4 + 4 + 5 of one fact each."""
+    works = {step.name: step.work for step in steps()}
+    assert works["stage 1 P36"] == 8 * COST[1] and works["stage 3"] == 19 * COST[3]
+    assert works["stage 4"] == 6 * 28 * COST[4] and works["stage 6 edits"] == 30 * COST[6]
+    assert works["stage 6 success curve"] == 10 * works["stage 6 edits"]
+    few = {step.name: step.work for step in steps("--max_facts", "1", "--relations", "P36,P101")}
+    assert few["stage 1 P36"] == 4 * COST[1] and few["stage 2"] == 9 * COST[2]
+    assert "stage 7 P36" in few  # none of the paper's four is there
+
+
+def test_flags_reach_the_stages_that_have_them(steps):
+    """max_facts and oov: 1, 6 and 7, the others read manifests; the unknown ones: stage 1."""
+    for step in steps("--max_facts", "2", "--oov", "skip", "--exact", "--rule", "trapezoid"):
+        few = "--max_facts 2 --oov skip" in " ".join(step.command)
+        assert few == (step.stage in (1, 6, 7))
+        assert ("--exact --rule trapezoid" in " ".join(step.command)) == (step.stage == 1)
+
+
+def test_a_relation_that_is_not_there_is_refused(steps):
+    """Before anything runs, naming those that are."""
+    with pytest.raises(ValueError, match=r"P99(.|\n)*P19"):
+        steps("--relations", "P19,P99")
+
+
+FIRST, SECOND = Step(1, "stage 1 P19", [], 10.0), Step(1, "stage 1 P36", [], 20.0)
+THIRD = Step(3, "stage 3", [], 5.0)
+
+
+def test_time_left_by_hand(tmp_path):
+    """10 of work took 4 s: 20 more take 8 and stage 3's 5 take 2; once measured, their own 15."""
+    log = Log.read(tmp_path / "run.json")
+    assert log.seconds_left([FIRST, SECOND, THIRD]) is None
+    log.add(FIRST, 4.0, done=True)
+    assert log.seconds_left([FIRST, SECOND, THIRD]) == pytest.approx(10.0)
+    assert log.work_after(SECOND, [THIRD]) == pytest.approx(0.25)
+    log.add(THIRD, 15.0, done=True)
+    assert log.seconds_left([FIRST, SECOND, THIRD]) == pytest.approx(8.0)
+    assert log.work_after(SECOND, [THIRD, Step(3, "more", [], 1.0)]) == pytest.approx(3.0 / 8.0)
+
+
+def test_times_outlive_an_interruption(tmp_path):
+    """Seconds add up over runs; a step that was done keeps its own; more facts are another step."""
+    path = tmp_path / "run.json"
+    Log.read(path).add(FIRST, 3.0, done=False)
+    assert Log.read(path).seconds_left([FIRST]) is None
+    Log.read(path).add(FIRST, 4.0, done=True)
+    Log.read(path).add(FIRST, 1.0, done=True)
+    assert Log.read(path).steps["stage 1 P19"]["seconds"] == 7.0
+    assert Log.read(path).seconds_left([FIRST]) == 0
+    more = Step(1, "stage 1 P19", [], 30.0)
+    assert Log.read(path).seconds_left([more]) == pytest.approx(21.0)
+    Log.read(path).add(more, 2.0, done=False)
+    assert Log.read(path).steps["stage 1 P19"]["seconds"] == 2.0
+
+
+@pytest.mark.parametrize("after, shown", [("1.5", "whole run 03:40 left"), ("0", None), ("", None)])
+def test_a_steps_bar_tells_the_time_left_of_the_run(monkeypatch, after, shown):
+    """Resumed at 5, 10 facts took 20 s: 35 more take 70 s, what follows 1.5 times 50 facts 150."""
+    monkeypatch.setenv(cli.WORK_AFTER, after)
+    with (
+        redirect_stderr(io.StringIO()) as err,
+        cli.progress(50, "P19", "fact", 5, step=True) as bar,
+    ):
+        bar.n = 15
+        bar.start_t = bar._time() - 20
+        text = str(bar)
+    assert "15/50" in text
+    assert (shown in text) if shown else ("whole run" not in text)
+    assert "P19" in err.getvalue()
