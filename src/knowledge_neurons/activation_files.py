@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from knowledge_neurons.experiments.distant_activation import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.modify_activation import (
+from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
@@ -23,9 +23,11 @@ from knowledge_neurons.experiments.modify_activation import (
     Outcome,
     sums_of,
 )
-from knowledge_neurons.experiments.trigger_examples import Triggers
 from knowledge_neurons.storage import read_json_lines
 from knowledge_neurons.types import Neuron
+
+if TYPE_CHECKING:
+    from knowledge_neurons.experiments.trigger_examples import Triggers
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
