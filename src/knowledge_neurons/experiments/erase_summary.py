@@ -10,6 +10,8 @@ import numpy as np
 from knowledge_neurons.experiments.edit_summary import Estimate
 from knowledge_neurons.metrics import bootstrap_interval, increase, perplexity, top_k
 
+ERASED, RANDOM = EDITS = ("erased", "random")
+
 
 @dataclass(frozen=True)
 class FactRecord:
