@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from knowledge_neurons.experiments.edit_facts import EditRecord, Variant
 from knowledge_neurons.metrics import (
     Interval,
     binomial_interval,
@@ -15,6 +14,44 @@ from knowledge_neurons.metrics import (
     perplexity,
     top_k,
 )
+
+KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to edit: both lambdas, and how many of the strongest neurons (None: the refined)."""
+
+    lambda_1: float
+    lambda_2: float
+    top_k: int | None = None
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """What one edit did.
+
+    asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of KINDS.
+    neurons: [layer, index] of each.  size: Frobenius norm of the change.
+    prompts: of the fact, in data order, each with probability and rank of the old and the new
+    answer, [before, after], and the prediction after.
+    same, other: of the watching prompts, the right answer's log probability in nats, likewise.
+    """
+
+    relation: str
+    fact: int
+    asked: int
+    old: str
+    new: str
+    kind: str
+    lambda_1: float
+    lambda_2: float
+    top_k: int | None
+    neurons: list[list[int]]
+    size: float
+    prompts: list[dict]
+    same: list[dict]
+    other: list[dict]
 
 
 @dataclass(frozen=True)
@@ -78,6 +115,17 @@ def summarise(records: Sequence[EditRecord], seed: int) -> list[Summary]:
         variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
         groups.setdefault((variant, record.kind), []).append(record)
     return [_summary(*key, group, seed) for key, group in groups.items()]
+
+
+def by_lambdas(
+    summaries: Sequence[Summary],
+) -> dict[tuple[float, float], dict[str, list[Summary]]]:
+    """Pair of lambdas -> kind of neurons -> its summaries, in their order: of rising counts."""
+    pairs: dict[tuple[float, float], dict[str, list[Summary]]] = {}
+    for summary in summaries:
+        pair = summary.variant.lambda_1, summary.variant.lambda_2
+        pairs.setdefault(pair, {}).setdefault(summary.kind, []).append(summary)
+    return pairs
 
 
 def _summary(variant: Variant, kind: str, records: list[EditRecord], seed: int) -> Summary:
