@@ -129,23 +129,32 @@ def _edited_stream(model: Bert, batch: Batch, rows: _Rows) -> Tensor:
             x, at = attend_at(layer, x, at)[:, None], torch.zeros_like(at)
         else:
             x = layer.attend(x)
-        w = layer.ffn_in(x)  # (r, T, F)
-        scaling = rows.scaling.get(index)
-        if scaling:
-            scaling.apply(w, at)
-        y = layer.ffn_out(w, x)
-        if rows.joining[index]:
-            present = len(x)
-            copied = prompt[present : present + rows.joining[index]]  # (J,)
-            at_copied = at[copied]
-            v = w[copied, at_copied]  # (J, F)
-            scaling.apply(v, first=present)
-            joined = y[copied]  # (J, T, D)
-            each = torch.arange(len(copied), device=y.device)
-            joined[each, at_copied] = layer.ffn_out(v, x[copied, at_copied])
-            y, at = torch.cat([y, joined]), torch.cat([at, at_copied])
-        x = y
+        joining = prompt[len(x) : len(x) + rows.joining[index]]  # (J,)
+        x = _edited_ffn(layer, x, at, rows.scaling.get(index), joining)
+        at = torch.cat([at, at[joining]])
     return x[:, 0]
+
+
+def _edited_ffn(
+    layer: Layer, x: Tensor, at: Tensor, scaling: _Scaling | None, joining: Tensor
+) -> Tensor:
+    """The feed-forward block with what is to be scaled at [MASK]: x (r, T, D) -> (r + J, T, D).
+
+    joining: (J,) the rows whose copies, each under an edit of its own, join after the others.
+    """
+    w = layer.ffn_in(x)  # (r, T, F)
+    if scaling:
+        scaling.apply(w, at)
+    y = layer.ffn_out(w, x)
+    if not len(joining):
+        return y
+    places = at[joining]
+    v = w[joining, places]  # (J, F)
+    scaling.apply(v, first=len(x))
+    joined = y[joining]  # (J, T, D)
+    each = torch.arange(len(joining), device=y.device)
+    joined[each, places] = layer.ffn_out(v, x[joining, places])
+    return torch.cat([y, joined])
 
 
 def attend_at(layer: Layer, x: Tensor, at: Tensor) -> Tensor:
@@ -220,19 +229,24 @@ def _read(
     for index, layer in enumerate(model.layers):
         stay, here = stays[index], len(x)
         at_mask = []
-        if stay:
-            attended = layer.attend(x[:stay])  # (stay, T, D)
-            w = layer.ffn_in(attended)  # (stay, T, F)
-            at_mask.append(w[torch.arange(stay, device=w.device), at[:stay]])
         if stay < here:  # the others leave
             at_mask.append(layer.ffn_in(attend_at(layer, x[stay:], at[stay:here])))
+        if stay:
+            x, w_at_mask = _through(layer, x[:stay], at[:stay])
+            at_mask.insert(0, w_at_mask)
         if index in asked:
             row, neuron, place = torch.tensor(asked[index], device=ids.device).T
             flat[place] = torch.cat(at_mask)[row, neuron]
         if not stay:
             break
-        x = layer.ffn_out(w, attended)
     return flat
+
+
+def _through(layer: Layer, x: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer, x (B, T, D) -> (B, T, D), and its neurons at [MASK], (B, F)."""
+    x = layer.attend(x)
+    w = layer.ffn_in(x)  # (B, T, F)
+    return layer.ffn_out(w, x), w[torch.arange(len(w), device=w.device), at]
 
 
 def bytes_to_read(config: BertConfig, tokens: int) -> int:
