@@ -228,12 +228,12 @@ def _read(
     flat = x.new_zeros(places)
     for index, layer in enumerate(model.layers):
         stay, here = stays[index], len(x)
-        at_mask = []
-        if stay < here:  # the others leave
-            at_mask.append(layer.ffn_in(attend_at(layer, x[stay:], at[stay:here])))
+        leaving, at_mask = x[stay:], []  # (r, F) each
         if stay:
             x, w_at_mask = _through(layer, x[:stay], at[:stay])
-            at_mask.insert(0, w_at_mask)
+            at_mask.append(w_at_mask)
+        if stay < here:
+            at_mask.append(layer.ffn_in(attend_at(layer, leaving, at[stay:here])))
         if index in asked:
             row, neuron, place = torch.tensor(asked[index], device=ids.device).T
             flat[place] = torch.cat(at_mask)[row, neuron]
