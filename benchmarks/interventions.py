@@ -16,22 +16,25 @@ BINGREL's under a WordPiece vocabulary of BERT's size trained on PARAREL's promp
 percentiles).  A fact has four neurons, in the layers where an implementation of the method found
 them in a real BERT (PROFILE), its baseline four more, anywhere.
 
-Times are medians over --repeats; peak_gib is the largest growth of the process in our runs, which
-come first.  The last line is JSON; the exit status is 1 if a ratio misses its goal or the peak the
-budget.
+Times are medians over --repeats; peak_gib is the largest growth of a process that runs ours alone,
+with an allocator that gives back at once what is freed (else glibc keeps up to 0.4 GiB more).  The
+last line is JSON; the exit status is 1 if a ratio misses its goal or the peak the budget.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -186,11 +189,20 @@ def in_batches(procedure: Pass, memory: int, cost: Callable[[int], int]) -> Way:
     return run
 
 
+class Case(NamedTuple):
+    """Texts with their neurons, and the ways to do a stage's work on them, ours first."""
+
+    title: str
+    ways: dict[str, Way]
+    prompts: list[Prompt]
+    own: list[list[Neuron]]
+
+
 # --- measuring ---------------------------------------------------------------------------------
 
 
-def growth_of(work: Callable[[], list]) -> tuple[list, float]:
-    """What the work returns, and by how many GiB the process grew at most meanwhile (Linux)."""
+def growth_of(work: Callable[[], object]) -> float:
+    """By how many GiB the process grew at most while it did the work (Linux)."""
     status = Path("/proc/self/status")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
 
@@ -199,8 +211,16 @@ def growth_of(work: Callable[[], list]) -> tuple[list, float]:
         return int(line.split()[1])
 
     before = kilobytes("VmRSS")
-    found = work()
-    return found, (kilobytes("VmHWM") - before) / 2**20
+    work()
+    return (kilobytes("VmHWM") - before) / 2**20
+
+
+def peak_of(stage: int) -> float:
+    """Growth in a process of its own, without what the allocator keeps for later."""
+    command = [sys.executable, __file__, "--peak_of", str(stage)]
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(ended.stdout)
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -209,28 +229,21 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(
-    title: str,
-    ways: dict[str, Way],
-    model: Bert,
-    prompts: Sequence[Prompt],
-    own: Sequence[Sequence[Neuron]],
-    repeats: int,
-) -> dict[str, float]:
-    """Median seconds a text of each way, ours first, whose results all others must repeat.
+def compare(case: Case, model: Bert, repeats: int) -> dict[str, float]:
+    """Median seconds a text of each way, which must all find what ours does.
 
     The ways that take one text at a time run on a few of them.  The ways take turns, so that what
     else the machine does meets all of them.
     """
+    title, ways, prompts, own = case
     few = range(0, len(prompts), len(prompts) // REFERENCE_TEXTS)
-    expected, peak = growth_of(partial(ways["ours"], model, prompts, own))
+    expected = ways["ours"](model, prompts, own)
     works, texts = {}, {}
     for name, way in ways.items():
         places = few if name.startswith("one at a time") else range(len(prompts))
         work = partial(way, model, [prompts[i] for i in places], [own[i] for i in places])
-        if name != "ours":  # which has run; this is the warm-up too
-            for row, place in zip(work(), places, strict=True):
-                np.testing.assert_allclose(row, expected[place], atol=1e-5, rtol=1e-4)
+        for row, place in zip(work(), places, strict=True):  # the warm-up too
+            np.testing.assert_allclose(row, expected[place], atol=1e-5, rtol=1e-4)
         works[name], texts[name] = work, len(places)
     times = [{name: seconds_of(work) for name, work in works.items()} for _ in range(repeats)]
     seconds = {
@@ -238,15 +251,16 @@ def compare(
         for name, count in texts.items()
     }
     tokens = np.mean([len(prompt.ids) for prompt in prompts])
-    print(f"{title}: {len(prompts)} texts of {tokens:.1f} tokens, peak {peak:.2f} GiB", flush=True)
+    print(f"{title}: {len(prompts)} texts of {tokens:.1f} tokens", flush=True)
     for name, value in sorted(seconds.items(), key=lambda item: -item[1]):
         print(f"  {name:<38}{1000 * value:>9.1f} ms{value / seconds['ours']:>8.1f} x ours")
-    return seconds | {"peak_gib": peak}
+    return seconds
 
 
-def stage_3(model: Bert, rng: random.Random, facts: int, repeats: int) -> dict[str, float]:
+def stage_3(model: Bert) -> Case:
     """A group of facts asked their own prompts, as a stage does it for one kind of neurons."""
-    sets = [random_neurons(PROFILE, rng) for _ in range(facts)]
+    rng = random.Random(SEED)
+    sets = [random_neurons(PROFILE, rng) for _ in range(modify_activation.GROUP)]
     own = [neurons for neurons in sets for _ in range(PROMPTS_PER_FACT)]
     answers = range(1000, 1000 + len(own))
     prompts = [random_prompt(rng.choice(PROMPT_LENGTHS), answer, rng) for answer in answers]
@@ -264,14 +278,13 @@ def stage_3(model: Bert, rng: random.Random, facts: int, repeats: int) -> dict[s
         "one at a time, not padded": singly(three_passes, None),
         f"one at a time, padded to {PADDED_PROMPT}": singly(three_passes, PADDED_PROMPT),
     }
-    return compare("Stage 3", ways, model, prompts, own, repeats)
+    return Case("Stage 3", ways, prompts, own)
 
 
-def stage_4(
-    model: Bert, rng: random.Random, percentiles: Sequence[float], facts: int, repeats: int
-) -> dict[str, float]:
+def stage_4(model: Bert, percentiles: Sequence[float] = LENGTHS) -> Case:
     """A group of facts' sentences, read for both kinds of neurons at once, as a stage does it."""
-    sets = [random_neurons(PROFILE, rng) + random_neurons(None, rng) for _ in range(facts)]
+    rng = random.Random(SEED)
+    sets = [random_neurons(PROFILE, rng) + random_neurons(None, rng) for _ in range(STAGE_4_FACTS)]
     own = [neurons for neurons in sets for _ in range(SENTENCES_PER_FACT)]
     quantiles = [100 * rng.random() for _ in own]
     lengths = np.interp(quantiles, np.linspace(0, 100, len(percentiles)), percentiles)
@@ -285,7 +298,7 @@ def stage_4(
         "one at a time, not padded": singly(one_reading, None),
         f"one at a time, padded to {PADDED_SENTENCE}": singly(one_reading, PADDED_SENTENCE),
     }
-    return compare("Stage 4", ways, model, prompts, own, repeats)
+    return Case("Stage 4", ways, prompts, own)
 
 
 def main() -> int:
@@ -293,19 +306,26 @@ def main() -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="PARAREL and BINGREL as fetched")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="write the last line there too, with the host")
+    parser.add_argument("--peak_of", type=int, choices=(3, 4), help="print that stage's peak alone")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
+    model = random_model(BERT_BASE, SEED)
+    if args.peak_of:
+        case = {3: stage_3, 4: stage_4}[args.peak_of](model)
+        print(growth_of(partial(case.ways["ours"], model, case.prompts, case.own)))
+        return 0
     percentiles = measured_lengths(args.data) if args.data else LENGTHS
-    rng, model = random.Random(SEED), random_model(BERT_BASE, SEED)
-    three = stage_3(model, rng, modify_activation.GROUP, args.repeats)
-    four = stage_4(model, rng, percentiles, STAGE_4_FACTS, args.repeats)
+    peaks = {stage: peak_of(stage) for stage in (3, 4)}
+    three = compare(stage_3(model), model, args.repeats)
+    four = compare(stage_4(model, percentiles), model, args.repeats)
     padded = "one at a time, padded to {}"
     report = {
         "stage3_ratio": round(three[padded.format(PADDED_PROMPT)] / three["ours"], 1),
         "stage4_ratio": round(four[padded.format(PADDED_SENTENCE)] / four["ours"], 1),
-        "peak_gib": round(max(three["peak_gib"], four["peak_gib"]), 3),
+        "peak_gib": round(max(peaks.values()), 3),
         "budget_gib": max(modify_activation.MEMORY, distant_activation.MEMORY) / 2**30,
     }
+    print(f"peak of stage 3 {peaks[3]:.2f} GiB, of stage 4 {peaks[4]:.2f} GiB")
     if args.output:
         detail = {"command": " ".join(sys.argv), "threads": THREADS, "made_with": environment()}
         seconds = {"stage_3_seconds_a_prompt": three, "stage_4_seconds_a_sentence": four}
