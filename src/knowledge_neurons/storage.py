@@ -22,7 +22,16 @@ from typing import Any, BinaryIO
 import orjson
 
 ROOT = Path(__file__).resolve().parents[2]
-PINNED = ("torch", "numpy", "scipy", "tokenizers", "safetensors", "huggingface_hub", "orjson")
+PINNED = (
+    "torch",
+    "numpy",
+    "scipy",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "orjson",
+    "jinja2",
+)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
