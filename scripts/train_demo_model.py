@@ -48,7 +48,8 @@ from custom_bert import Bert, BertConfig
 from knowledge_neurons import cli, data
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
-from knowledge_neurons.experiments.modify_activation import SUPPRESS, answer_probabilities
+from knowledge_neurons.experiments.modify_activation import answer_probabilities
+from knowledge_neurons.experiments.modify_summary import SUPPRESS
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint, save_pretrained
 from knowledge_neurons.storage import ROOT, environment, read_json, sha256_of, write_json

@@ -23,7 +23,7 @@ from typing import Any
 import neuron_stages
 from knowledge_neurons import activation_files, batching, cli, data, figures, published, storage
 from knowledge_neurons.experiments import fact_scores, modify_activation
-from knowledge_neurons.experiments.modify_activation import (
+from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,

@@ -20,8 +20,8 @@ from typing import Any
 
 import neuron_stages
 from knowledge_neurons import activation_files, cli, published, storage
-from knowledge_neurons.experiments import distant_activation
-from knowledge_neurons.experiments.distant_activation import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.experiments import distant_activation, distant_summary
+from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
 from neuron_stages import Inputs, Relation
 
@@ -79,7 +79,7 @@ def summary_of(relations: dict[str, list[FactActivation]], seed: int) -> dict[st
     """Table 4 with intervals, and what was read, skipped and cut, by reason."""
     records = [record for own in relations.values() for record in own]
     read = [record for record in records if record.means]
-    table = {kind: distant_activation.table_row(records, kind, seed) for kind in KINDS}
+    table = {kind: distant_summary.table_row(records, kind, seed) for kind in KINDS}
     unusable: Counter[str] = Counter()
     for record in records:
         unusable.update(record.unusable)

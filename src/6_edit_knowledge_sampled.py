@@ -19,8 +19,14 @@ import stage_6_7_arguments
 from knowledge_neurons import artifacts, cli, figures, patches, storage
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Plan, Planned
-from knowledge_neurons.experiments.edit_facts import KINDS, KNOWLEDGE, EditRecord, Variant
-from knowledge_neurons.experiments.edit_summary import Summary, summarise
+from knowledge_neurons.experiments.edit_summary import (
+    KINDS,
+    KNOWLEDGE,
+    EditRecord,
+    Summary,
+    Variant,
+    summarise,
+)
 from knowledge_neurons.types import Triplet
 from stage_6_7_arguments import Inputs
 from stage_6_tables import LABELS, show_table, show_variants

@@ -17,15 +17,14 @@ from pathlib import Path
 
 import stage_6_7_arguments
 from knowledge_neurons import artifacts, cli, editing, patches, published, storage
-from knowledge_neurons.experiments import erase_relation
+from knowledge_neurons.experiments import erase_relation, erase_summary
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
-from knowledge_neurons.experiments.erase_relation import GROUP, Change, Erased, FactRecord
+from knowledge_neurons.experiments.erase_relation import GROUP
+from knowledge_neurons.experiments.erase_summary import ERASED, RANDOM, Change, Erased, FactRecord
 from knowledge_neurons.tokenizer import UNK
 from knowledge_neurons.types import WeightEdit
 from stage_6_7_arguments import Inputs
-
-ERASED, RANDOM = "erased", "random"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -100,7 +99,7 @@ def write_summary(
     """Table 5 from the lines alone, as JSON beside them."""
     records = list(storage.read_records(path, FactRecord))
     erased = {
-        name: erase_relation.summarise(records, args.relation, name, args.seed)
+        name: erase_summary.summarise(records, args.relation, name, args.seed)
         for name in (ERASED, RANDOM)
     }
     summary = path.with_suffix(".json")

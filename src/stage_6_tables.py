@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from knowledge_neurons import cli, published
-from knowledge_neurons.experiments.edit_facts import KINDS, Variant
-from knowledge_neurons.experiments.edit_summary import Estimate, Perplexity, Summary
+from knowledge_neurons.experiments.edit_summary import (
+    KINDS,
+    Estimate,
+    Perplexity,
+    Summary,
+    Variant,
+)
 
 LABELS = dict(zip(KINDS, ("Knowledge neurons", "Random", "Random, same size"), strict=True))
 

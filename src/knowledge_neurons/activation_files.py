@@ -7,15 +7,16 @@ words (rm, eh, own, oth; th, h, rd).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from knowledge_neurons.experiments.distant_activation import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.modify_activation import (
+from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
@@ -23,9 +24,11 @@ from knowledge_neurons.experiments.modify_activation import (
     Outcome,
     sums_of,
 )
-from knowledge_neurons.experiments.trigger_examples import Triggers
-from knowledge_neurons.storage import read_json_lines
+from knowledge_neurons.storage import check_whole, read_json_lines, read_records
 from knowledge_neurons.types import Neuron
+
+if TYPE_CHECKING:
+    from knowledge_neurons.experiments.trigger_examples import Triggers
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -111,6 +114,33 @@ def _th_h_rd(fact: FactActivation, kind: str) -> list[list[float]] | str:
 
 
 # --- stage 5 ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TriggerRecord:
+    """A line of stage 5's records.
+
+    sentences: how many were ranked.  unusable: reason -> sentences that could not be masked.
+    top, bottom: the sentences at both ends of the ranking, the end first, each with `activation`
+    (summed over the neurons), `sentence` and `masked`.
+    """
+
+    relation: str
+    fact: int
+    head: str
+    label: str
+    tail: str
+    neurons: list[list[int]]
+    sentences: int
+    unusable: dict[str, int]
+    top: list[dict[str, Any]]
+    bottom: list[dict[str, Any]]
+
+
+def read_triggers(path: Path) -> Iterator[TriggerRecord]:
+    """The lines of a file of stage 5's records, one at a time."""
+    check_whole(path)
+    return read_records(path, TriggerRecord)
 
 
 def encode_triggers(triggers: Triggers, neurons: Sequence[Neuron], top: int) -> bytes:

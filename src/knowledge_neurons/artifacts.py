@@ -94,14 +94,26 @@ class Results:
         """Folder of stage 5's files, of a fact and of a relation."""
         return self.root / "trigger_examples_th"
 
+    def trigger_records(self) -> list[Path]:
+        """Stage 5's records, a file for each relation or choice of facts (REL@0,3), by name."""
+        return sorted(self.triggers.glob("*.jsonl"))
+
     def edits(self, run: str) -> Path:
         return self.root / "edit" / f"{run}.jsonl"
+
+    def edit_runs(self) -> list[str]:
+        """Runs of stage 6 that have a summary, sorted by name."""
+        return _summarised(self.root / "edit")
 
     def patch(self, run: str, name: str) -> Path:
         return self.root / "edit" / run / f"{name}.safetensors"
 
     def erased(self, run: str) -> Path:
         return self.root / "erase" / f"{run}.jsonl"
+
+    def erased_runs(self) -> list[str]:
+        """Runs of stage 7 that have a summary, sorted by name: P19, or P19-unk."""
+        return _summarised(self.root / "erase")
 
     def erasure(self, run: str) -> Path:
         return self.root / "erase" / f"{run}.safetensors"
@@ -113,6 +125,12 @@ class Results:
 
 def _base(baseline: bool) -> str:
     return "base_" if baseline else ""
+
+
+def _summarised(folder: Path) -> list[str]:
+    """NAME of every NAME.json in a folder, sorted."""
+    paths = (path for path in folder.glob("*.json") if not path.name.endswith(".manifest.json"))
+    return sorted(path.stem for path in paths)
 
 
 # --- scores: one line per fact, in data order ------------------------------------------------

@@ -82,10 +82,16 @@ def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
         if row[1:] != bag[0][1:]:
             raise ValueError(f"{where}: its prompts differ in answer or relation: {row[1:]}")
     _, answer, name = bag[0]
-    match = _LABEL.fullmatch(name)
-    if match is None or match["relation"] != relation:
+    named, label = split_name(name) or (None, "")
+    if named != relation:
         raise ValueError(f"{where}: expected a relation like '{relation}(label)', got {name!r}")
-    return Fact(relation, match["label"], index, answer, tuple(row[0] for row in bag))
+    return Fact(relation, label, index, answer, tuple(row[0] for row in bag))
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """ "P101(field of work)" -> ("P101", "field of work"); None for a name of another shape."""
+    match = _LABEL.fullmatch(name)
+    return match and (match["relation"], match["label"])
 
 
 def _split_by_relation(path: Path, bags: list) -> dict[str, list]:

@@ -7,9 +7,8 @@ import pytest
 
 from knowledge_neurons import data, editing, models
 from knowledge_neurons.evaluation import Reader
-from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
-from knowledge_neurons.experiments.edit_facts import KINDS, Variant
-from knowledge_neurons.experiments.edit_summary import summarise
+from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation, erase_summary
+from knowledge_neurons.experiments.edit_summary import KINDS, Variant, summarise
 from knowledge_neurons.experiments.fact_scores import Settings, encode_facts, prepare, score_facts
 from knowledge_neurons.experiments.neuron_statistics import refine_scores
 from knowledge_neurons.models import fingerprint
@@ -62,7 +61,7 @@ def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(kno
     edits = {"erased": editing.erase(model, chosen)}
     places = erase_relation.choose_prompts(bags, "P19", 1000, seed=0)
     groups = erase_relation.read_prompts(model, bags, places, edits)
-    table = erase_relation.summarise([r for g in groups for r in g], "P19", "erased", seed=0)
+    table = erase_summary.summarise([r for g in groups for r in g], "P19", "erased", seed=0)
     grown, others = table.relation.perplexity_increase, table.others.perplexity_increase
     assert grown.low > 0.3
     assert grown.value > 5 * max(others.value, 0.02)

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 from knowledge_neurons import activation_files, metrics
-from knowledge_neurons.experiments import distant_activation, modify_activation
-from knowledge_neurons.experiments.distant_activation import FactActivation
-from knowledge_neurons.experiments.modify_activation import FactRecord, Outcome
+from knowledge_neurons.experiments import (
+    distant_activation,
+    distant_summary,
+    modify_activation,
+    modify_summary,
+)
+from knowledge_neurons.experiments.distant_summary import FactActivation
+from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
 from knowledge_neurons.types import Fact, FactSentences
 
 
@@ -31,21 +36,21 @@ RECORDS = {
 
 def test_average_change_is_the_mean_over_relations():
     """P1: (0.6 - 1.2) / 1.2 = -50 %; P2: -20 %; a fact that does not change counts."""
-    found = modify_activation.average_change(RECORDS, "own", "neurons", 0.0, seed=1)
+    found = modify_summary.average_change(RECORDS, "own", "neurons", 0.0, seed=1)
     assert found.change == pytest.approx(-0.35)
     # P1 resampled lies between -60 % (its first fact twice) and 0 (its second twice).
     assert found.interval.low == pytest.approx((-0.6 - 0.2) / 2)
     assert found.interval.high == pytest.approx((0 - 0.2) / 2)
-    unchanged = modify_activation.average_change(RECORDS, "own", "baseline", 0.0, seed=1)
+    unchanged = modify_summary.average_change(RECORDS, "own", "baseline", 0.0, seed=1)
     assert unchanged.change == 0 and unchanged.interval == (0, 0)
 
 
 def test_no_average_of_nothing():
     """Facts that were not asked: no relation to average over, none in the authors' file."""
     left_out = FactRecord("P1", 0, "x", {"neurons": 0, "baseline": 0}, None, None)
-    assert modify_activation.average_change({"P1": [left_out]}, "own", "neurons", 0.0, 1) is None
+    assert modify_summary.average_change({"P1": [left_out]}, "own", "neurons", 0.0, 1) is None
     both = {"P1": [left_out], "P2": RECORDS["P2"]}
-    found = modify_activation.average_change(both, "own", "neurons", 0.0, 1)
+    found = modify_summary.average_change(both, "own", "neurons", 0.0, 1)
     assert found.change == pytest.approx(-0.2)
     assert list(activation_files.authors_averages(both, "neurons")) == ["kn_bag-P2"]
 
@@ -152,7 +157,7 @@ READ = [
 
 
 def test_table_is_the_mean_over_facts_of_the_mean_over_neurons():
-    row = distant_activation.table_row(READ, "neurons", seed=1)
+    row = distant_summary.table_row(READ, "neurons", seed=1)
     assert row.facts == 2
     assert {k: e.mean for k, e in row.by_sentences.items()} == {
         "both": 3.0,
@@ -162,7 +167,7 @@ def test_table_is_the_mean_over_facts_of_the_mean_over_neurons():
     assert row.contrasts["head - random"].mean == 0.5
     assert row.contrasts["head - random"].interval == (0.5, 0.5)  # the same in both facts
     assert row.contrasts["both - head"].interval == (1.5, 2.5)
-    assert distant_activation.table_row(READ, "baseline", seed=1) is None
+    assert distant_summary.table_row(READ, "baseline", seed=1) is None
 
 
 def test_authors_activations():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from knowledge_neurons import artifacts, storage
 from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.erase_relation import FactRecord
+from knowledge_neurons.experiments.erase_summary import FactRecord
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 
 # --- scores in the authors' shape ------------------------------------------------------------

@@ -7,8 +7,7 @@ import math
 
 import pytest
 
-from knowledge_neurons.experiments.edit_facts import EditRecord, Variant
-from knowledge_neurons.experiments.edit_summary import summarise
+from knowledge_neurons.experiments.edit_summary import EditRecord, Variant, summarise
 from knowledge_neurons.metrics import binomial_interval
 
 

@@ -13,12 +13,11 @@ from knowledge_neurons.editing import apply, erase
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.erase_relation import (
     GROUP,
-    FactRecord,
     choose_prompts,
     frequent_neurons,
     read_prompts,
-    summarise,
 )
+from knowledge_neurons.experiments.erase_summary import FactRecord, summarise
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert

@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
 from custom_bert import Bert
-from knowledge_neurons import batching, data, interventions, metrics
+from knowledge_neurons import batching, data, interventions
+from knowledge_neurons.experiments.distant_summary import (
+    BOTH,
+    HEAD,
+    RANDOM,
+    SENTENCE_KINDS,
+    FactActivation,
+    Means,
+)
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
 
-BOTH, HEAD, RANDOM = SENTENCE_KINDS = ("both", "head", "random")  # T1, T2, T3
 RANDOM_SENTENCES = 10  # a fact's; BINGREL has at most ten of either other kind
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others
 GROUP = 64  # facts read together: enough sentences of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
-
-Means = dict[str, dict[str, list[float]]]  # kind of neurons -> of sentences -> each neuron's mean
 
 
 @dataclass(frozen=True)
@@ -36,34 +40,6 @@ class MaskedFact:
 
     texts: dict[str, list[str]]
     unusable: dict[str, int]
-
-
-@dataclass(frozen=True)
-class FactActivation:
-    """What was read of one fact.
-
-    sentences: how many of each kind could be masked; cut: how many of those read were too long.
-    unusable: reason -> sentences that could not be masked.
-    names_tail: its sentences "with the head" that name the tail too.
-    neurons: how many it has of each kind.
-    means: kind of neurons -> kind of sentences -> mean activation of each neuron; None where the
-    fact was not read: it has no sentence of some kind, or no neurons.
-    """
-
-    relation: str
-    fact: int
-    head: str
-    tail: str
-    sentences: dict[str, int]
-    cut: int
-    unusable: dict[str, int]
-    names_tail: int
-    neurons: dict[str, int]
-    means: Means | None
-
-    @property
-    def has_sentences(self) -> bool:
-        return all(self.sentences.values())
 
 
 def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact:
@@ -188,51 +164,3 @@ def _mean_activations(
             by_kind = means.setdefault(index, {k: {} for k in KINDS})[which]
             by_kind[kind] = [of_neuron[neuron] for neuron in own]
     return means
-
-
-# --- averages --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over facts and its 95 % interval."""
-
-    mean: float
-    interval: metrics.Interval
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """Table 4 for one kind of neurons: the mean activation on each kind of sentences.
-
-    facts: how many it is over.  by_sentences: kind of sentences -> mean.
-    contrasts: how much higher the first kind of a pair is than the second ("both - head"), each
-    fact compared with itself.
-    """
-
-    facts: int
-    by_sentences: dict[str, Estimate]
-    contrasts: dict[str, Estimate]
-
-
-def table_row(records: Iterable[FactActivation], kind: str, seed: int) -> TableRow | None:
-    """A row of Table 4: a fact's activation is the mean over its neurons, then the mean over facts.
-
-    The interval is a bootstrap over facts.  None where no fact has neurons of this kind.
-    """
-    read = [r.means[kind] for r in records if r.means and r.neurons[kind]]
-    if not read:
-        return None
-    rows = np.array([[np.mean(means[k]) for k in SENTENCE_KINDS] for means in read])  # (facts, 3)
-    pairs = {f"{a} - {b}": (a, b) for a, b in pairwise(SENTENCE_KINDS)}
-    columns = dict(zip(SENTENCE_KINDS, rows.T, strict=True))
-    return TableRow(
-        len(rows),
-        {name: _estimate(values, seed) for name, values in columns.items()},
-        {name: _estimate(columns[a] - columns[b], seed) for name, (a, b) in pairs.items()},
-    )
-
-
-def _estimate(values: np.ndarray, seed: int) -> Estimate:
-    interval = metrics.bootstrap_interval([values[:, None]], lambda m: m[:, 0, 0], seed)
-    return Estimate(float(values.mean()), interval)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
@@ -17,46 +17,15 @@ from custom_bert import Bert, BertConfig
 from knowledge_neurons import editing
 from knowledge_neurons.evaluation import Reader, Reading
 from knowledge_neurons.experiments.choose_facts import Bags, Place, Planned, prompt_at
+from knowledge_neurons.experiments.edit_summary import (
+    KNOWLEDGE,
+    RANDOM,
+    RANDOM_SAME_SIZE,
+    EditRecord,
+    Variant,
+)
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import Neuron, WeightEdit
-
-KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to edit: both lambdas, and how many of the strongest neurons (None: the refined)."""
-
-    lambda_1: float
-    lambda_2: float
-    top_k: int | None = None
-
-
-@dataclass(frozen=True)
-class EditRecord:
-    """What one edit did.
-
-    asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of KINDS.
-    neurons: [layer, index] of each.  size: Frobenius norm of the change.
-    prompts: of the fact, in data order, each with probability and rank of the old and the new
-    answer, [before, after], and the prediction after.
-    same, other: of the watching prompts, the right answer's log probability in nats, likewise.
-    """
-
-    relation: str
-    fact: int
-    asked: int
-    old: str
-    new: str
-    kind: str
-    lambda_1: float
-    lambda_2: float
-    top_k: int | None
-    neurons: list[list[int]]
-    size: float
-    prompts: list[dict]
-    same: list[dict]
-    other: list[dict]
 
 
 def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> WeightEdit:

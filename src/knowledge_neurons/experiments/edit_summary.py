@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from knowledge_neurons.experiments.edit_facts import EditRecord, Variant
 from knowledge_neurons.metrics import (
     Interval,
     binomial_interval,
@@ -15,6 +14,44 @@ from knowledge_neurons.metrics import (
     perplexity,
     top_k,
 )
+
+KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to edit: both lambdas, and how many of the strongest neurons (None: the refined)."""
+
+    lambda_1: float
+    lambda_2: float
+    top_k: int | None = None
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """What one edit did.
+
+    asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of KINDS.
+    neurons: [layer, index] of each.  size: Frobenius norm of the change.
+    prompts: of the fact, in data order, each with probability and rank of the old and the new
+    answer, [before, after], and the prediction after.
+    same, other: of the watching prompts, the right answer's log probability in nats, likewise.
+    """
+
+    relation: str
+    fact: int
+    asked: int
+    old: str
+    new: str
+    kind: str
+    lambda_1: float
+    lambda_2: float
+    top_k: int | None
+    neurons: list[list[int]]
+    size: float
+    prompts: list[dict]
+    same: list[dict]
+    other: list[dict]
 
 
 @dataclass(frozen=True)
