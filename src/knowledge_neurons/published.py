@@ -6,7 +6,7 @@ one on arXiv has other settings and other numbers).  All of bert-base-cased on t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -14,14 +14,16 @@ from dataclasses import dataclass
 class Table:
     """Numbers of one table or figure.
 
-    where: its name.  digits: printed after the point.  unit: "%" or nothing.
+    where: its name.  digits: printed after the point.  unit: "%" or nothing.  signed: a change,
+    printed with its sign.
     rows: for each quantity the knowledge neurons' number and that of what they are compared with.
     """
 
     where: str
     digits: int
     unit: str
-    rows: Mapping[Hashable, tuple[float, float]]
+    rows: Mapping[str, tuple[float, float]]
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ TABLE_2 = Table(
 )
 
 # Change of the right answer's probability, by the factor on the neurons; of a fact's own prompts.
-SUPPRESSED = Table("Figure 4", 2, "%", {"own": (-29.03, -1.47)})
-AMPLIFIED = Table("Figure 5", 2, "%", {"own": (31.17, -1.27)})
+SUPPRESSED = Table("Figure 4", 2, "%", {"own": (-29.03, -1.47)}, signed=True)
+AMPLIFIED = Table("Figure 5", 2, "%", {"own": (31.17, -1.27)}, signed=True)
 
 # Mean activation on sentences with head and tail (T1), with the head (T2), random ones (T3).
 TABLE_4 = Table(
@@ -59,6 +61,7 @@ TABLE_5 = Table(
     1,
     "%",
     {"P19": (106.6, 1.1), "P27": (36.7, 4.2), "P106": (128.2, 4.3), "P937": (141.2, 10.1)},
+    signed=True,
 )
 ERASED = {
     "P19": Perplexities((1450.0, 2996.0), (120.3, 121.6)),
@@ -74,6 +77,7 @@ TABLE_6_PERPLEXITY = Table(
     1,
     "",
     {"perplexity, same relation": (8.4, 10.1), "perplexity, other relations": (7.2, 4.3)},
+    signed=True,
 )
 
 # What all of it was measured on (section 4.1), and its cost on a V100 (appendix).
