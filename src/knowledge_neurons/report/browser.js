@@ -140,7 +140,7 @@
     const known = read(columns, fact.number);
     const article = byId("fact");
     const view = make("div");
-    article.replaceChildren(heading(fact), promptChoice(known, (chosen) => {
+    article.replaceChildren(heading(fact), promptChoice(fact, known, (chosen) => {
       view.replaceChildren(picture(fact, known, chosen), effects(fact, known, chosen));
     }), view, neuronTable(fact, known), neighbours(fact), steps(fact));
     view.append(picture(fact, known, null), effects(fact, known, null));
@@ -170,7 +170,7 @@
         counted(fact.neurons.length, "knowledge neuron"))));
   }
 
-  function promptChoice(known, choose) {
+  function promptChoice(fact, known, choose) {
     const box = make("fieldset", {}, make("legend", {}, "Prompts"));
     if (!known.prompts.length) {
       box.append(make("p", {}, "This fact was left out: its answer is not one token."));
@@ -184,15 +184,17 @@
     const all = known.own ? chance(mean(known.own.map((row) => row[0]))) : "";
     add(make("span", {}, `all ${known.prompts.length}, averaged`), all && `P ${all}`, null);
     known.prompts.forEach((prompt, row) => {
-      add(masked(prompt, known.predicted[row]), known.own ? `P ${chance(known.own[row][0])}` : "", row);
+      add(masked(prompt, known.predicted[row], fact.answer), known.own ? `P ${chance(known.own[row][0])}` : "", row);
     });
     return box;
   }
 
-  function masked(prompt, predicted) {
+  // The prompt with the model's first guess in place of [MASK].
+  function masked(prompt, predicted, answer) {
+    const className = predicted === answer ? "mask" : "mask wrong";
     const text = make("span");
     prompt.split("[MASK]").forEach((part, place) => {
-      if (place) text.append(make("span", { className: "mask", title: "the model's first guess" }, predicted));
+      if (place) text.append(make("span", { className, title: "the model's first guess" }, predicted));
       text.append(part);
     });
     return text;

@@ -56,16 +56,22 @@ def embed(results: Results) -> Embedded | None:
         rows.append(relation.row)
         prompts += relation.prompts
         cut += relation.cut
-    layers = [(storage.read_manifest(results.scores(name)) or {}).get("layers") for name in names]
-    highest_layer, highest_index = (max(r["highest"][place] for r in rows) for place in (0, 1))
+    shapes = [_shape(results, row) for row in rows]
     index = {
         "stride": STRIDE,
-        "layers": max(1 + highest_layer, *(count or 1 for count in layers)),
-        "width": 1 + highest_index,
+        "layers": max(layers for layers, _ in shapes),
+        "width": max(width for _, width in shapes),
         "relations": rows,
     }
     facts = sum(len(row["names"]) for row in rows)
     return Embedded(pack(index), packed, facts, prompts, cut)
+
+
+def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:
+    """Layers of the model and neurons of a layer, as far as the manifest or the neurons tell."""
+    manifest = storage.read_manifest(results.scores(row["id"])) or {}
+    layer, index = row["highest"]
+    return manifest.get("layers", layer + 1), manifest.get("neurons_per_layer", index + 1)
 
 
 def pack(value: Any) -> str:

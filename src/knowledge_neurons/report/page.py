@@ -136,20 +136,17 @@ def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
 
 
 def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
-    """Table or figure -> its rows; without those whose stage has not run."""
-    made: dict[str, list[Comparison]] = {}
-    if found.statistics:
-        made["counts"] = tables.neuron_counts(found.statistics)
-    if found.modified:
-        made["suppressed"] = tables.changes(found.modified.overall, SUPPRESS)
-        made["amplified"] = tables.changes(found.modified.overall, AMPLIFY)
-    if found.activations:
-        made["activations"] = tables.activations(found.activations.overall)
-    if run := tables.main_run(found.edits):
-        made["edits"] = tables.edits(run)
-    if found.erasures:
-        made["erasures"] = tables.erasures(found.erasures, found.labels)
-    return made
+    """Table or figure -> its rows; none where its stage has not run."""
+    modified, activations = found.modified, found.activations
+    run = tables.main_run(found.edits)
+    return {
+        "counts": tables.neuron_counts(found.statistics) if found.statistics else [],
+        "suppressed": tables.changes(modified.overall, SUPPRESS) if modified else [],
+        "amplified": tables.changes(modified.overall, AMPLIFY) if modified else [],
+        "activations": tables.activations(activations.overall) if activations else [],
+        "edits": tables.edits(run) if run else [],
+        "erasures": tables.erasures(found.erasures, found.labels),
+    }
 
 
 def drawn(found: Outcomes) -> dict[str, Markup]:
