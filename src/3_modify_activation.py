@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
+    Change,
     FactRecord,
     average_change,
 )
@@ -130,12 +130,12 @@ def compute(
 
 def averages(
     relations: dict[str, list[FactRecord]], scales: Sequence[float], seed: int
-) -> dict[str, Any]:
+) -> dict[str, dict[str, dict[str, Change]]]:
     """kind of neurons -> own or other prompts -> factor -> change and interval."""
     return {
         kind: {
             asked: {
-                f"{factor:g}": asdict(change)
+                f"{factor:g}": change
                 for factor in scales
                 if (change := average_change(relations, asked, kind, factor, seed))
             }
@@ -191,11 +191,11 @@ def write_averages(
     return [*written, path]
 
 
-def _percent(change: dict[str, Any] | None) -> str:
+def _percent(change: Change | None) -> str:
     if change is None:
         return "-"
-    low, high = change["interval"]
-    return f"{100 * change['change']:+.2f}% [{100 * low:+.2f}, {100 * high:+.2f}]"
+    low, high = change.interval
+    return f"{100 * change.change:+.2f}% [{100 * low:+.2f}, {100 * high:+.2f}]"
 
 
 def write_curve(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from knowledge_neurons.experiments.edit_summary import (
     EditRecord,
     Summary,
     Variant,
+    by_lambdas,
     summarise,
 )
 from knowledge_neurons.types import Triplet
 from stage_6_7_arguments import Inputs
-from stage_6_tables import LABELS, show_table, show_variants
+from stage_6_tables import show_table, show_variants
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -209,13 +210,8 @@ def save_patch(
 
 def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Path]:
     """Success against the number of neurons, a figure for each pair of lambdas."""
-    by_pair: dict[tuple[float, float], dict[str, list]] = {}
-    for summary in summaries:
-        pair = (summary.variant.lambda_1, summary.variant.lambda_2)
-        points = by_pair.setdefault(pair, {}).setdefault(LABELS[summary.kind], [])
-        points.append((summary.neurons, *astuple(summary.success)))
     written = []
-    for (lambda_1, lambda_2), curves in by_pair.items():
+    for (lambda_1, lambda_2), curves in by_lambdas(summaries).items():
         path = results.figure(f"edit_success-{lambda_1:g}-{lambda_2:g}")
         written += figures.save(figures.success_curve(curves), path)
     return written

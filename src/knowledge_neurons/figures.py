@@ -1,33 +1,134 @@
 """Records -> matplotlib figures.  Nothing is computed here that is not drawn.
 
-Figures are made without pyplot, so a notebook's own settings and open figures stay as they are.
+One look for all: the width of a column or of a page's text, Okabe and Ito's colours (told apart by
+colour-blind readers too), one colour for a kind of neurons wherever it stands, 95 % intervals as
+lines or bands.  Figures are made without pyplot, under settings of their own, so that a notebook's
+settings and open figures neither change nor are changed.
+
+Here: the look, how a figure is written, and figures over layers, factors and counts.  Those with a
+row for each relation are in `relation_figures`.  A figure's label says in a line what it shows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import seaborn as sns
-from matplotlib import rc_context
+from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from knowledge_neurons.experiments import edit_summary
+from knowledge_neurons.experiments.edit_summary import Summary
+from knowledge_neurons.experiments.modify_summary import ASKED, OWN, Change
 from knowledge_neurons.storage import write_atomic
+from knowledge_neurons.types import BASELINE as ACTIVATION_BASELINE
+from knowledge_neurons.types import KINDS, KNOWLEDGE
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
 NEURONS, BASELINE, RANDOM = "#0072B2", "#E69F00", "#009E73"
-COLUMN = 3.4  # inches, the width of a column of a two-column paper
+COLORS = {KNOWLEDGE: NEURONS, ACTIVATION_BASELINE: BASELINE}
+NAMES = {KNOWLEDGE: "knowledge neurons", ACTIVATION_BASELINE: "activation baseline"}
+INK = "#262626"  # text, axes, intervals; nothing else has this colour, see `svg`
+COLUMN, TEXT = 3.4, 7.0  # inches, a column and the text of a two-column paper
+MOST_TICKS = 14  # layers that are numbered at the width of a column
 
 STYLE = {
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same everywhere
     "font.size": 8,
     "axes.titlesize": 8,
-    "pdf.fonttype": 42,  # text stays text
-    "svg.fonttype": "none",
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "grid.linewidth": 0.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "legend.columnspacing": 1.4,
+    "pdf.fonttype": 42,  # text stays text
+    "svg.fonttype": "none",
+    "svg.hashsalt": "knowledge neurons",  # the same ids every time
 }
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The look of all figures; needed where one is made and where it is written."""
+    with style.context(["default", sns.axes_style("whitegrid"), STYLE]):
+        yield
+
+
+def percent(share: float, _: object = None, sign: bool = False) -> str:
+    """A share in percent as an axis tells it, with a true minus; sign: + where it grew."""
+    rounded = f"{100 * share:+.10g}" if sign else f"{100 * share:.10g}"
+    return f"{rounded.replace('-', '−')}%" if 100 * share else "0%"
+
+
+def signed_percent(share: float, _: object = None) -> str:
+    return percent(share, sign=True)
+
+
+# --- how a figure is written -----------------------------------------------------------------
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write path.pdf (vector text) and path.png (200 dpi), each atomically; return both paths.
+
+    The same figure gives the same bytes: no date is written.
+    """
+    written = []
+    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+        content = io.BytesIO()
+        with styled():  # the font type is chosen when the file is written
+            figure.savefig(content, format=suffix[1:], dpi=200, metadata=metadata)
+        target = path.with_name(path.name + suffix)
+        write_atomic(target, content.getvalue())
+        written.append(target)
+    return written
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an <svg> element to stand in an HTML page, one of many.
+
+    The background is transparent and all ink is currentColor: text, axes and intervals take the
+    text colour of the page, light or dark.  Text is text, in the page's sans-serif where DejaVu
+    Sans is not there.  Nothing refers outside, no style leaks into the page, and the ids start with
+    a digest of the figure, so that different figures share none.  The figure's label is what a
+    screen reader says.
+    """
+    content = io.StringIO()
+    with styled():
+        none = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(content, format="svg", transparent=True, metadata=none)
+    drawn = content.getvalue()
+    drawn = drawn[drawn.index("<svg") :]  # no prolog inside a page
+    drawn = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", drawn, flags=re.S)
+    drawn = drawn.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    drawn = drawn.replace("xlink:href=", "href=").replace(INK, "currentColor")
+    prefix = f"f{hashlib.sha256(drawn.encode()).hexdigest()[:10]}-"
+    drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", drawn)
+    root = f'role="img" aria-label={quoteattr(figure.get_label())}'
+    joins = 'stroke-linejoin="round" stroke-linecap="butt"'  # what its style had said of all
+    return drawn.replace("<svg ", f"<svg {root} {joins} ", 1)
+
+
+# --- layers, factors, counts -----------------------------------------------------------------
 
 
 def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> Figure:
@@ -37,92 +138,101 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
     the paper.  DEVIATION: the axis tells true percentages (difference 7).
     """
     layers = range(1, len(neurons) + 1)
-    with sns.axes_style("whitegrid"), rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(COLUMN, 2.8), layout="constrained")
+        figure.set_label("Figure 3: share of the neurons in each layer")
         panels = figure.subplots(2, 1, sharex=True)
-        rows = zip(
-            panels,
-            (neurons, baseline),
-            ("Knowledge neurons", "Activation baseline"),
-            (NEURONS, BASELINE),
-            strict=True,
-        )
-        for panel, shares, title, color in rows:
-            half = [100 * share for share in shares]
-            heights, bottoms = [2 * h for h in half], [-h for h in half]
-            panel.bar(layers, heights, bottom=bottoms, color=color, linewidth=0, zorder=2)
-            top = 1.1 * max(*half, 1)
+        for panel, kind, shares in zip(panels, KINDS, (neurons, baseline), strict=True):
+            heights, bottoms = [2 * share for share in shares], [-share for share in shares]
+            panel.bar(layers, heights, bottom=bottoms, color=COLORS[kind], linewidth=0, zorder=2)
+            top = 1.1 * max(*shares, 0.01)
             panel.set_ylim(-top, top)
-            panel.set_title(title)
+            panel.set_title(NAMES[kind].capitalize())
             panel.set_ylabel("Percentage")
-            panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{abs(y):.0f}%"))
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(abs(y))))
             panel.grid(axis="x", visible=False)
         panels[-1].set_xlabel("Layer")
-        panels[-1].set_xticks(list(layers))
+        panels[-1].set_xticks(layers[:: math.ceil(len(layers) / MOST_TICKS)])
     return figure
 
 
-def dose_response(relation: str, curve: Mapping[str, Mapping[str, Mapping]]) -> Figure:
+def dose_response(
+    relation: str, curve: Mapping[str, Mapping[str, Mapping[float | str, Change]]]
+) -> Figure:
     """How the right answer's probability changes with the factor on a fact's neurons.
 
-    curve: kind of neurons -> "own" or "other" prompts -> factor -> {"change", "interval"}, shares.
-    Lines for a fact's own prompts, dashed ones for other relations' facts, with 95 % bands.
+    relation: its id, or id and name.  curve: kind of neurons -> "own" or "other" prompts -> factor
+    -> change.  Lines for a fact's own prompts, dashed ones for other relations' facts.
     """
-    with sns.axes_style("whitegrid"), rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
+    with styled():
+        figure = Figure(figsize=(COLUMN, 2.7), layout="constrained")
+        figure.set_label(f"Dose and response: scaling the neurons of the facts of {relation}")
         panel = figure.subplots()
-        for kind, name, color in (
-            ("neurons", "knowledge neurons", NEURONS),
-            ("baseline", "activation baseline", BASELINE),
-        ):
-            for asked, line in (("own", "-"), ("other", "--")):
+        for asked, line in zip(ASKED, ("-", "--"), strict=True):
+            for kind in KINDS:
                 points = sorted((float(factor), v) for factor, v in curve[kind][asked].items())
-                if not points:
-                    continue
-                factors = [factor for factor, _ in points]
-                means = [100 * value["change"] for _, value in points]
-                ends = [[100 * value["interval"][end] for _, value in points] for end in (0, 1)]
-                label = name if asked == "own" else f"{name}, other facts"
-                panel.plot(factors, means, line, color=color, linewidth=1.2, label=label)
-                panel.fill_between(factors, *ends, color=color, alpha=0.2, linewidth=0)
-        panel.set_title(f"{relation}: scaling a fact's neurons")
-        panel.set_xlabel("Factor on the activations")
+                if points:
+                    rows = [(factor, v.change, *v.interval) for factor, v in points]
+                    label = NAMES[kind] if asked == OWN else f"{NAMES[kind]}, other facts"
+                    _line_with_band(panel, rows, COLORS[kind], label, line, ".")
+        panel.set_title(relation)
+        panel.set_xlabel("Factor on the neurons' activations")
         panel.set_ylabel("Change of P(answer)")
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+.0f}%"))
-        panel.legend(frameon=False, fontsize=6)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.yaxis.set_major_formatter(FuncFormatter(signed_percent))
+        _legend_above(figure, columns=2)
     return figure
 
 
-def success_curve(curves: Mapping[str, Sequence[tuple[float, float, float, float]]]) -> Figure:
+EDITED = {
+    edit_summary.KNOWLEDGE: ("knowledge neurons", NEURONS, "-", "o"),
+    edit_summary.RANDOM: ("random", RANDOM, "-", "s"),
+    edit_summary.RANDOM_SAME_SIZE: ("random, same size", RANDOM, "--", "^"),
+}
+
+
+def success_curve(curves: Mapping[str, Sequence[Summary]]) -> Figure:
     """Success of edits against the number of neurons edited (section 5.1 asserts that it rises).
 
-    curves: label -> points (neurons, rate, low, high), with the ends of the rate's interval.
+    curves: kind of neurons -> summaries of one pair of lambdas, by rising count.
     """
-    colors = (NEURONS, BASELINE, RANDOM)
-    with sns.axes_style("whitegrid"), rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
+    with styled():
+        figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
+        figure.set_label("Success of edits against the number of neurons edited")
         panel = figure.subplots()
-        for (label, points), color in zip(curves.items(), colors, strict=False):
-            x, rate, low, high = zip(*points, strict=True)
-            percent = [[100 * value for value in values] for values in (rate, low, high)]
-            panel.plot(x, percent[0], marker="o", markersize=3, color=color, label=label)
-            panel.fill_between(x, *percent[1:], color=color, alpha=0.2, linewidth=0)
-        panel.set_ylim(-2, 102)
-        panel.set_xlabel("Neurons edited")
-        panel.set_ylabel("Success")
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0f}%"))
-        panel.legend(frameon=False)
+        for kind, (label, color, line, marker) in EDITED.items():
+            rows = [
+                (s.neurons, s.success.value, s.success.low, s.success.high)
+                for s in curves.get(kind, ())
+            ]
+            if rows:
+                _line_with_band(panel, rows, color, label, line, marker)
+        panel.set_ylim(-0.02, max(0.5, 1.05 * panel.get_ylim()[1]))
+        panel.set_xlabel("Neurons edited (mean)")
+        panel.set_ylabel("Success of edits")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.yaxis.set_major_formatter(FuncFormatter(percent))
+        _legend_above(figure, columns=3)
     return figure
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write path.pdf (vector text) and path.png (200 dpi), each atomically; return both paths."""
-    written = []
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        content = io.BytesIO()
-        with rc_context(STYLE):  # the font type is chosen when the file is written
-            figure.savefig(content, format=suffix[1:], dpi=200, metadata=metadata)
-        target = path.with_name(path.name + suffix)
-        write_atomic(target, content.getvalue())
-        written.append(target)
-    return written
+def _line_with_band(
+    panel: Axes,
+    rows: Sequence[tuple[float, float, float, float]],
+    color: str,
+    label: str,
+    line: str,
+    marker: str,
+) -> None:
+    """rows: x, value, and the ends of its interval."""
+    x, values, low, high = zip(*rows, strict=True)
+    panel.plot(
+        x, values, line, marker=marker, markersize=3, linewidth=1.2, color=color, label=label
+    )
+    panel.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def _legend_above(figure: Figure, columns: int) -> None:
+    """One legend for all panels, where no line can run into it."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center",
+                  ncols=columns)  # fmt: skip

@@ -44,14 +44,24 @@ def bootstrap_interval(
         change = bootstrap_interval([np.stack([before, after], 1)],
                                     lambda m: (m[:, :, 1] / m[:, :, 0] - 1).mean(1), seed=42)
     """
+    return bootstrap_intervals(groups, lambda m: statistic(m)[:, None], seed, resamples)[0]
+
+
+def bootstrap_intervals(
+    groups: Sequence[np.ndarray],
+    statistics: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> list[Interval]:
+    """`bootstrap_interval` of several statistics of the same draws: means (R, G, K) -> (R, S)."""
     if not groups or not all(len(group) for group in groups):
         raise ValueError("a bootstrap needs at least one row in every group")
     rng = np.random.default_rng(seed)
     means = [_resampled_means(np.asarray(group, float), resamples, rng) for group in groups]
-    values = statistic(np.stack(means, axis=1))  # (R,)
+    values = statistics(np.stack(means, axis=1))  # (R, S)
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return Interval(float(low), float(high))
+    ends = np.percentile(values, [tail, 100 - tail], axis=0)  # (2, S)
+    return [Interval(float(low), float(high)) for low, high in ends.T]
 
 
 def _resampled_means(rows: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,13 @@ from typing import Any
 from knowledge_neurons import activation_files, artifacts, data, storage
 from knowledge_neurons.experiments import distant_summary
 from knowledge_neurons.experiments.distant_summary import TableRow
-from knowledge_neurons.experiments.edit_summary import Estimate, Perplexity, Summary, Variant
+from knowledge_neurons.experiments.edit_summary import (
+    Estimate,
+    Perplexity,
+    Summary,
+    Variant,
+    by_lambdas,
+)
 from knowledge_neurons.experiments.erase_summary import EDITS, Erased
 from knowledge_neurons.experiments.erase_summary import Change as ErasedChange
 from knowledge_neurons.experiments.modify_summary import Change
@@ -84,8 +90,7 @@ class EditRun:
     @property
     def lambdas(self) -> list[tuple[float, float]]:
         """The pairs it tried, in their order; several in a sweep."""
-        pairs = ((s.variant.lambda_1, s.variant.lambda_2) for s in self.summaries)
-        return list(dict.fromkeys(pairs))
+        return list(by_lambdas(self.summaries))
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,8 @@ import orjson
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = (
-    "torch",
-    "numpy",
-    "scipy",
-    "tokenizers",
-    "safetensors",
-    "huggingface_hub",
-    "orjson",
-    "jinja2",
+    *("torch", "numpy", "scipy", "matplotlib", "seaborn"),
+    *("tokenizers", "safetensors", "huggingface_hub", "orjson", "jinja2"),
 )
 
 

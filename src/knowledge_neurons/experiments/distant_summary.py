@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -76,13 +76,20 @@ def table_row(records: Iterable[FactActivation], kind: str, seed: int) -> TableR
     rows = np.array([[np.mean(means[k]) for k in SENTENCE_KINDS] for means in read])  # (facts, 3)
     pairs = {f"{a} - {b}": (a, b) for a, b in pairwise(SENTENCE_KINDS)}
     columns = dict(zip(SENTENCE_KINDS, rows.T, strict=True))
+    columns |= {name: columns[a] - columns[b] for name, (a, b) in pairs.items()}
+    estimates = _estimates(columns, seed)
     return TableRow(
         len(rows),
-        {name: _estimate(values, seed) for name, values in columns.items()},
-        {name: _estimate(columns[a] - columns[b], seed) for name, (a, b) in pairs.items()},
+        {name: estimates[name] for name in SENTENCE_KINDS},
+        {name: estimates[name] for name in pairs},
     )
 
 
-def _estimate(values: np.ndarray, seed: int) -> Estimate:
-    interval = metrics.bootstrap_interval([values[:, None]], lambda m: m[:, 0, 0], seed)
-    return Estimate(float(values.mean()), interval)
+def _estimates(columns: Mapping[str, np.ndarray], seed: int) -> dict[str, Estimate]:
+    """The mean of each column, a value a fact; all intervals are of the same draws of facts."""
+    rows = np.stack(list(columns.values()), axis=1)  # (facts, columns)
+    intervals = metrics.bootstrap_intervals([rows], lambda means: means[:, 0], seed)
+    return {
+        name: Estimate(float(values.mean()), interval)
+        for (name, values), interval in zip(columns.items(), intervals, strict=True)
+    }

@@ -117,6 +117,17 @@ def summarise(records: Sequence[EditRecord], seed: int) -> list[Summary]:
     return [_summary(*key, group, seed) for key, group in groups.items()]
 
 
+def by_lambdas(
+    summaries: Sequence[Summary],
+) -> dict[tuple[float, float], dict[str, list[Summary]]]:
+    """Pair of lambdas -> kind of neurons -> its summaries, in their order: of rising counts."""
+    pairs: dict[tuple[float, float], dict[str, list[Summary]]] = {}
+    for summary in summaries:
+        pair = summary.variant.lambda_1, summary.variant.lambda_2
+        pairs.setdefault(pair, {}).setdefault(summary.kind, []).append(summary)
+    return pairs
+
+
 def _summary(variant: Variant, kind: str, records: list[EditRecord], seed: int) -> Summary:
     asked = [record.prompts[record.asked] for record in records]
     old, new = (np.array([prompt[key] for prompt in asked]) for key in ("rank_old", "rank_new"))

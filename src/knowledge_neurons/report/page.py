@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from knowledge_neurons import activation_files, outcomes, published
+from knowledge_neurons import activation_files, figures, gallery, outcomes, published
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
 from knowledge_neurons.outcomes import Outcomes
@@ -85,6 +85,7 @@ def environment() -> Environment:
         "marked": marked,
         "code": code,
         "grouped": grouped,
+        "lambdas": lambdas,
         "thousands": "{:,}".format,
         "scientific": "{:.0e}".format,
         "total": total,
@@ -150,8 +151,8 @@ def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
 
 
 def drawn(found: Outcomes) -> dict[str, Markup]:
-    """Name -> figure, as SVG."""
-    return {}
+    """Name of a figure, as its file is called -> the figure as SVG."""
+    return {one.name: Markup(figures.svg(one.figure)) for one in gallery.draw(found)}
 
 
 def quadrature_of(made: Provenance) -> dict[str, Any]:
@@ -236,6 +237,12 @@ def weighted(integrals: Mapping[str, Mapping[str, Any]], field: str) -> float:
     """A mean over all prompts, from the means of relations."""
     prompts = total(integrals, "prompts") or 1
     return sum(one[field] * one["prompts"] for one in integrals.values()) / prompts
+
+
+def lambdas(runs: Iterable[outcomes.EditRun]) -> str:
+    """The pairs that some runs tried: "1 and 8; 0 and 4"."""
+    pairs = dict.fromkeys(pair for run in runs for pair in run.lambdas)
+    return "; ".join("{:g} and {:g}".format(*pair) for pair in pairs)
 
 
 def short_commit(commit: str) -> str:

@@ -1,0 +1,63 @@
+"""Stage 8: the paper's figures from what stages 2 to 7 wrote -> results/figs/, as PDF and PNG.
+
+Usage: bash 8_run_plot.sh      (see --help for every flag)
+
+Reads files alone, never the model.  A figure whose stage has not run is left out, and named with
+what to run for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from knowledge_neurons import artifacts, cli, figures, gallery, outcomes, storage
+from knowledge_neurons.outcomes import Outcomes
+from knowledge_neurons.provenance import provenance
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_results(parser)
+    return parser.parse_args()
+
+
+def warn_of_mixture(found: Outcomes) -> None:
+    """Say it where the folder holds results of several models or data sets."""
+    made = provenance(found.manifests)
+    for what, named in (("models", made.models_sha256), ("data sets", made.data_sha256)):
+        if len(named) > 1:
+            short = ", ".join(sha256[:12] for sha256 in named)
+            print(f"warning: these results are of {len(named)} {what} (sha256 {short})")
+
+
+def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) -> dict[str, str]:
+    """Write every figure with its manifests; its name -> the files."""
+    written = {}
+    for picture in gallery.draw(found):
+        started = time.perf_counter()
+        paths = figures.save(picture.figure, results.figure(picture.name))
+        made_from = {name: storage.sha256_of(results.root / name) for name in picture.sources}
+        for path in paths:
+            storage.write_manifest(
+                path,
+                {"sources_sha256": made_from},
+                arguments=cli.plain(args),
+                wall_seconds=round(time.perf_counter() - started, 3),
+            )
+        written[picture.name] = ", ".join(path.name for path in paths)
+    return written
+
+
+def main() -> None:
+    args = parse_arguments()
+    results = cli.results_of(args)
+    found = outcomes.read(results)
+    warn_of_mixture(found)
+    cli.show(f"Figures, in {results.figure('')}", draw(args, results, found))
+    if missing := gallery.missing(found):
+        cli.show("Not drawn; run first", missing)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stage 8: the paper's figures and the report, from the files of stages 2 to 7.
+#   bash 8_run_plot.sh [--output_dir DIR] [--output_prefix PREFIX]
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python "$here/8_plot_figures.py" "$@"
+python "$here/8_plot_report.py" "$@"

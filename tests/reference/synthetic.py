@@ -1,0 +1,213 @@
+"""A results folder of made-up numbers, written by the stages' own writers; no model is needed.
+
+`write` stands for stages 2 to 7 on any number of relations, in a second.
+"""
+
+import contextlib
+import io
+import math
+from argparse import Namespace
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from knowledge_neurons import activation_files, storage
+from knowledge_neurons.artifacts import Results
+from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.experiments.edit_summary import KINDS as EDITED
+from knowledge_neurons.experiments.edit_summary import EditRecord
+from knowledge_neurons.experiments.erase_summary import FactRecord as ReadRecord
+from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
+from knowledge_neurons.experiments.neuron_statistics import statistics
+from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
+from knowledge_neurons.types import KINDS, Neuron
+from tests.integration.stages import load
+
+PARTS = ("statistics", "modified", "curves", "activations", "triggers", "edits", "erasures")
+FACTS, PROMPTS, LAYERS = 8, 3, 12
+LABELS = ("colour", "patron of the guild", "depth of the deepest well that was ever dug there")
+SCALES = (0.0, 1.0, 2.0)
+IDENTITY = {"model_sha256": "ab" * 32, "data_sha256": "cd" * 32, "seed": 1}
+MEANS = {"neurons": (1.5, 0.4, 0.3), "baseline": (4.0, 3.9, 4.1)}  # by kind of sentence
+CHANGED = {"neurons": {0.0: 0.6, 1.0: 1.0, 2.0: 1.3}, "baseline": {0.0: 0.97, 1.0: 1.0, 2.0: 0.98}}
+
+
+def relations_of(count: int) -> dict[str, str]:
+    """Names of one to four digits, each with a label."""
+    return {f"P{5 + 37 * i + i**2}": LABELS[i % len(LABELS)] for i in range(count)}
+
+
+def write(root: Path, count: int, parts: Collection[str] = PARTS) -> Results:
+    """Write what the stages of these parts write about `count` relations."""
+    results, names = Results(root), relations_of(count)
+    rng = np.random.default_rng(count)
+    inputs = Namespace(results=results, args=Namespace(seed=1, top_k=None))
+    writers = {
+        "statistics": _statistics,
+        "modified": _modified,
+        "curves": _curves,
+        "activations": _activations,
+        "triggers": _triggers,
+        "edits": _edits,
+        "erasures": _erasures,
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        for part in parts:
+            writers[part](inputs, names, rng)
+    return results
+
+
+def _lines(path: Path, lines: list[bytes]) -> None:
+    with storage.GrowingLines(path, IDENTITY) as file:
+        file.append(lines)
+        file.finish(wall_seconds=2.0, arguments={"bert_model": "made-up"})
+
+
+def _statistics(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    kinds = {}
+    for kind in KINDS:
+        facts = {
+            name: [[Neuron(int(rng.integers(LAYERS)), int(rng.integers(9))) for _ in range(4)]
+                   for _ in range(FACTS)]
+            for name in names
+        }  # fmt: skip
+        kinds[kind] = statistics(facts, LAYERS, pairs_per_fact=2, seed=1)
+    storage.write_json(inputs.results.statistics, kinds)
+
+
+def _outcome(relation: str, fact: int, strength: float, rng: np.random.Generator) -> Outcome:
+    """strength: 1 changes a probability as CHANGED says, 0 not at all."""
+    original = rng.uniform(0.4, 0.6, PROMPTS)
+    edited = {
+        kind: {
+            factor: (original * (1 + strength * (change - 1) * rng.uniform(0.8, 1.2))).tolist()
+            for factor, change in by_factor.items()
+        }
+        for kind, by_factor in CHANGED.items()
+    }
+    return Outcome(relation, fact, original.tolist(), edited)
+
+
+def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[FactRecord]]:
+    """Of stage 3; a single relation has no other to ask."""
+    counts = {kind: 4 for kind in KINDS}
+    return {
+        name: [
+            FactRecord(
+                *(name, fact, "x", counts, _outcome(name, fact, 1.0, rng)),
+                _outcome("P0", 0, 0.05, rng) if len(names) > 1 else None,
+            )
+            for fact in range(FACTS)
+        ]
+        for name in names
+    }
+
+
+def _modified(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    records = _records(names, rng)
+    for name, own in records.items():
+        path = inputs.results.modified / f"{name}.jsonl"
+        _lines(path, [activation_files.encode_modified(record) for record in own])
+    load("3_modify_activation.py").write_averages(inputs, records, IDENTITY)
+
+
+def _curves(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    """Of the first relation."""
+    name, own = next(iter(_records(names, rng).items()))
+    load("3_modify_activation.py").write_curve(inputs, name, own, list(SCALES), IDENTITY)
+
+
+def _activations(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    found = {}
+    for name in names:
+        found[name] = [
+            FactActivation(
+                *(name, fact, "head", "tail", dict.fromkeys(SENTENCE_KINDS, 5), 0, {}, 0),
+                neurons=dict.fromkeys(KINDS, 2),
+                means={
+                    kind: {
+                        sentences: rng.normal(mean, 0.2, 2).tolist()
+                        for sentences, mean in zip(SENTENCE_KINDS, means, strict=True)
+                    }
+                    for kind, means in MEANS.items()
+                },
+            )
+            for fact in range(FACTS)
+        ]
+        path = inputs.results.distant / f"{name}.jsonl"
+        _lines(path, [activation_files.encode_activation(record) for record in found[name]])
+    path = inputs.results.distant / "summary.json"
+    storage.write_json(path, load("4_check_weights_distant.py").summary_of(found, 1))
+    storage.write_manifest(path, IDENTITY)
+
+
+def _triggers(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    for name, label in names.items():
+        ranked = [Triggered(float(a), "one <b>", "[MASK] <b>") for a in (3.0, 1.0)]
+        own = Triggers(name, 0, "head", label, "tail", ranked, {})
+        path = inputs.results.triggers / f"{name}.jsonl"
+        _lines(path, [activation_files.encode_triggers(own, [Neuron(1, 2)], 1)])
+
+
+def _edit(
+    name: str, fact: int, kind: str, top_k: int | None, rng: np.random.Generator
+) -> EditRecord:
+    succeeds = kind == EDITED[0] and rng.random() < 0.2 * (top_k or 2)
+    prompts = [
+        {
+            "p_old": [0.8, 0.1],
+            "p_new": [0.1, 0.5],
+            "rank_old": [1, 2],
+            "rank_new": [9, 1 if succeeds else 2],
+            "predicted": "x",
+        }
+    ] * 2
+    watched = [{"prompt": [name, 0, 0], "log_p": [-0.5, -0.6]}]
+    neurons = [[1, index] for index in range(top_k or 2)]
+    return EditRecord(
+        *(name, fact, 0, "a", "b", kind, 1.0, 8.0, top_k, neurons, 3.0, prompts, watched, watched)
+    )
+
+
+def _edits(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    """A run of the refined neurons and one of the strongest one, two, three."""
+    stage = load("6_edit_knowledge_sampled.py")
+    plans = [
+        Namespace(relation=name, facts=range(3), tried=5, wrong=1, without_neurons=1)
+        for name in names
+    ]
+    for run, counts in (("edit-1-8", [None]), ("edit-1-8-top_k", [1, 2, 3])):
+        path = inputs.results.edits(run)
+        _lines(
+            path,
+            [
+                storage.encode_record(_edit(name, fact, kind, top_k, rng))
+                for name in names
+                for fact in range(3)
+                for top_k in counts
+                for kind in EDITED
+            ],
+        )
+        stage.write_summary(Namespace(seed=1, top_k=None), inputs.results, plans, path)
+
+
+def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+    """Every relation is erased; its own prompts get harder, others hardly."""
+    stage = load("7_erase_knowledge.py")
+    for erased in names:
+        records = []
+        for name in names:
+            for fact in range(FACTS):
+                before = rng.uniform(-0.4, -0.2, PROMPTS)
+                harder = {"erased": 0.7 if name == erased else 0.05, "random": 0.02}
+                log_p = {"before": before.tolist()}
+                ranks = {"before": [1] * PROMPTS}
+                for edit, by in harder.items():
+                    log_p[edit] = (before - by * rng.uniform(0.5, 1.5, PROMPTS)).tolist()
+                    ranks[edit] = [1 + (p < math.log(0.35)) for p in log_p[edit]]
+                records.append(ReadRecord(name, fact, list(range(PROMPTS)), log_p, ranks))
+        path = inputs.results.erased(erased)
+        _lines(path, [storage.encode_record(record) for record in records])
+        args = Namespace(relation=erased, seed=1, value="zero")
+        stage.write_summary(args, path, IDENTITY)
