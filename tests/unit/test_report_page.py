@@ -196,6 +196,13 @@ def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
     assert page.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    "value, text", [(2.3e-4, "2 × 10⁻⁴"), (0.0, "0"), (-3e-7, "−3 × 10⁻⁷"), (5.0, "5 × 10⁰")]
+)
+def test_small_numbers_are_told_as_powers_of_ten(value, text):
+    assert page.scientific(value) == text
+
+
 def test_rows_of_one_unit_share_an_axis():
     """Smallest and largest of numbers, published ones and interval ends, and zero, fill it."""
     rows = [

@@ -46,7 +46,7 @@ class Embedded:
 
 def embed(results: Results) -> Embedded | None:
     """Everything the browser shows; None where stage 1 has not finished a relation."""
-    names = results.scored_relations()
+    names = sorted(results.scored_relations(), key=numeric)
     if not names:
         return None
     packed, rows, cut, prompts = {}, [], 0, 0
@@ -72,6 +72,11 @@ def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:
     manifest = storage.read_manifest(results.scores(row["id"])) or {}
     layer, index = row["highest"]
     return manifest.get("layers", layer + 1), manifest.get("neurons_per_layer", index + 1)
+
+
+def numeric(relation: str) -> tuple[int, str]:
+    """Sorts P19 before P101."""
+    return len(relation), relation
 
 
 def pack(value: Any) -> str:

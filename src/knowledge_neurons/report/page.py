@@ -23,7 +23,7 @@ from knowledge_neurons.outcomes import Outcomes
 from knowledge_neurons.provenance import TIMED, Provenance, provenance
 from knowledge_neurons.report import tables
 from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
-from knowledge_neurons.report.embedding import STRONGEST, embed
+from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
 
 STAGES = {
     1: "attribution",
@@ -87,7 +87,7 @@ def environment() -> Environment:
         "grouped": grouped,
         "lambdas": lambdas,
         "thousands": "{:,}".format,
-        "scientific": "{:.0e}".format,
+        "scientific": scientific,
         "total": total,
         "weighted": weighted,
         "ucfirst": lambda text: text[:1].upper() + text[1:],
@@ -157,10 +157,9 @@ def drawn(found: Outcomes) -> dict[str, Markup]:
 
 def quadrature_of(made: Provenance) -> dict[str, Any]:
     """Relation -> audit of its quadrature, and -> how far it is from the integral, where told."""
-    integrals = {
-        r: audit["integral"] for r, audit in made.quadrature.items() if "integral" in audit
-    }
-    return {"audits": made.quadrature, "integrals": integrals}
+    audits = {name: made.quadrature[name] for name in sorted(made.quadrature, key=numeric)}
+    integrals = {name: one["integral"] for name, one in audits.items() if one.get("integral")}
+    return {"audits": audits, "integrals": integrals}
 
 
 def triggers_of(found: Outcomes) -> list[activation_files.TriggerRecord]:
@@ -249,6 +248,15 @@ def short_commit(commit: str) -> str:
     """Ten digits, and the mark of changed files where there is one."""
     found = re.match(r"[0-9a-f]{10}", commit)
     return commit if found is None else found[0] + "-dirty" * commit.endswith("-dirty")
+
+
+def scientific(value: float) -> str:
+    """ "2 × 10⁻⁴"; 0 is "0"."""
+    if not value:
+        return "0"
+    digit, exponent = f"{value:.0e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digit} × 10{raised}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:
