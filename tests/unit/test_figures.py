@@ -1,11 +1,19 @@
 """Figures: what is drawn, what is written.  Run: pytest tests/unit/test_figures.py"""
 
+import re
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
 import matplotlib.pyplot as plt
 import pytest
 
 from knowledge_neurons import figures
+from knowledge_neurons.experiments.edit_summary import Estimate
+from knowledge_neurons.experiments.modify_summary import Change
+from knowledge_neurons.metrics import Interval
 
 NEURONS, BASELINE = [0.0, 0.1, 0.3, 0.6], [0.4, 0.35, 0.25, 0.0]
+SVG = "http://www.w3.org/2000/svg"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -22,9 +30,8 @@ def test_bars_reach_the_shares_above_and_below_zero(figure):
     for panel, shares in zip(figure.axes, (NEURONS, BASELINE), strict=True):
         bars = panel.patches
         assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx([1, 2, 3, 4])
-        percentages = [100 * share for share in shares]
-        assert [bar.get_y() + bar.get_height() for bar in bars] == pytest.approx(percentages)
-        assert [-bar.get_y() for bar in bars] == pytest.approx(percentages)
+        assert [bar.get_y() + bar.get_height() for bar in bars] == pytest.approx(shares)
+        assert [-bar.get_y() for bar in bars] == pytest.approx(shares)
 
 
 def test_axes_tell_what_is_drawn(figure):
@@ -33,7 +40,19 @@ def test_axes_tell_what_is_drawn(figure):
     assert [upper.get_title(), lower.get_title()] == ["Knowledge neurons", "Activation baseline"]
     assert lower.get_xlabel() == "Layer" and list(lower.get_xticks()) == [1, 2, 3, 4]
     formatter = upper.yaxis.get_major_formatter()
-    assert [formatter(y) for y in (-20, 0, 20)] == ["20%", "0%", "20%"]
+    assert [formatter(y) for y in (-0.2, 0, 0.2)] == ["20%", "0%", "20%"]
+
+
+@pytest.mark.parametrize(("layers", "numbered"), [(1, [1]), (12, list(range(1, 13)))])
+def test_layers_are_numbered(layers, numbered):
+    shares = [1 / layers] * layers
+    assert list(figures.layer_distribution(shares, shares).axes[1].get_xticks()) == numbered
+
+
+def test_many_layers_are_numbered_sparsely():
+    """bert-large has 24."""
+    ticks = list(figures.layer_distribution([1 / 24] * 24, [1 / 24] * 24).axes[1].get_xticks())
+    assert ticks == list(range(1, 25, 2))
 
 
 def test_save_writes_pdf_and_png_and_nothing_else(figure, tmp_path):
@@ -83,42 +102,120 @@ def test_other_shares_are_another_picture(tmp_path):
     assert first[1].read_bytes() != second[1].read_bytes()
 
 
+def test_percentages_are_written_with_a_true_minus():
+    assert [figures.percent(share) for share in (0.3, -0.005, 0.0)] == ["30%", "−0.5%", "0%"]
+    assert [figures.signed_percent(s) for s in (0.3, -1.0, 0.0, -0.0)] == [
+        "+30%",
+        "−100%",
+        *2 * ["0%"],
+    ]
+
+
+def test_settings_of_a_notebook_do_not_change_what_is_drawn(tmp_path):
+    """The same bytes under another font, size and colour cycle."""
+    plain = figures.save(figures.layer_distribution(NEURONS, BASELINE), tmp_path / "plain")
+    others = {"font.size": 20, "figure.facecolor": "black", "font.family": "serif"}
+    with plt.rc_context(others | {"savefig.bbox": "tight", "figure.dpi": 300}):
+        drawn = figures.save(figures.layer_distribution(NEURONS, BASELINE), tmp_path / "drawn")
+    assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in drawn]
+
+
+# --- curves ----------------------------------------------------------------------------------
+
+
 def test_dose_response_draws_each_kind_and_each_side():
-    """Lines in percent over rising factors, bands for intervals; what is missing is not drawn."""
+    """Lines over rising factors, bands for intervals; what is missing is not drawn."""
     curve = {
         kind: {
             "own": {
-                "2": {"change": 0.2, "interval": (0.1, 0.3)},
-                "0": {"change": -0.5, "interval": (-0.6, -0.4)},
+                "2": Change(0.2, Interval(0.1, 0.3)),
+                "0": Change(-0.5, Interval(-0.6, -0.4)),
             },
             "other": {},
         }
         for kind in ("neurons", "baseline")
     }
-    curve["neurons"]["other"] = {"0": {"change": 0.0, "interval": (0.0, 0.0)}}
-    (panel,) = figures.dose_response("P36", curve).axes
-    own, other, base = panel.lines
-    assert list(own.get_xdata()) == [0, 2] and list(own.get_ydata()) == pytest.approx([-50, 20])
+    curve["neurons"]["other"] = {0.0: Change(0.0, Interval(0.0, 0.0))}
+    drawn = figures.dose_response("P36 capital", curve)
+    (panel,) = drawn.axes
+    own, base, other = panel.lines
+    assert list(own.get_xdata()) == [0, 2] and list(own.get_ydata()) == pytest.approx([-0.5, 0.2])
     assert (own.get_linestyle(), other.get_linestyle()) == ("-", "--")
-    assert own.get_color() == other.get_color() != base.get_color()
+    assert own.get_color() == other.get_color() == figures.NEURONS
+    assert base.get_color() == figures.BASELINE
     bands = [band.get_datalim(panel.transData) for band in panel.collections]
-    assert [(band.y0, band.y1) for band in bands[:1]] == [pytest.approx((-60, 30))]
-    labels = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert labels == ["knowledge neurons", "knowledge neurons, other facts", "activation baseline"]
-    assert "P36" in panel.get_title()
+    assert [(band.y0, band.y1) for band in bands[:1]] == [pytest.approx((-0.6, 0.3))]
+    labels = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert labels == ["knowledge neurons", "activation baseline", "knowledge neurons, other facts"]
+    assert panel.get_title() == "P36 capital"
+
+
+def summary(neurons: float, success: Estimate) -> SimpleNamespace:
+    """What the curve reads of a Summary."""
+    return SimpleNamespace(neurons=neurons, success=success)
 
 
 def test_success_curve_draws_rates_and_their_intervals():
-    """A labelled line for each kind, in percent, with its interval as a band."""
-    curves = {
-        "Knowledge neurons": [(1.0, 0.2, 0.1, 0.3), (2.9, 0.5, 0.4, 0.7)],
-        "Random": [(1.0, 0.0, 0.0, 0.05), (2.9, 0.0, 0.0, 0.05)],
-    }
-    (panel,) = figures.success_curve(curves).axes
-    own, control = panel.lines
-    assert own.get_xdata().tolist() == [1.0, 2.9]
-    assert own.get_ydata().tolist() == pytest.approx([20, 50])
-    assert control.get_ydata().tolist() == [0, 0]
+    """A labelled line for each kind in its colour, with its interval as a band."""
+    own = [summary(1.0, Estimate(0.2, 0.1, 0.3)), summary(2.9, Estimate(0.5, 0.4, 0.7))]
+    control = [summary(1.0, Estimate(0.0, 0.0, 0.05)), summary(2.9, Estimate(0.0, 0.0, 0.05))]
+    drawn = figures.success_curve({"random_same_size": control, "knowledge": own})
+    (panel,) = drawn.axes
+    line, other = panel.lines
+    assert line.get_xdata().tolist() == [1.0, 2.9]
+    assert line.get_ydata().tolist() == pytest.approx([0.2, 0.5])
+    assert other.get_ydata().tolist() == [0, 0]
+    assert (line.get_color(), other.get_color()) == (figures.NEURONS, figures.RANDOM)
     band = panel.collections[0].get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == pytest.approx((10, 70))
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == list(curves)
+    assert (band.min(), band.max()) == pytest.approx((0.1, 0.7))
+    assert panel.get_ylim()[1] >= 0.7
+    labels = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert labels == ["knowledge neurons", "random, same size"]
+
+
+# --- in a page -------------------------------------------------------------------------------
+
+
+def ids_of(drawn: str) -> list[str]:
+    return re.findall(r'\bid="([^"]*)"', drawn)
+
+
+def test_svg_is_an_element_that_refers_to_nothing_outside(figure):
+    """Well-formed, no prolog, style or metadata; the only address is the name of its namespace;
+    every reference finds its id."""
+    drawn = figures.svg(figure)
+    root = ElementTree.fromstring(drawn)
+    assert root.tag == f"{{{SVG}}}svg" and drawn.startswith("<svg ")
+    assert re.findall(r"https?:[^\"' ]*", drawn) == [SVG]
+    assert not {"metadata", "style", "script", "image"} & {
+        one.tag.split("}")[1] for one in root.iter()
+    }
+    references = re.findall(r"url\(#([^)]*)\)|href=\"#([^\"]*)\"", drawn)
+    assert references and {a or b for a, b in references} <= set(ids_of(drawn))
+
+
+def test_svg_takes_the_ink_of_the_page(figure):
+    """Text is text; no colour but those of the palette, nothing behind the figure."""
+    drawn = figures.svg(figure)
+    colors = set(
+        re.findall(r"#[0-9a-fA-F]{6}\b", re.sub(r"url\(#[^)]*\)|id=\"[^\"]*\"", "", drawn))
+    )
+    assert {color.upper() for color in colors} == {figures.NEURONS, figures.BASELINE}
+    texts = ElementTree.fromstring(drawn).findall(f".//{{{SVG}}}text")
+    assert {"Layer", "Percentage", "Knowledge neurons"} <= {text.text for text in texts}
+    assert all("fill: currentColor" in text.get("style") for text in texts)
+
+
+def test_svg_says_what_it_shows(figure):
+    figure.set_label('a "label" & more')
+    root = ElementTree.fromstring(figures.svg(figure))
+    assert (root.get("role"), root.get("aria-label")) == ("img", 'a "label" & more')
+
+
+def test_ids_of_figures_in_one_page_are_their_own(figure):
+    """The same figure twice is the same text; another one shares no id."""
+    first = figures.svg(figure)
+    assert first == figures.svg(figures.layer_distribution(NEURONS, BASELINE))
+    other = figures.svg(figures.layer_distribution(BASELINE, NEURONS))
+    assert len(ids_of(first)) == len(set(ids_of(first))) > 10
+    assert not set(ids_of(first)) & set(ids_of(other))

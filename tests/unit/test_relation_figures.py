@@ -1,0 +1,192 @@
+"""Figures with a row for each relation: what is drawn, and whether it can be read.
+
+Run: pytest tests/unit/test_relation_figures.py
+"""
+
+from itertools import combinations
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from knowledge_neurons import figures, gallery, outcomes, relation_figures
+from knowledge_neurons.types import KINDS
+from tests.reference import synthetic
+
+COUNTS = (1, 3, 34)
+
+
+@pytest.fixture(scope="module", params=COUNTS)
+def found(request, tmp_path_factory) -> outcomes.Outcomes:
+    """All stages of one relation, of some, of as many as the paper has."""
+    return outcomes.read(synthetic.write(tmp_path_factory.mktemp("figures"), request.param))
+
+
+@pytest.fixture(scope="module")
+def pictures(found) -> list[gallery.Picture]:
+    """All that stage 8 draws of it."""
+    return list(gallery.draw(found))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> outcomes.Outcomes:
+    return outcomes.read(synthetic.write(tmp_path_factory.mktemp("few"), 3))
+
+
+def rows_of(figure: Figure) -> list[str]:
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def bars_of(panel, color: str) -> list[float]:
+    """Their ends, from the top."""
+    own = [bar for bar in panel.patches if to_hex(bar.get_facecolor()) == color.lower()]
+    return [bar.get_x() + bar.get_width() for bar in sorted(own, key=lambda bar: bar.get_y())]
+
+
+def intervals_of(panel) -> list[tuple[float, float]]:
+    """Of all horizontal lines, from the top."""
+    lines = [path.vertices for lines in panel.collections for path in lines.get_paths()]
+    lines = sorted(lines, key=lambda line: line[0, 1])
+    return [(line[0, 0], line[1, 0]) for line in lines]
+
+
+# --- what is drawn ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.0])
+def test_bars_are_the_changes(few, factor):
+    """All relations first, then each by number; own facts left, others right."""
+    figure = relation_figures.changes(few.modified, factor, few.labels)
+    names = list(synthetic.relations_of(3))
+    assert rows_of(figure)[0] == "all relations"
+    assert [row.split()[0] for row in rows_of(figure)[1:]] == names
+    rows = [few.modified.overall, *(few.modified.relations[name] for name in names)]
+    for panel, asked in zip(figure.axes, ("own", "other"), strict=True):
+        for kind in KINDS:
+            expected = [row[kind][asked][factor].change for row in rows]
+            assert bars_of(panel, figures.COLORS[kind]) == pytest.approx(expected)
+        ends = [row[kind][asked][factor].interval for row in rows for kind in KINDS]
+        assert intervals_of(panel) == [pytest.approx(interval) for interval in ends]
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+
+
+def test_marks_are_the_mean_activations(few):
+    """For each kind of sentence a mark, each with its interval; zero is in sight."""
+    figure = relation_figures.activations(few.activations, few.labels)
+    names = synthetic.relations_of(3)
+    rows = [few.activations.overall, *(few.activations.relations[name] for name in names)]
+    for panel, kind in zip(figure.axes, KINDS, strict=True):
+        marks = [line for line in panel.lines if line.get_marker() in ("o", "D")]
+        estimates = [row[kind].by_sentences[s] for row in rows for s in relation_figures.SENTENCES]
+        assert [line.get_xdata()[0] for line in marks] == [one.mean for one in estimates]
+        assert {line.get_color() for line in marks} == {figures.COLORS[kind]}
+        drawn = {tuple(ends) for ends in intervals_of(panel)}
+        assert drawn == {tuple(one.interval) for one in estimates}
+        low, high = panel.get_xlim()
+        assert low <= 0 < max(one.interval.high for one in estimates) <= high
+
+
+def test_a_kind_without_neurons_has_an_empty_panel(few):
+    rows = {name: {"neurons": row["neurons"]} for name, row in few.activations.relations.items()}
+    overall = {"neurons": few.activations.overall["neurons"]}
+    figure = relation_figures.activations(outcomes.Activations(overall, rows, {}), {})
+    ours, base = figure.axes
+    assert len(ours.lines) == 3 * 4 + 1 and len(base.lines) == 1  # the line at zero
+
+
+def test_erasures_show_growth_and_accuracy(few):
+    """Left the relation's prompts, right all others; above bars, below before and after."""
+    figure = relation_figures.erasures(few.erasures, few.labels)
+    runs = sorted(few.erasures, key=lambda run: int(run.run[1:]))
+    assert [row.split()[0] for row in rows_of(figure)] == [run.run for run in runs]
+    grown, accuracy = figure.axes[:2], figure.axes[2:]
+    for place, whose in enumerate(("relation", "others")):
+        for edit, color in (("erased", figures.NEURONS), ("random", figures.RANDOM)):
+            read = [getattr(getattr(run, edit), whose) for run in runs]
+            expected = [change.perplexity_increase.value for change in read]
+            assert bars_of(grown[place], color) == pytest.approx(expected)
+            marks = [line for line in accuracy[place].lines if line.get_color() == color]
+            ends = [x for one in read for x in (one.accuracy_before, one.accuracy_after)]
+            assert [line.get_xdata()[0] for line in marks] == ends
+            faces = [line.get_markerfacecolor() for line in marks]
+            assert faces == ["none", color] * len(runs)
+    own = [getattr(run, edit).relation.perplexity_increase for run in runs
+           for edit in ("erased", "random")]  # fmt: skip
+    assert intervals_of(grown[0]) == [pytest.approx((one.low, one.high)) for one in own]
+
+
+def test_one_relation_has_neither_a_total_nor_others(tmp_path):
+    found = outcomes.read(synthetic.write(tmp_path, 1))
+    changes = relation_figures.changes(found.modified, 0.0, found.labels)
+    assert [panel.get_title() for panel in changes.axes] == ["Own facts"]
+    assert rows_of(changes) == ["P5 colour"]
+    erased = relation_figures.erasures(found.erasures, found.labels)
+    assert [panel.get_title() for panel in erased.axes] == ["Its own prompts"] * 2
+
+
+@pytest.mark.parametrize(
+    ("relation", "room", "expected"),
+    [
+        ("P19", 18, "P19 place of birth"),
+        ("P19", 13, "P19 place of…"),
+        ("P19", 14, "P19 place of…"),
+        ("P7", 9, "P7"),
+    ],
+)
+def test_names_are_cut_where_there_is_no_room(relation, room, expected):
+    assert relation_figures.name_of(relation, {"P19": "place of birth"}, room) == expected
+
+
+# --- whether it can be read ------------------------------------------------------------------
+
+
+def texts_of(figure: Figure) -> list[Text]:
+    """All text that is visible, but for ticks beyond the ends of their axis."""
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    beyond = set()
+    for panel in figure.axes:
+        for axis, limits in ((panel.xaxis, panel.get_xlim()), (panel.yaxis, panel.get_ylim())):
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                if not min(limits) <= tick.get_loc() <= max(limits):
+                    beyond |= {tick.label1, tick.label2}
+    return [text for text in texts if text not in beyond]
+
+
+def test_no_text_overlaps_or_leaves_the_figure(pictures):
+    """Titles, legends, names of rows and ticks of every figure that stage 8 draws."""
+    assert len(pictures) == 7
+    for picture in pictures:
+        figure = picture.figure
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        boxes = [
+            (t.get_text(), t.get_window_extent(canvas.get_renderer())) for t in texts_of(figure)
+        ]
+        assert len(boxes) > 6
+        width, height = figure.bbox.size
+        for text, box in boxes:
+            inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+            assert inside, (picture.name, text)
+        for (one, a), (other, b) in combinations(boxes, 2):
+            apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
+            assert apart, (picture.name, one, other)
+
+
+def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
+    """And no higher than a page; ink and palette alone, nothing else is coloured."""
+    palette = {color.lower() for color in (figures.NEURONS, figures.BASELINE, figures.RANDOM)}
+    for picture in pictures:
+        width, height = picture.figure.get_size_inches()
+        assert width in (figures.COLUMN, figures.TEXT) and height < 8
+        assert picture.figure.get_label()
+        for panel in picture.figure.axes:
+            bars = {to_hex(bar.get_facecolor()) for bar in panel.patches}
+            lines = {to_hex(line.get_color()) for line in panel.lines}
+            assert bars | lines <= palette | {figures.INK}
+
+
+def test_many_rows_take_the_width_of_the_text(found, pictures):
+    (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
+    assert (width == figures.TEXT) == (len(found.modified.relations) > relation_figures.FEW)
