@@ -1,7 +1,9 @@
-"""A results folder of invented records, written by the project's own writers: for the report.
+"""A results folder of invented facts, written by the project's own writers: for the report.
 
-What the records say is drawn from a seed and means nothing; that they fit together (a neuron of a
-fact has scores in its prompts, a relation's facts are the same in every stage) is all that counts.
+Beside `synthetic`, which writes stages 6 and 7 of it, there are stage 1's scores, and heads, prompts
+and answers that a test can choose.  What the records say is drawn from a seed and means nothing;
+that they fit together (a neuron of a fact has scores in its prompts, a relation's facts are the
+same in every stage) is all that counts.
 """
 
 from __future__ import annotations
@@ -16,11 +18,8 @@ import numpy as np
 
 from knowledge_neurons import activation_files, artifacts, storage
 from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
+from knowledge_neurons.experiments import distant_summary
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.edit_summary import EditRecord
-from knowledge_neurons.experiments.erase_summary import EDITS
-from knowledge_neurons.experiments.erase_summary import FactRecord as Reading
 from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
     ASKED,
@@ -32,6 +31,7 @@ from knowledge_neurons.experiments.modify_summary import (
 from knowledge_neurons.experiments.neuron_statistics import statistics
 from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
+from tests.reference import synthetic
 
 SEED = 42
 QUADRATURE = {
@@ -87,6 +87,7 @@ class Writer:
     def everything(self) -> None:
         for stage in range(1, 8):
             getattr(self, f"stage_{stage}")()
+        self.dose_response()
 
     # --- stages ---
 
@@ -161,32 +162,18 @@ class Writer:
             self._lines(self.results.triggers / f"{name}.jsonl", lines)
 
     def stage_6(self) -> None:
-        for run, counts in (("edit-1-8", [None]), ("edit-1-8-top_k", [1, 2, 4])):
-            records = [
-                _edit(name, index, kind, count)
-                for name in self.relations
-                for index in range(3)
-                for count in counts
-                for kind in edit_summary.KINDS
-            ]
-            path = self.results.edits(run)
-            self._lines(path, [storage.encode_record(record) for record in records])
-            summary = {"relations": {}, "edits": edit_summary.summarise(records, SEED)}
-            storage.write_json(path.with_suffix(".json"), summary)
+        self._synthetic("edits", 3)
 
     def stage_7(self) -> None:
-        for erased in list(self.relations)[:2]:
-            rng = random.Random(f"{SEED} {erased} erased")
-            records = [
-                _reading(rng, name, index, erased)
-                for name, (_, facts) in self.relations.items()
-                for index in range(min(len(facts), 5))
-            ]
-            path = self.results.erased(erased)
-            lines = [storage.encode_record(record) for record in records]
-            self._lines(path, lines, neurons={edit: [[0, 1]] for edit in EDITS})
-            summary = {e: erase_summary.summarise(records, erased, e, SEED) for e in EDITS}
-            storage.write_json(path.with_suffix(".json"), summary)
+        self._synthetic("erasures", 2)
+
+    def dose_response(self) -> None:
+        self._synthetic("curves", 1)
+
+    def _synthetic(self, part: str, count: int) -> None:
+        """These stages' records need not fit the others'; of the first relations."""
+        names = {name: label for name, (label, _) in list(self.relations.items())[:count]}
+        synthetic.write_of(self.results.root, names, [part])
 
     # --- records ---
 
@@ -277,30 +264,6 @@ def _outcome(rng: random.Random, relation: str, fact: int, prompts: int, left: f
         AMPLIFY: [p * rng.uniform(1, 1.2) for p in original],
     }
     return Outcome(relation, fact, original, {kind: by_factor for kind in KINDS})
-
-
-def _edit(name: str, index: int, kind: str, count: int | None) -> EditRecord:
-    rng = random.Random(f"{SEED} {name} {index} {kind} {count}")
-    worked = kind == edit_summary.KNOWLEDGE and rng.random() < 0.6
-    prompt = {
-        "p_old": [0.6, 0.3],
-        "p_new": [0.1, 0.5],
-        "rank_old": [1, 2 if worked else 1],
-        "rank_new": [9, 1 if worked else 5],
-        "predicted": "x",
-    }
-    watched = [{"prompt": [name, 0, 0], "log_p": [-0.5, -0.6]}]
-    own = [[0, place] for place in range(count or 3)]
-    variant = (1.0, 8.0, count)
-    prompts = [prompt, prompt]
-    return EditRecord(name, index, 0, "a", "b", kind, *variant, own, 2.0, prompts, watched, watched)
-
-
-def _reading(rng: random.Random, name: str, index: int, erased: str) -> Reading:
-    before = -rng.random()
-    after = before - (0.5 if name == erased else 0.01)
-    log_p = {"before": [before], "erased": [after], "random": [before - 0.001]}
-    return Reading(name, index, [0], log_p, {state: [1] for state in log_p})
 
 
 def invented_words(count: int, seed: int = SEED) -> list[str]:

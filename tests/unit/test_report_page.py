@@ -33,6 +33,14 @@ def of(folder: Path, **changes) -> str:
     return report.render(made.results)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> tuple[Writer, str]:
+    """A folder of results and its report; not to be changed."""
+    made = writer(tmp_path_factory.mktemp("plain"))
+    made.everything()
+    return made, report.render(made.results)
+
+
 # --- text of the data ------------------------------------------------------------------------
 
 
@@ -47,9 +55,9 @@ def test_html_in_the_data_is_escaped_everywhere(tmp_path):
     assert scripts[-1] == "" and all("application/gzip" in tag for tag in scripts[:-1])
 
 
-def test_only_the_pages_own_script_may_run(tmp_path):
+def test_only_the_pages_own_script_may_run(plain):
     """The policy names it by its hash and lets nothing else in, from nowhere."""
-    html = of(tmp_path)
+    _, html = plain
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
     script = html.rsplit("<script>", 1)[1].split("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -70,13 +78,13 @@ def test_marked_escapes_the_sentence_and_the_words():
 # --- what the page says ----------------------------------------------------------------------
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path):
-    first = of(tmp_path)
-    assert report.render(Results(tmp_path)) == first
+def test_the_same_results_give_the_same_bytes(plain):
+    made, html = plain
+    assert report.render(made.results) == html
 
 
-def test_another_model_is_told_and_no_verdict_is_passed(tmp_path):
-    html = of(tmp_path)
+def test_another_model_is_told_and_no_verdict_is_passed(plain):
+    _, html = plain
     assert "the paper&#39;s is bert-base-cased with 12 layers" in html
     assert "not comparable" in html
     assert "inside the interval" not in html and "outside the interval" not in html
@@ -105,26 +113,14 @@ def test_an_empty_folder_is_refused(tmp_path):
         report.render(Results(tmp_path))
 
 
-def test_numbers_of_the_run_stand_in_the_tables(tmp_path):
-    """Facts a neuron, from the records; the published ones beside them."""
-    made = writer(tmp_path)
-    made.everything()
-    html = report.render(made.results)
+def test_numbers_of_the_run_stand_in_the_tables(plain):
+    """Neurons a fact, from the records; the published numbers."""
+    made, html = plain
     sets = [own for neurons in made.neurons.values() for own in neurons]
-    per_fact = sum(map(len, sets)) / len(sets)
-    assert f'<td class="n ours">{per_fact:.2f}</td>' in html
-    for printed in (
-        "4.13",
-        "−29.03",
-        "+31.17",
-        "0.485",
-        "48.5",
-        "34.4",
-        "+106.6",
-        "1450.0 → 2996.0",
-    ):
-        assert f'">{printed}<' in html or f">{printed}<" in html
-    assert "3 facts of 2 relations" in html
+    texts = set(re.findall(r">([^<>]+)<", html))
+    assert f"{sum(map(len, sets)) / len(sets):.2f}" in texts
+    assert texts >= {"4.13", "−29.03", "+31.17", "0.485", "48.5", "34.4", "+106.6"}
+    assert "1450.0 → 2996.0" in texts and "3 facts of 2 relations" in html
 
 
 def test_the_share_of_other_coarse_sets_is_told_where_stage_1_measured_it(tmp_path):
@@ -180,7 +176,7 @@ def test_a_comparable_run_is_judged(tmp_path):
     [
         (-29.034, 2, "%", True, "−29.03 %"),
         (4.126, 2, "", False, "4.13"),
-        (0.0, 1, "", True, "+0.0"),
+        (-0.04, 1, "", True, "0.0"),
         (27738, 0, "", False, "27,738"),
         (None, 2, "%", True, "–"),
     ],

@@ -221,10 +221,11 @@ def grouped(rows: Sequence[Comparison]) -> list[list[Placed]]:
 
 
 def number(value: float | None, digits: int, unit: str = "", signed: bool = False) -> str:
-    """With a true minus sign; "–" for what is not there."""
+    """With a true minus sign, and none before 0; "–" for what is not there."""
     if value is None:
         return "–"
-    text = f"{value:{'+' if signed else ''},.{digits}f}"
+    rounded = round(value, digits) or 0.0  # no sign before 0.0
+    text = f"{rounded:{'+' if signed and rounded else ''},.{digits}f}"
     return text.replace("-", "−") + (f" {unit}" if unit else "")
 
 

@@ -120,7 +120,7 @@ def _edit_row(
 def erasures(found: Sequence[Erasure], labels: dict[str, str]) -> list[Comparison]:
     """Table 5, with the control that the paper does not have."""
     rows = []
-    for erasure in found:
+    for erasure in sorted(found, key=lambda one: (len(one.run), one.run)):  # P19 before P106
         name = f"{erasure.run} {labels.get(erasure.relation, '')}".strip()
         theirs = published.ERASED.get(erasure.relation) if erasure.run == erasure.relation else None
         for who, place, pair in (
