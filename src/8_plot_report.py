@@ -3,7 +3,8 @@
 Usage: python 8_plot_report.py [--output_dir DIR]
 
 The paper's tables and figures, ours beside the published numbers; what was run, how, what it cost;
-and a browser of all facts.  Reads the files of stages 1 to 7, never the model.
+and a browser of all facts.  Reads the files of stages 1 to 7, never the model.  It has no manifest:
+what it was made from stands in it, and the same files give the same bytes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A results folder of invented facts, written by the project's own writers: for the report.
 
-Beside `synthetic`, which writes stages 6 and 7 of it, there are stage 1's scores, and heads, prompts
-and answers that a test can choose.  What the records say is drawn from a seed and means nothing;
-that they fit together (a neuron of a fact has scores in its prompts, a relation's facts are the
-same in every stage) is all that counts.
+Beside `synthetic`, which writes stages 6 and 7 of it, there are stage 1's scores, and heads,
+prompts and answers that a test can choose.  What the records say is drawn from a seed and means
+nothing; that they fit together (a neuron of a fact has scores in its prompts, a relation's facts
+are the same in every stage) is all that counts.
 """
 
 from __future__ import annotations
