@@ -148,6 +148,8 @@ def test_facts_are_chosen_by_click(opened):
     name = other.inner_text()
     other.click()
     opened.fact_shown(name)
+    expect(page.locator("#shown")).to_have_text(f"Shown: {name}")  # for those who listen
+    expect(page.locator("#list a[aria-current]")).to_be_visible()
     page.go_back()
     opened.fact_shown("France → Paris")
 

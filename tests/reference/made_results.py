@@ -82,7 +82,7 @@ class Writer:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"model_sha256": "c0ffee" * 10, "data_sha256": "beef" * 16, "seed": SEED}
+        return synthetic.IDENTITY
 
     def everything(self) -> None:
         for stage in range(1, 8):

@@ -47,6 +47,7 @@ def manifests(model="bert-base-cased", layers=12, facts=published.FACTS, relatio
     scored = {
         f"TREx-all-P{n}.rlt.jsonl": {
             "arguments": {"bert_model": model},
+            "identity": {"relation": f"P{n}", "rule": "riemann-left", "steps": 20},
             "layers": layers,
             "facts": facts // relations + (facts % relations if n == 0 else 0),
             "prompts": prompts // relations + (prompts % relations if n == 0 else 0),
@@ -81,3 +82,13 @@ def test_other_data_cannot():
 def test_both_reasons_are_told_and_no_manifest_is_one():
     assert len(obstacles(manifests("demo-bert", 4, 588, 14))) == 2
     assert "no manifest of stage 1" in obstacles({"kn/statistics.json": {}})[0]
+
+
+def test_results_of_several_models_or_data_sets_cannot():
+    """Files of different runs in one folder."""
+    mixed = manifests() | {
+        "distant/summary.json": {"identity": {"model_sha256": "ab", "data_sha256": "ef"}},
+        "modify_activation/summary.json": {"identity": {"model_sha256": "cd"}},
+    }
+    (reason,) = obstacles(mixed)
+    assert "results are of 2 models" in reason

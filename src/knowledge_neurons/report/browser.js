@@ -327,13 +327,22 @@
 
   // --- start ---
 
+  // A fact of another relation than the list's takes the list along.
   function follow() {
     const fact = addressed(location.hash);
     if (!fact) return;
     const fromPage = document.activeElement?.closest("#fact");
+    if (!listed.includes(fact)) {
+      controls.relation.value = String(fact.place);
+      controls.search.value = "";
+      fillList();
+    }
     show(fact).then(() => {
-      byId("fact").scrollIntoView({ block: "nearest" });
-      if (fromPage) byId("fact").querySelector("h3").focus({ preventScroll: true });
+      const article = byId("fact");
+      const { top } = article.getBoundingClientRect();
+      if (top < 0 || top > 0.6 * innerHeight) article.scrollIntoView();
+      if (fromPage) article.querySelector("h3").focus({ preventScroll: true });
+      byId("shown").textContent = `Shown: ${article.querySelector("h3").textContent}`;
     });
   }
 

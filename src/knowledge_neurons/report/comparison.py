@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any
 
 from knowledge_neurons import published
-from knowledge_neurons.provenance import TIMED
+from knowledge_neurons.provenance import TIMED, provenance
 
 
 class Verdict(Enum):
@@ -89,6 +89,10 @@ def obstacles(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
     paper = (published.RELATIONS, published.FACTS, published.PROMPTS)
     if ours != paper:
         found.append(f"the data are {_counted(ours)}, the paper's {_counted(paper)}")
+    made = provenance(manifests)
+    for what, named in (("models", made.models_sha256), ("data sets", made.data_sha256)):
+        if len(named) > 1:
+            found.append(f"the stages' results are of {len(named)} {what} (by their sha256)")
     return found
 
 
