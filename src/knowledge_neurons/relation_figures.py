@@ -62,10 +62,10 @@ def changes(modified: Modified, factor: float, labels: Mapping[str, str]) -> Fig
     scale.  labels: relation -> its name.
     """
     rows = _with_all(modified.overall, modified.relations)
-    asked = [a for a in ASKED if any(row[k][a] for row in rows.values() for k in KINDS)]
-    verb = "suppressing" if factor == SUPPRESS else "amplifying"
+    asked = [a for a in ASKED if any(row[k][a] for row in rows.values() for k in KINDS)] or [OWN]
+    state = "suppressed" if factor == SUPPRESS else "amplified"
     with styled():
-        figure = _figure(rows, f"Change of the right answer's probability on {verb} neurons")
+        figure = _figure(rows, f"Change of the right answer's probability with neurons {state}")
         panels = figure.subplots(1, len(asked), sharex=True, sharey=True, squeeze=False)[0]
         for panel, whose in zip(panels, asked, strict=True):
             for kind, offset in zip(KINDS, PAIR, strict=True):

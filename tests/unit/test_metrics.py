@@ -7,6 +7,7 @@ import torch
 from knowledge_neurons.metrics import (
     binomial_interval,
     bootstrap_interval,
+    bootstrap_intervals,
     increase,
     perplexity,
     rank,
@@ -36,6 +37,17 @@ def test_bootstrap_draws_a_units_quantities_together():
     pairs = np.stack([before, 2 * before], axis=1)
     found = bootstrap_interval([pairs], lambda m: m[:, 0, 1] / m[:, 0, 0], seed=0)
     assert found == pytest.approx((2.0, 2.0))
+
+
+def test_several_statistics_of_the_same_draws():
+    """Each interval is the one that it has alone."""
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    mean, gap = bootstrap_intervals(
+        [rows], lambda m: np.stack([m[:, 0, 0], m[:, 0, 0] - m[:, 0, 1]], axis=1), seed=3
+    )
+    assert mean == pytest.approx(bootstrap_interval([rows], mean_of_groups, seed=3))
+    alone = bootstrap_interval([rows[:, :1] - rows[:, 1:]], mean_of_groups, seed=3)
+    assert gap == pytest.approx(alone) != pytest.approx(mean)
 
 
 def test_bootstrap_is_seeded():

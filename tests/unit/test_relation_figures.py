@@ -190,3 +190,12 @@ def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
 def test_many_rows_take_the_width_of_the_text(found, pictures):
     (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
     assert (width == figures.TEXT) == (len(found.modified.relations) > relation_figures.FEW)
+
+
+def test_facts_that_could_not_be_asked_leave_an_empty_panel():
+    """All answers of the only relation are of several tokens: stage 3 has no change to tell."""
+    nothing = {kind: {"own": {}, "other": {}} for kind in KINDS}
+    found = outcomes.Modified(nothing, {"P1": nothing}, {})
+    figure = relation_figures.changes(found, 0.0, {"P1": "colour"})
+    assert [panel.get_title() for panel in figure.axes] == ["Own facts"]
+    assert rows_of(figure) == ["P1 colour"] and not figure.axes[0].patches
