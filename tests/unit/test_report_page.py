@@ -14,7 +14,6 @@ import pytest
 from knowledge_neurons import report
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.report import page
-from knowledge_neurons.report.comparison import Comparison
 from tests.reference.made_results import QUADRATURE, MadeFact, Shape, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,15 +63,6 @@ def test_only_the_pages_own_script_may_run(plain):
     assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
     assert not re.search(r"\s(src|href)=[\"'](?!#|data:,)", html)
     assert "@import" not in html and "url(http" not in html
-
-
-def test_marked_escapes_the_sentence_and_the_words():
-    assert page.marked("a <b> c", ["<b>"]) == "a <mark>&lt;b&gt;</mark> c"
-    assert (
-        page.marked("Rome & Romeo", ["Rome", "Romeo"])
-        == "<mark>Rome</mark> &amp; <mark>Romeo</mark>"
-    )
-    assert page.marked("<i>", []) == "&lt;i&gt;"
 
 
 # --- what the page says ----------------------------------------------------------------------
@@ -166,54 +156,3 @@ def test_a_comparable_run_is_judged(tmp_path):
     html = report.render(made.results)
     assert "Comparable with the paper" in html and ">not comparable<" not in html
     assert ">outside the interval<" in html and ">differs from print<" in html
-
-
-# --- numbers ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "value, digits, unit, signed, text",
-    [
-        (-29.034, 2, "%", True, "−29.03 %"),
-        (4.126, 2, "", False, "4.13"),
-        (-0.04, 1, "", True, "0.0"),
-        (27738, 0, "", False, "27,738"),
-        (None, 2, "%", True, "–"),
-    ],
-)
-def test_numbers_have_a_true_minus_and_their_digits(value, digits, unit, signed, text):
-    assert page.number(value, digits, unit, signed) == text
-
-
-@pytest.mark.parametrize(
-    "seconds, text", [(0.84, "0.8 s"), (75.2, "75 s"), (700, "12 min"), (12_240, "3.4 h")]
-)
-def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
-    assert page.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    "value, text", [(2.3e-4, "2 × 10⁻⁴"), (0.0, "0"), (-3e-7, "−3 × 10⁻⁷"), (5.0, "5 × 10⁰")]
-)
-def test_small_numbers_are_told_as_powers_of_ten(value, text):
-    assert page.scientific(value) == text
-
-
-def test_rows_of_one_unit_share_an_axis():
-    """Smallest and largest of numbers, published ones and interval ends, and zero, fill it."""
-    rows = [
-        Comparison("a", "x", -10.0, (-20.0, 0.0), 30.0, 1, "%"),
-        Comparison("a", "y", 5.0, None, None, 1, "%"),
-        Comparison("b", "x", 1000.0, None, 500.0, 1),
-    ]
-    (first, second), (third,) = page.grouped(rows)
-    assert (first.low, first.paper) == (2.0, 98.0)
-    assert second.zero == first.zero == pytest.approx(2 + 96 * 20 / 50)
-    assert first.width == pytest.approx(96 * 20 / 50, abs=0.02)
-    assert (third.zero, third.ours, third.paper) == (2.0, 98.0, 50.0)
-
-
-def test_commits_are_short_and_keep_their_mark():
-    assert page.short_commit("0ab1ecfad24061c932cc34957f079fa2deabd607-dirty") == "0ab1ecfad2-dirty"
-    assert page.short_commit("0ab1ecfad24061c932cc34957f079fa2deabd607") == "0ab1ecfad2"
-    assert page.short_commit("<b>") == "<b>"

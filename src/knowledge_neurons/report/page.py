@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import groupby
-from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from knowledge_neurons import activation_files, figures, gallery, outcomes, published
 from knowledge_neurons.artifacts import Results
@@ -24,6 +22,7 @@ from knowledge_neurons.provenance import TIMED, Provenance, provenance
 from knowledge_neurons.report import tables
 from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
 from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
+from knowledge_neurons.report.formats import FILTERS
 
 STAGES = {
     1: "attribution",
@@ -79,21 +78,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {
-        "number": number,
-        "duration": duration,
-        "marked": marked,
-        "code": code,
-        "grouped": grouped,
-        "lambdas": lambdas,
-        "thousands": "{:,}".format,
-        "scientific": scientific,
-        "total": total,
-        "weighted": weighted,
-        "ucfirst": lambda text: text[:1].upper() + text[1:],
-        "file_name": lambda path: PurePath(path).name,
-        "short_commit": short_commit,
-    }
+    made.filters |= FILTERS
     made.globals["stage_names"] = STAGES
     return made
 
@@ -182,107 +167,3 @@ def differences() -> list[list[str]]:
     """Rows of the table of differences, the heads first; its cells are Markdown with `code`."""
     rows = [line.strip().strip("|").split(" | ") for line in asset("differences.md").splitlines()]
     return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-| ")]
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A row and where its numbers lie on the axis of its plot, in percent of its width."""
-
-    row: Comparison
-    zero: float
-    ours: float
-    paper: float | None
-    low: float | None
-    width: float
-
-
-def grouped(rows: Sequence[Comparison]) -> list[list[Placed]]:
-    """Rows of one quantity together; the axis is the same for all rows of one unit."""
-    placed = []
-    for row in rows:
-        values = [0.0]
-        for other in rows:
-            if other.unit == row.unit:
-                values += [v for v in (other.ours, other.paper) if v is not None]
-                values += other.interval or ()
-        low, high = min(values), max(values)
-        span = (high - low) or 1.0
-
-        def place(value: float | None, low=low, span=span) -> float | None:
-            return None if value is None else round(2 + 96 * (value - low) / span, 2)
-
-        ends = [place(value) for value in row.interval or (None, None)]
-        width = round(ends[1] - ends[0], 2) if row.interval else 0.0
-        placed.append(Placed(row, place(0.0), place(row.ours), place(row.paper), ends[0], width))
-    return [list(group) for _, group in groupby(placed, key=lambda one: one.row.quantity)]
-
-
-# --- numbers and text ------------------------------------------------------------------------
-
-
-def number(value: float | None, digits: int, unit: str = "", signed: bool = False) -> str:
-    """With a true minus sign, and none before 0; "–" for what is not there."""
-    if value is None:
-        return "–"
-    rounded = round(value, digits) or 0.0  # no sign before 0.0
-    text = f"{rounded:{'+' if signed and rounded else ''},.{digits}f}"
-    return text.replace("-", "−") + (f" {unit}" if unit else "")
-
-
-def total(audits: Mapping[str, Mapping[str, Any]], field: str) -> int:
-    return sum(audit[field] for audit in audits.values())
-
-
-def weighted(integrals: Mapping[str, Mapping[str, Any]], field: str) -> float:
-    """A mean over all prompts, from the means of relations."""
-    prompts = total(integrals, "prompts") or 1
-    return sum(one[field] * one["prompts"] for one in integrals.values()) / prompts
-
-
-def lambdas(runs: Iterable[outcomes.EditRun]) -> str:
-    """The pairs that some runs tried: "1 and 8; 0 and 4"."""
-    pairs = dict.fromkeys(pair for run in runs for pair in run.lambdas)
-    return "; ".join("{:g} and {:g}".format(*pair) for pair in pairs)
-
-
-def short_commit(commit: str) -> str:
-    """Ten digits, and the mark of changed files where there is one."""
-    found = re.match(r"[0-9a-f]{10}", commit)
-    return commit if found is None else found[0] + "-dirty" * commit.endswith("-dirty")
-
-
-def scientific(value: float) -> str:
-    """ "2 × 10⁻⁴"; 0 is "0"."""
-    if not value:
-        return "0"
-    digit, exponent = f"{value:.0e}".split("e")
-    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{digit} × 10{raised}".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """ "0.8 s", "75 s", "12 min", "3.4 h"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def marked(sentence: str, words: Iterable[str]) -> Markup:
-    """A sentence with some words in <mark>, everything escaped."""
-    pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word)
-    parts = re.split(f"({pattern})", sentence) if pattern else [sentence]
-    return Markup("").join(
-        Markup("<mark>{}</mark>").format(part) if place % 2 else escape(part)
-        for place, part in enumerate(parts)
-    )
-
-
-def code(text: str) -> Markup:
-    """`Code` of Markdown as <code>, everything escaped."""
-    parts: Sequence[str] = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
-        for place, part in enumerate(parts)
-    )

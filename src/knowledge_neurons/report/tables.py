@@ -82,20 +82,19 @@ def main_run(runs: Sequence[EditRun]) -> EditRun | None:
 
 def edits(run: EditRun) -> list[Comparison]:
     """Table 6."""
-    by_kind = {summary.kind: summary for summary in run.summaries}
-    kinds = [kind for kind in EDIT_KINDS if kind in by_kind]
     rows = []
     for quantity, value_of in RATES.items():
-        for kind in kinds:
-            rate = value_of(by_kind[kind])
-            percent = rate and Estimate(100 * rate.value, 100 * rate.low, 100 * rate.high)
-            rows += _edit_row(quantity, kind, percent, published.TABLE_6_RATES)
+        for summary in run.summaries:
+            rate = value_of(summary)
+            if rate:
+                percent = Estimate(100 * rate.value, 100 * rate.low, 100 * rate.high)
+                rows.append(_edit_row(quantity, summary.kind, percent, published.TABLE_6_RATES))
     for quantity, value_of in PERPLEXITIES.items():
-        for kind in kinds:
-            found = value_of(by_kind[kind])
-            detail = f"{found.before:.2f} → {found.after:.2f}" if found else ""
-            growth = found and found.increase
-            rows += _edit_row(quantity, kind, growth, published.TABLE_6_PERPLEXITY, detail)
+        for summary in run.summaries:
+            found = value_of(summary)
+            if found:
+                table, detail = published.TABLE_6_PERPLEXITY, _arrow(found.before, found.after)
+                rows.append(_edit_row(quantity, summary.kind, found.increase, table, detail))
     return rows
 
 
@@ -111,10 +110,10 @@ PERPLEXITIES = {
 
 
 def _edit_row(
-    quantity: str, kind: str, estimate: Estimate | None, table: Table, detail: str = ""
-) -> list[Comparison]:
+    quantity: str, kind: str, estimate: Estimate, table: Table, detail: str = ""
+) -> Comparison:
     place = EDIT_KINDS.index(kind)
-    return [_row(quantity, EDITED[kind], estimate, table, quantity, place, detail)] * bool(estimate)
+    return _row(quantity, EDITED[kind], estimate, table, quantity, place, detail)
 
 
 def erasures(found: Sequence[Erasure], labels: dict[str, str]) -> list[Comparison]:
@@ -156,8 +155,8 @@ def _erasure_row(
         published.TABLE_5.digits,
         published.TABLE_5.unit,
         published.TABLE_5.signed,
-        f"{change.perplexity_before:.2f} → {change.perplexity_after:.2f}",
-        "{:.1f} → {:.1f}".format(*printed) if printed else "",
+        _arrow(change.perplexity_before, change.perplexity_after),
+        _arrow(*printed, digits=published.TABLE_5.digits) if printed else "",
     )
 
 
@@ -184,3 +183,7 @@ def _row(
         table.signed,
         detail,
     )
+
+
+def _arrow(before: float, after: float, digits: int = 2) -> str:
+    return f"{before:.{digits}f} → {after:.{digits}f}"
