@@ -54,6 +54,11 @@ def test_html_in_the_data_is_escaped_everywhere(tmp_path):
     assert scripts[-1] == "" and all("application/gzip" in tag for tag in scripts[:-1])
 
 
+def test_a_label_with_a_dollar_sign_is_no_formula(tmp_path):
+    """Matplotlib would read one; a broken one would stop the report."""
+    assert "place $\\frac$ x" in of(tmp_path, label="place $\\frac$ x")
+
+
 def test_only_the_pages_own_script_may_run(plain):
     """The policy names it by its hash and lets nothing else in, from nowhere."""
     _, html = plain
