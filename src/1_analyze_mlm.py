@@ -188,6 +188,7 @@ def main() -> None:
             device=str(device),
             wall_seconds=round(time.perf_counter() - started, 3),
             layers=reference.config.num_hidden_layers,
+            neurons_per_layer=reference.config.intermediate_size,
             facts_resumed=resumed,
             quadrature=audit,
             **counts,

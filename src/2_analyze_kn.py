@@ -9,16 +9,9 @@ import time
 from dataclasses import asdict
 
 import stage_2_arguments
-from knowledge_neurons import artifacts, cli, figures, storage
+from knowledge_neurons import artifacts, cli, figures, published, storage
 from knowledge_neurons.experiments.neuron_statistics import Statistics, statistics
 from knowledge_neurons.types import Neuron
-
-# Table 2 of the paper: knowledge neurons, baseline.
-PUBLISHED = {
-    "neurons per fact": (4.13, 3.96),
-    "shared, same relation": (1.23, 2.85),
-    "shared, other relations": (0.09, 1.92),
-}
 
 
 def read_neurons(
@@ -51,10 +44,10 @@ def print_table(ours: Statistics, base: Statistics) -> None:
         "shared, other relations": (ours.shared_across, base.shared_across),
         "  the same, sampled": (ours.shared_across_sampled, base.shared_across_sampled),
     }
-    rows = {"": "    KN  baseline  |  paper: KN  baseline"}
+    rows, paper = {"": "    KN  baseline  |  paper: KN  baseline"}, published.TABLE_2.rows
     for name, (mine, theirs) in values.items():
-        published = "{:11.2f}{:10.2f}".format(*PUBLISHED[name]) if name in PUBLISHED else ""
-        rows[name] = f"{_number(mine):>6}{_number(theirs):>10}  |{published}"
+        beside = "{:11.2f}{:10.2f}".format(*paper[name]) if name in paper else ""
+        rows[name] = f"{_number(mine):>6}{_number(theirs):>10}  |{beside}"
     cli.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
 
 

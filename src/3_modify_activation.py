@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, batching, cli, data, figures, storage
+from knowledge_neurons import activation_files, batching, cli, data, figures, published, storage
 from knowledge_neurons.experiments import fact_scores, modify_activation
 from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
@@ -32,14 +32,6 @@ from knowledge_neurons.experiments.modify_summary import (
 )
 from knowledge_neurons.types import BASELINE, KINDS, Fact, Prompt
 from neuron_stages import Inputs, Relation
-
-# Figures 4 and 5 of the paper: change of the right answer's probability, %.
-PUBLISHED = {
-    ("own", "neurons", SUPPRESS): -29.03,
-    ("own", "baseline", SUPPRESS): -1.47,
-    ("own", "neurons", AMPLIFY): 31.17,
-    ("own", "baseline", AMPLIFY): -1.27,
-}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -186,11 +178,14 @@ def write_averages(
     for output in (*written, path):
         storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
     rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
-    for factor, name in ((SUPPRESS, "suppressed"), (AMPLIFY, "amplified")):
-        for kind in KINDS:
+    for factor, name, paper in (
+        (SUPPRESS, "suppressed", published.SUPPRESSED),
+        (AMPLIFY, "amplified", published.AMPLIFIED),
+    ):
+        for kind, theirs in zip(KINDS, paper.rows["own"], strict=True):
             own, other = (summary["change"][kind][asked].get(f"{factor:g}") for asked in ASKED)
-            published = f"{PUBLISHED['own', kind, factor]:+8.2f}%"
-            rows[f"{name}, {kind}"] = f"{_percent(own):>28}{published}{_percent(other):>31}"
+            cells = f"{_percent(own):>28}{theirs:+8.2f}%{_percent(other):>31}"
+            rows[f"{name}, {kind}"] = cells
     cli.show("Change of the right answer's probability (Figures 4 and 5)", rows)
     cli.show("Facts", summary["counts"])
     return [*written, path]

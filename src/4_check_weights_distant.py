@@ -19,14 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, cli, storage
+from knowledge_neurons import activation_files, cli, published, storage
 from knowledge_neurons.experiments import distant_activation, distant_summary
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
 from neuron_stages import Inputs, Relation
-
-# Table 4 of the paper: head and tail, head, random.
-PUBLISHED = {"neurons": (0.485, 0.019, -0.018), "baseline": (2.472, 2.312, 2.244)}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -112,7 +109,8 @@ def show(summary: dict[str, Any]) -> None:
         cells = [row["by_sentences"][k] for k in SENTENCE_KINDS]
         ends = [(cell["mean"], *cell["interval"]) for cell in cells]
         ours = "".join(f"{f'{mean:.3f} [{low:.3f}, {high:.3f}]':>26}" for mean, low, high in ends)
-        rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in PUBLISHED[kind])}"
+        paper = [published.TABLE_4.rows[k][KINDS.index(kind)] for k in SENTENCE_KINDS]
+        rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in paper)}"
     cli.show("Mean activation (Table 4)", rows)
     cli.show("Read", {k: v for k, v in summary.items() if k != "table"})
 

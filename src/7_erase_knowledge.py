@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, editing, patches, storage
+from knowledge_neurons import artifacts, cli, editing, patches, published, storage
 from knowledge_neurons.experiments import erase_relation, erase_summary
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
@@ -25,9 +25,6 @@ from knowledge_neurons.experiments.erase_summary import ERASED, RANDOM, Change, 
 from knowledge_neurons.tokenizer import UNK
 from knowledge_neurons.types import WeightEdit
 from stage_6_7_arguments import Inputs
-
-# Table 5 of the paper: increase of the perplexity of the relation, of the others, in percent.
-PUBLISHED = {"P19": (106.6, 1.1), "P27": (36.7, 4.2), "P106": (128.2, 4.3), "P937": (141.2, 10.1)}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -117,12 +114,12 @@ def write_summary(
 
 def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
     """Table 5: the relation and all others, for the erasure and for the control."""
-    published = PUBLISHED.get(relation)
+    theirs = published.TABLE_5.rows.get(relation)
     rows = {"": "   facts  prompts  accuracy %       perplexity                  increase %"}
     for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
         whose = ((relation, erased[name].relation), ("others", erased[name].others))
         for place, (who, change) in enumerate(whose):
-            paper = f"  | paper: {published[place]:+.1f}" if published and name == ERASED else ""
+            paper = f"  | paper: {theirs[place]:+.1f}" if theirs and name == ERASED else ""
             rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
     cli.show(
         f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knowledge_neurons import cli
+from knowledge_neurons import cli, published
 from knowledge_neurons.experiments.edit_summary import (
     KINDS,
     Estimate,
@@ -11,13 +11,6 @@ from knowledge_neurons.experiments.edit_summary import (
     Variant,
 )
 
-# Table 6 of the paper: knowledge neurons, random neurons.
-PUBLISHED = {
-    "change": (48.5, 4.7),
-    "success": (34.4, 0.0),
-    "perplexity, same relation": (8.4, 10.1),
-    "perplexity, other relations": (7.2, 4.3),
-}
 LABELS = dict(zip(KINDS, ("Knowledge neurons", "Random", "Random, same size"), strict=True))
 
 
@@ -26,9 +19,10 @@ def show_table(summaries: list[Summary]) -> None:
     columns = [values_of(summary) for summary in summaries]
     heads = "".join(f"{LABELS[summary.kind]:>27}" for summary in summaries)
     rows = {"": f"{heads}  | paper: KN  random"}
+    paper = {**published.TABLE_6_RATES.rows, **published.TABLE_6_PERPLEXITY.rows}
     for name in columns[0]:
-        published = "{:10.1f}{:8.1f}".format(*PUBLISHED[name]) if name in PUBLISHED else ""
-        rows[name] = "".join(f"{column[name]:>27}" for column in columns) + f"  |{published}"
+        beside = "{:10.1f}{:8.1f}".format(*paper[name]) if name in paper else ""
+        rows[name] = "".join(f"{column[name]:>27}" for column in columns) + f"  |{beside}"
     cli.show(
         f"Table 6: {summaries[0].edits} edits, {described(summaries[0].variant)} "
         "(95 % intervals; rates in %; the paper's numbers are of bert-base-cased)",

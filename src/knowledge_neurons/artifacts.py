@@ -118,6 +118,10 @@ class Results:
     def erasure(self, run: str) -> Path:
         return self.root / "erase" / f"{run}.safetensors"
 
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
     def figure(self, name: str) -> Path:
         """Without a suffix: figures are written as PDF and as PNG."""
         return self.root / "figs" / name
@@ -161,9 +165,10 @@ def _res_dict(prompt: PromptScores) -> dict[str, Any]:
     }
 
 
-def read_fact_scores(path: Path) -> Iterator[list[PromptScores]]:
+def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptScores]]:
     """The prompts of each fact, in data order: of_answer and baseline, all that refining needs.
 
+    baseline: False leaves the activations out, which are most of the file.
     Raises ValueError naming file and line of what is broken.
     """
     with path.open("rb") as file:
@@ -172,7 +177,7 @@ def read_fact_scores(path: Path) -> Iterator[list[PromptScores]]:
                 pairs = orjson.loads(line)
                 if not isinstance(pairs, list):
                     raise TypeError(f"expected a list, got {type(pairs).__name__}")
-                yield [_prompt_scores(*pair) for pair in pairs]
+                yield [_prompt_scores(*pair, baseline) for pair in pairs]
             except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"{path}, line {number} (fact {number - 1}): not a line of attribution scores "
@@ -180,14 +185,14 @@ def read_fact_scores(path: Path) -> Iterator[list[PromptScores]]:
                 ) from error
 
 
-def _prompt_scores(info: dict[str, Any], result: dict[str, Any]) -> PromptScores:
+def _prompt_scores(info: dict[str, Any], result: dict[str, Any], baseline: bool) -> PromptScores:
     return PromptScores(
         tokens=info["tokens"],
         answer=info["gold_obj"],
         predicted=info["pred_obj"],
         relation=info["relation"],
         of_answer=_triplets(result["ig_gold"]),
-        baseline=_triplets(result["base"]),
+        baseline=_triplets(result["base"]) if baseline else [],
     )
 
 

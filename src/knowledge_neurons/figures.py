@@ -48,6 +48,7 @@ STYLE = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "text.color": INK,
+    "text.parse_math": False,  # a label with a $ is no formula
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
     "axes.linewidth": 0.6,

@@ -148,7 +148,7 @@ def read(results: artifacts.Results) -> Outcomes:
     """Read everything that is there.
 
     Raises ValueError naming a file that is broken, or the folder where no stage has written
-    anything to show.
+    anything.
     """
     found = Outcomes(
         statistics=_statistics(results),
@@ -161,9 +161,9 @@ def read(results: artifacts.Results) -> Outcomes:
         labels=_labels(results),
         manifests=_manifests(results),
     )
-    if found.missing == RUN:
+    if found.missing == RUN and not results.scored_relations():
         raise ValueError(
-            f"{results.root}: nothing of stages 2 to 7 is there.  Name the folder with "
+            f"{results.root}: nothing of stages 1 to 7 is there.  Name the folder with "
             "--output_dir or KN_RESULTS, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"
         )
     return found

@@ -24,7 +24,7 @@ import orjson
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = (
     *("torch", "numpy", "scipy", "matplotlib", "seaborn"),
-    *("tokenizers", "safetensors", "huggingface_hub", "orjson"),
+    *("tokenizers", "safetensors", "huggingface_hub", "orjson", "jinja2"),
 )
 
 

@@ -126,7 +126,7 @@ def test_edits_without_counts_of_neurons_draw_no_curve(tmp_path):
 
 
 def test_empty_folder_is_an_error(tmp_path):
-    refused(plot(place_of(tmp_path)), "nothing of stages 2 to 7", "KN_RESULTS")
+    refused(plot(place_of(tmp_path)), "nothing of stages 1 to 7", "KN_RESULTS")
     assert not (tmp_path / "results").exists()
 
 

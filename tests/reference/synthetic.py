@@ -40,8 +40,12 @@ def relations_of(count: int) -> dict[str, str]:
 
 def write(root: Path, count: int, parts: Collection[str] = PARTS) -> Results:
     """Write what the stages of these parts write about `count` relations."""
-    results, names = Results(root), relations_of(count)
-    rng = np.random.default_rng(count)
+    return write_of(root, relations_of(count), parts)
+
+
+def write_of(root: Path, names: dict[str, str], parts: Collection[str]) -> Results:
+    """The same of relations {id: label}."""
+    results, rng = Results(root), np.random.default_rng(len(names))
     inputs = Namespace(results=results, args=Namespace(seed=1, top_k=None))
     writers = {
         "statistics": _statistics,

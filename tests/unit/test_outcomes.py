@@ -155,7 +155,7 @@ def test_missing_names_what_to_run(found, tmp_path):
 
 
 def test_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"nothing of stages 2 to 7 .* KN_RESULTS"):
+    with pytest.raises(ValueError, match=r"nothing of stages 1 to 7 .* KN_RESULTS"):
         outcomes.read(artifacts.Results(tmp_path / "none"))
 
 

@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from knowledge_neurons import storage
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -16,3 +18,12 @@ def test_conda_and_pip_install_the_same():
         pin for extra in project["optional-dependencies"].values() for pin in extra
     ]
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
+
+
+def test_manifests_name_the_versions_of_pinned_packages():
+    """What a manifest tells the versions of is pinned and installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = dict(pin.split("==") for pin in project["dependencies"])
+    told = storage.environment()
+    assert set(storage.PINNED) <= pinned.keys()
+    assert all(told[name].split("+")[0] == pinned[name] for name in storage.PINNED)

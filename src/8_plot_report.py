@@ -1,0 +1,31 @@
+"""Stage 8, second half: everything that was found, in one page -> results/report.html.
+
+Usage: python 8_plot_report.py [--output_dir DIR]
+
+The paper's tables and figures, ours beside the published numbers; what was run, how, what it cost;
+and a browser of all facts.  Reads the files of stages 1 to 7, never the model.  It has no manifest:
+what it was made from stands in it, and the same files give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from knowledge_neurons import cli, report, storage
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_results(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    results = cli.results_of(parse_arguments())
+    path = results.report
+    storage.write_atomic(path, report.render(results).encode())
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    cli.run(main)

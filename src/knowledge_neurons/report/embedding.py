@@ -1,0 +1,234 @@
+"""What the report's fact browser shows, packed into the page: every fact of every relation.
+
+An index of all facts is unpacked when the page opens, a relation's details when one of its facts is
+looked at.  Both are columns of JSON, gzipped and in base64, so no text of the data can end a script
+or start one.  A neuron is one number: its layer times STRIDE plus its index.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import orjson
+
+from knowledge_neurons import activation_files, artifacts, storage
+from knowledge_neurons.artifacts import Results
+from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.types import KNOWLEDGE, Neuron, Triplet
+
+STRIDE = 1 << 16
+STRONGEST = 48  # scores of a prompt that are embedded, at most
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The packed index and relations, and what they hold.
+
+    cut: prompts of which only the STRONGEST scores are there.
+    """
+
+    index: str
+    relations: Mapping[str, str]
+    facts: int
+    prompts: int
+    cut: int
+
+    @property
+    def bytes(self) -> int:
+        return len(self.index) + sum(map(len, self.relations.values()))
+
+
+def embed(results: Results) -> Embedded | None:
+    """Everything the browser shows; None where stage 1 has not finished a relation."""
+    names = sorted(results.scored_relations(), key=numeric)
+    if not names:
+        return None
+    packed, rows, cut, prompts = {}, [], 0, 0
+    for name in names:
+        relation = read_relation(results, name)
+        packed[name] = pack(relation.details)
+        rows.append(relation.row)
+        prompts += relation.prompts
+        cut += relation.cut
+    shapes = [_shape(results, row) for row in rows]
+    index = {
+        "stride": STRIDE,
+        "layers": max(layers for layers, _ in shapes),
+        "width": max(width for _, width in shapes),
+        "relations": rows,
+    }
+    facts = sum(len(row["names"]) for row in rows)
+    return Embedded(pack(index), packed, facts, prompts, cut)
+
+
+def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:
+    """Layers of the model and neurons of a layer, as far as the manifest or the neurons tell."""
+    manifest = storage.read_manifest(results.scores(row["id"])) or {}
+    layer, index = row["highest"]
+    return manifest.get("layers", layer + 1), manifest.get("neurons_per_layer", index + 1)
+
+
+def numeric(relation: str) -> tuple[int, str]:
+    """Sorts P19 before P101."""
+    return len(relation), relation
+
+
+def pack(value: Any) -> str:
+    """JSON, gzipped, in base64; the same value gives the same text."""
+    return base64.b64encode(gzip.compress(orjson.dumps(value), 9, mtime=0)).decode()
+
+
+def unpack(text: str) -> Any:
+    """What `pack` was given, as JSON has it."""
+    return orjson.loads(gzip.decompress(base64.b64decode(text)))
+
+
+# --- a relation ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation's row of the index and its details: columns, an entry a fact."""
+
+    row: dict[str, Any]
+    details: dict[str, list]
+    prompts: int
+    cut: int
+
+
+def read_relation(results: Results, name: str) -> Relation:
+    """Put together what the stages know of a relation's facts."""
+    facts = list(artifacts.read_fact_scores(results.scores(name), baseline=False))
+    neurons = _neurons(results, name, len(facts))
+    heads = _heads(results, name)
+    texts = [[text_of(prompt.tokens) for prompt in fact] for fact in facts]
+    kept = [[strongest(prompt.of_answer) for prompt in fact] for fact in facts]
+    unions = [sorted({number(t) for scores in fact for t in scores}) for fact in kept]
+    used = [n for union in unions for n in union] + [n for own in neurons for n in own]
+    label = next((prompt.relation for fact in facts for prompt in fact), name)
+    row = {
+        "id": name,
+        "label": label.removeprefix(f"{name}(").removesuffix(")"),
+        "names": [heads.get(i) or (own[0] if own else "") for i, own in enumerate(texts)],
+        "answers": [fact[0].answer if fact else "" for fact in facts],
+        "neurons": neurons,
+        "highest": [max((part(n) for n in used), default=0) for part in (layer_of, index_of)],
+    }
+    details = {
+        "prompts": texts,
+        "predicted": [[prompt.predicted for prompt in fact] for fact in facts],
+        "largest": [[_short(largest(p.of_answer)) for p in fact] for fact in facts],
+        "neurons": [differences(union) for union in unions],
+        "scores": [percentages(*pair) for pair in zip(unions, kept, strict=True)],
+        **_asked(results, name, len(facts)),
+    }
+    cut = sum(len(p.of_answer) > STRONGEST for fact in facts for p in fact)
+    return Relation(row, details, sum(map(len, facts)), cut)
+
+
+def _neurons(results: Results, name: str, facts: int) -> list[list[int]]:
+    """The refined neurons of each fact; none where stage 2 has not run."""
+    path = results.fact_neurons(name, baseline=False)
+    if not path.exists():
+        return [[] for _ in range(facts)]
+    found = artifacts.read_fact_neurons(path)
+    if len(found) != facts:
+        raise ValueError(
+            f"{path} has {len(found)} facts, {results.scores(name)} has {facts}: run 2_run_kn.sh "
+            "again"
+        )
+    return [[number(neuron) for neuron in fact] for fact in found]
+
+
+def _heads(results: Results, name: str) -> dict[int, str]:
+    """The heads of the facts, which stage 4 knows."""
+    path = results.distant / f"{name}.jsonl"
+    if not path.exists():
+        return {}
+    return {record.fact: record.head for record in activation_files.read_activations(path)}
+
+
+def _asked(results: Results, name: str, facts: int) -> dict[str, list]:
+    """Stage 3: P(right answer) as it is, suppressed, amplified, of each prompt; None where it was
+    not asked.  `other`: relation, fact and the three means, of the other relation's fact."""
+    path = results.modified / f"{name}.jsonl"
+    records = activation_files.read_modified(path) if path.exists() else []
+    own, other = [], []
+    for record in records[:facts]:
+        by_prompt = record.own and zip(*_states(record.own), strict=True)
+        own.append(record.own and [list(map(_short, row)) for row in by_prompt])
+        means = record.other and [_short(sum(p) / len(p)) for p in _states(record.other)]
+        other.append(record.other and [record.other.relation, record.other.fact, *means])
+    missing = [None] * (facts - len(own))
+    return {"own": own + missing, "other": other + missing}
+
+
+def _states(outcome) -> tuple[Sequence[float], ...]:
+    edited = outcome.edited[KNOWLEDGE]
+    return outcome.original, edited[SUPPRESS], edited[AMPLIFY]
+
+
+# --- numbers and text ------------------------------------------------------------------------
+
+
+def number(neuron: Neuron | Triplet) -> int:
+    return neuron.layer * STRIDE + neuron.index
+
+
+def layer_of(neuron: int) -> int:
+    return neuron // STRIDE
+
+
+def index_of(neuron: int) -> int:
+    return neuron % STRIDE
+
+
+def strongest(triplets: Sequence[Triplet]) -> Sequence[Triplet]:
+    """The STRONGEST scores of a prompt, of equals the first."""
+    if len(triplets) <= STRONGEST:
+        return triplets
+    return sorted(triplets, key=lambda triplet: -triplet.score)[:STRONGEST]
+
+
+def largest(triplets: Sequence[Triplet]) -> float:
+    return max((triplet.score for triplet in triplets), default=0.0)
+
+
+def percentages(union: Sequence[int], prompts: Sequence[Sequence[Triplet]]) -> list[int]:
+    """Prompt by prompt the score of each neuron of the union, in percent of the prompt's largest;
+    0 where it is not there."""
+    rows: list[int] = []
+    for triplets in prompts:
+        top = largest(triplets)
+        scores = {number(t): round(100 * t.score / top) for t in triplets if t.score > 0}
+        rows += [scores.get(neuron, 0) for neuron in union]
+    return rows
+
+
+def differences(rising: Sequence[int]) -> list[int]:
+    """The first number, then how much each is above the one before it."""
+    return [*rising[:1], *(b - a for a, b in pairwise(rising))]
+
+
+def _short(value: float) -> float:
+    """Three digits are more than a picture or a table shows."""
+    return float(f"{value:.3g}")
+
+
+def text_of(tokens: Sequence[str]) -> str:
+    """A prompt's tokens put together again, near enough to the text that they are of."""
+    inside = tokens[1:-1] if tokens[:1] == ["[CLS]"] else tokens
+    words: list[str] = []
+    for token in inside:
+        if token.startswith("##") and words:
+            words[-1] += token[2:]
+        else:
+            words.append(token)
+    text = re.sub(r" ([.,;:!?)]|' s\b)", lambda found: found[1].replace(" ", ""), " ".join(words))
+    return text.replace("( ", "(").replace(" - ", "-").replace(" ' ", "'")

@@ -1,0 +1,169 @@
+"""Outcomes -> the page.  What is said stands in page.html.jinja; here it is put in order."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from knowledge_neurons import activation_files, figures, gallery, outcomes, published
+from knowledge_neurons.artifacts import Results
+from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.outcomes import Outcomes
+from knowledge_neurons.provenance import TIMED, Provenance, provenance
+from knowledge_neurons.report import tables
+from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
+from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
+from knowledge_neurons.report.formats import FILTERS
+
+STAGES = {
+    1: "attribution",
+    2: "neurons and statistics",
+    3: "suppressing and amplifying",
+    4: "activation on sentences",
+    5: "trigger sentences",
+    6: "edits",
+    7: "erasures",
+}
+TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
+
+
+def render(results: Results) -> str:
+    """The report of a results folder, as HTML.
+
+    Raises ValueError for a folder without results, and for a file that is broken.
+    """
+    found = outcomes.read(results)
+    made = provenance(found.manifests)
+    script = asset("browser.js")
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            style=Markup(asset("style.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            obstacles=obstacles(found.manifests),
+            missing=found.missing,
+            found=found,
+            made=made,
+            run=run_of(found.manifests),
+            tables=comparisons(found),
+            figures=drawn(found),
+            triggers=triggers_of(found),
+            differences=differences(),
+            paper=published,
+            embedded=embed(results),
+            strongest=STRONGEST,
+            **quadrature_of(made),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Jinja with everything escaped that is not marked as ours."""
+    made = Environment(
+        loader=PackageLoader("knowledge_neurons.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= FILTERS
+    made.globals["stage_names"] = STAGES
+    return made
+
+
+@cache
+def asset(name: str) -> str:
+    """A file of this package."""
+    return files("knowledge_neurons.report").joinpath(name).read_text("utf-8")
+
+
+# --- parts of the page -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stage 1 scored, over all relations.  skipped: facts whose answer is not one token."""
+
+    model: str
+    layers: list[int]
+    relations: int
+    facts: int
+    prompts: int
+    skipped: int
+    cut: int
+
+
+def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
+    """None where no manifest of stage 1 is there."""
+    scored = [manifest for name, manifest in manifests.items() if re.fullmatch(TIMED[1], name)]
+    if not scored:
+        return None
+    return Run(
+        model=", ".join(sorted({model_name(manifest) for manifest in scored})),
+        layers=sorted({manifest["layers"] for manifest in scored if "layers" in manifest}),
+        relations=len(scored),
+        facts=sum(manifest.get("facts", 0) for manifest in scored),
+        prompts=sum(manifest.get("prompts", 0) for manifest in scored),
+        skipped=sum(len(manifest.get("skipped_facts", ())) for manifest in scored),
+        cut=sum(manifest.get("prompts_cut", 0) for manifest in scored),
+    )
+
+
+def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
+    """Table or figure -> its rows; none where its stage has not run."""
+    modified, activations = found.modified, found.activations
+    run = tables.main_run(found.edits)
+    return {
+        "counts": tables.neuron_counts(found.statistics) if found.statistics else [],
+        "suppressed": tables.changes(modified.overall, SUPPRESS) if modified else [],
+        "amplified": tables.changes(modified.overall, AMPLIFY) if modified else [],
+        "activations": tables.activations(activations.overall) if activations else [],
+        "edits": tables.edits(run) if run else [],
+        "erasures": tables.erasures(found.erasures, found.labels),
+    }
+
+
+def drawn(found: Outcomes) -> dict[str, Markup]:
+    """Name of a figure, as its file is called -> the figure as SVG."""
+    return {one.name: Markup(figures.svg(one.figure)) for one in gallery.draw(found)}
+
+
+def quadrature_of(made: Provenance) -> dict[str, Any]:
+    """Relation -> audit of its quadrature, and -> how far it is from the integral, where told."""
+    audits = {name: made.quadrature[name] for name in sorted(made.quadrature, key=numeric)}
+    integrals = {name: one["integral"] for name, one in audits.items() if one.get("integral")}
+    return {"audits": audits, "integrals": integrals}
+
+
+def triggers_of(found: Outcomes) -> list[activation_files.TriggerRecord]:
+    """A few facts, of relations spread evenly over all: of each its first with enough sentences."""
+    step = max(1, len(found.triggers) // TRIGGER_FACTS)
+    chosen = found.triggers[::step][:TRIGGER_FACTS]
+    firsts = (
+        next((one for one in activation_files.read_triggers(path) if enough_sentences(one)), None)
+        for path in chosen
+    )
+    return [record for record in firsts if record]
+
+
+def enough_sentences(record: activation_files.TriggerRecord) -> bool:
+    """For both ends of the ranking to be different ones."""
+    return record.sentences >= 2 * TRIGGER_SENTENCES
+
+
+def differences() -> list[list[str]]:
+    """Rows of the table of differences, the heads first; its cells are Markdown with `code`."""
+    rows = [line.strip().strip("|").split(" | ") for line in asset("differences.md").splitlines()]
+    return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-| ")]

@@ -1,0 +1,275 @@
+"""The report in a real browser: opened from its file, used by click and by keyboard, looked at.
+
+Run: pytest tests/integration/test_report_browser.py      (needs Chromium or Chrome on PATH, or
+KN_CHROMIUM; is skipped without)
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from knowledge_neurons import report
+from knowledge_neurons.artifacts import Results
+from tests.reference.made_results import MadeFact, Shape, Writer
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.integration.browsers import PALE_TEXTS, chromium, found_chromium
+
+pytestmark = pytest.mark.skipif(
+    found_chromium() is None, reason="no Chromium or Chrome on PATH; name one with KN_CHROMIUM"
+)
+
+EVIL = '<script>document.title = "run"</script><img src=x onerror="document.title = 1">'
+PROMPTS = ("{} was born in the city of [MASK] .", "[MASK] is where {} was born .", "{} , [MASK]")
+INJECTION = """{
+  document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.ran = 1'>");
+  document.body.append(Object.assign(document.createElement("script"), { text: "window.ran = 1" }));
+}"""
+FACTS = 230  # more than are listed at once
+LEAST_CONTRAST = 4.5  # of text, WCAG 2.1 AA
+
+
+@dataclass
+class Opened:
+    """A page with what it said and asked for while it was open."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def title(self):
+        return self.page.locator("#fact h3")
+
+    def fact_shown(self, text: str) -> None:
+        expect(self.title).to_have_text(text)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    """The report of a long and a short relation; the first fact of each is somebody's joke."""
+    heads = [EVIL, *(f"Head{number}" for number in range(1, FACTS))]
+    born = [MadeFact(head, f"Tail{i % 7}", PROMPTS) for i, head in enumerate(heads)]
+    capitals = [MadeFact("France", "Paris", PROMPTS), MadeFact("Norway", EVIL, PROMPTS)]
+    relations = {"P19": (f"birth {EVIL}", born), "P36": ("capital", capitals)}
+    made = Writer(Results(tmp_path_factory.mktemp("report")), relations, Shape(width=60))
+    made.everything()
+    made.results.report.write_text(report.render(made.results))
+    return made.results.report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser: Browser, path: Path, request):
+    """The page in a window of the width and the colours that the test's parameters name."""
+    width, colors = getattr(request, "param", (1280, "light"))
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=colors, reduced_motion="reduce"
+    )
+    one = Opened(context.new_page())
+    context.on("request", lambda asked: one.requests.append(asked.url))
+    one.page.on("console", lambda message: one.said.append(message.text))
+    one.page.on("pageerror", lambda error: one.said.append(str(error)))
+    one.page.goto(path.as_uri())
+    expect(one.title).not_to_be_empty()
+    yield one
+    assert one.said == [], "the console stays empty whatever is done"
+    assert set(one.requests) == {path.as_uri()}, "nothing is asked of anywhere"
+    context.close()
+
+
+# --- opening ---------------------------------------------------------------------------------
+
+
+def test_the_file_opens_with_every_part_and_asks_for_nothing(opened, path):
+    """One request, the file itself; nothing on the console (the fixture looks again at the end)."""
+    assert opened.requests == [path.as_uri()]
+    sections = opened.page.locator("main section").evaluate_all("all => all.map(one => one.id)")
+    assert sections == [
+        *("run", "neurons", "changes", "sentences", "edits", "erasures", "facts"),
+        *("cost", "differences"),
+    ]
+    for anchor in opened.page.locator("nav a").all():
+        assert opened.page.locator(anchor.get_attribute("href")).count() == 1
+    assert opened.page.locator("figure svg, .drawings svg").count() >= 6
+
+
+def test_script_in_the_data_is_shown_and_not_run(opened):
+    """As head, tail and label: in the browser part, in tables, in the trigger sentences."""
+    opened.fact_shown(f"{EVIL} → Tail0")
+    expect(opened.page.locator("#fact .prompt").nth(1)).to_contain_text(EVIL)
+    expect(opened.page.locator("#relation option").nth(1)).to_contain_text(EVIL)
+    expect(opened.page.locator(".triggers h4").first).to_contain_text(EVIL)
+    opened.page.goto(f"{opened.requests[0]}#P36/1")
+    opened.fact_shown(f"Norway → {EVIL}")
+    assert opened.page.title() == "Knowledge neurons of tiny"
+    assert opened.page.locator("main img, main script").count() == 0
+
+
+def test_an_injected_script_is_stopped_by_the_policy(browser, path):
+    """Even one that came past the escaping."""
+    page = browser.new_context().new_page()
+    page.goto(path.as_uri())
+    page.evaluate(INJECTION)
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.ran") is None
+    page.context.close()
+
+
+# --- by click --------------------------------------------------------------------------------
+
+
+def test_facts_are_chosen_by_click(opened):
+    """Relation, fact, prompt, neighbour, back."""
+    page = opened.page
+    page.locator("#relation").select_option(label="P36 capital (2)")
+    expect(page.locator("#count")).to_have_text("2 facts")
+    page.locator("#list a", has_text="France").click()
+    opened.fact_shown("France → Paris")
+    expect(page.locator("#list a[aria-current]")).to_contain_text("France")
+    assert page.evaluate("location.hash") == "#P36/0"
+    heights = "all => all.map(one => one.style.height)"
+    averaged = page.locator("#fact .strip i").evaluate_all(heights)
+    page.locator("#fact .prompt").nth(2).click()
+    assert page.locator("#fact .strip i").evaluate_all(heights) != averaged
+    expect(page.locator("#fact .effects")).to_contain_text("neurons × 0")
+    page.locator("#fact summary").first.click()
+    other = page.locator("#fact details[open] a").first
+    name = other.inner_text()
+    other.click()
+    opened.fact_shown(name)
+    expect(page.locator("#shown")).to_have_text(f"Shown: {name}")  # for those who listen
+    expect(page.locator("#list a[aria-current]")).to_be_visible()
+    page.go_back()
+    opened.fact_shown("France → Paris")
+
+
+def test_search_finds_heads_and_answers_in_all_relations(opened):
+    page = opened.page
+    page.locator("#relation").select_option("")
+    expect(page.locator("#count")).to_have_text(f"{FACTS + 2} facts, 200 listed")
+    page.locator("#more").click()
+    expect(page.locator("#list li")).to_have_count(FACTS + 2)
+    expect(page.locator("#more")).to_be_hidden()
+    page.locator("#search").fill("pARis")
+    expect(page.locator("#list li")).to_have_count(1)
+    expect(page.locator("#list li")).to_contain_text("P36 capital")
+    page.locator("#search").fill("no such fact")
+    expect(page.locator("#count")).to_have_text("0 facts")
+
+
+def test_the_picture_shows_the_scores_and_the_refined_neurons(opened):
+    """A strip for each layer, the highest on top; as many thick lines as knowledge neurons."""
+    page = opened.page
+    expect(page.locator("#fact .layers > span")).to_have_text(["layer 2", "layer 1", "layer 0", ""])
+    refined = page.locator("#fact tbody tr").count()
+    assert refined >= 2 and page.locator("#fact .strip i.refined").count() == refined
+    told = page.locator("#fact .layers").get_attribute("aria-label")
+    assert f"in 3 layers, {refined} of them knowledge neurons" in told
+
+
+# --- by keyboard -----------------------------------------------------------------------------
+
+
+def test_facts_are_chosen_by_keyboard_alone(opened):
+    """Tab into the search, arrows through the list, Enter, arrows through the prompts."""
+    page, keys = opened.page, opened.page.keyboard
+    page.locator("#relation").focus()
+    keys.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "search"
+    keys.type("Head2")
+    keys.press("ArrowDown")
+    keys.press("ArrowDown")
+    assert page.evaluate("document.activeElement.firstChild.data") == "Head20"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+    keys.press("Enter")
+    opened.fact_shown("Head20 → Tail6")
+    keys.press("End")
+    keys.press("Enter")
+    opened.fact_shown("Head229 → Tail5")
+    keys.press("Home")
+    keys.press("ArrowUp")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.locator("#fact input").first.focus()
+    keys.press("ArrowDown")
+    assert page.locator("#fact input").nth(1).is_checked()
+    expect(page.locator("#fact")).to_contain_text("As a share of the largest score")
+
+
+def test_everything_that_can_be_clicked_can_be_reached_by_tab(opened):
+    """From the first link on; what is focused has a visible outline."""
+    page = opened.page
+    reached = set()
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "(() => { const e = document.activeElement; return [e.tagName, e.id,"
+                " parseFloat(getComputedStyle(e).outlineWidth) >= 1].join(' ') })()"
+            )
+        )
+    for expected in ("SELECT relation true", "INPUT search true", "A  true", "SUMMARY  true"):
+        assert expected in reached
+    assert not any(one.endswith("false") for one in reached if not one.startswith("BODY"))
+
+
+def test_a_facts_address_opens_it(opened):
+    opened.page.goto(f"{opened.requests[0]}#P36/0")
+    opened.page.reload()
+    opened.fact_shown("France → Paris")
+    expect(opened.page.locator("#relation")).to_have_value("1")
+    opened.page.goto(f"{opened.requests[0]}#P36/99")  # no such fact: stays where it is
+    opened.fact_shown("France → Paris")
+
+
+# --- how it looks ----------------------------------------------------------------------------
+
+NARROW = pytest.mark.parametrize("opened", [(390, "light"), (320, "dark")], indirect=True)
+SCHEMES = pytest.mark.parametrize("opened", [(1280, "light"), (1280, "dark")], indirect=True)
+
+
+@NARROW
+def test_a_phone_never_scrolls_sideways(opened):
+    """No part reaches beyond the window, but for what scrolls in a box of its own."""
+    page = opened.page
+    for details in page.locator("summary").all():
+        details.click()
+    width = page.evaluate("innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    beyond = page.evaluate(
+        "(width) => [...document.querySelectorAll('body *')]"
+        ".filter((e) => e.getBoundingClientRect().right > width + 1"
+        " && !e.parentElement.closest('.scroll, .inner, svg, #list'))"
+        ".map((e) => e.outerHTML.slice(0, 80))",
+        width,
+    )
+    assert beyond == []
+
+
+@SCHEMES
+def test_text_stands_out_from_its_ground(opened):
+    """Of all visible text, in tables, figures and the browser part."""
+    page = opened.page
+    found = page.evaluate(PALE_TEXTS, LEAST_CONTRAST)
+    assert found["seen"] > 400 and found["pale"] == []
+
+
+def test_light_and_dark_are_different_pages(browser, path):
+    grounds = []
+    for colors in ("light", "dark"):
+        page = browser.new_context(color_scheme=colors).new_page()
+        page.goto(path.as_uri())
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        grounds.append(sum(map(int, re.findall(r"\d+", ground))) / 3)
+        page.context.close()
+    assert grounds[0] > 230 and grounds[1] < 50

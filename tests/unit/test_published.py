@@ -1,0 +1,25 @@
+"""The paper's numbers agree with each other.  Run: pytest tests/unit/test_published.py"""
+
+import pytest
+
+from knowledge_neurons import published
+
+
+@pytest.mark.parametrize("relation", published.TABLE_5.rows)
+def test_printed_increases_follow_from_printed_perplexities(relation):
+    """Table 5 prints both; perplexities are rounded, and some percents cut instead of rounded."""
+    printed = published.TABLE_5.rows[relation]
+    pairs = published.ERASED[relation]
+    for increase, (before, after) in zip(printed, (pairs.relation, pairs.others), strict=True):
+        slack = 100 * 0.05 * (1 / before + after / before**2) + 0.1
+        assert 100 * (after / before - 1) == pytest.approx(increase, abs=slack)
+
+
+def test_every_number_has_the_digits_that_its_table_prints():
+    tables = [one for one in vars(published).values() if isinstance(one, published.Table)]
+    assert {table.where for table in tables} == {
+        *("Table 2", "Figure 4", "Figure 5", "Table 4", "Table 5", "Table 6")
+    }
+    for table in tables:
+        for pair in table.rows.values():
+            assert all(round(value, table.digits) == value for value in pair)

@@ -1,0 +1,65 @@
+"""How numbers and text look in the report.  Run: pytest tests/unit/test_report_formats.py"""
+
+import pytest
+
+from knowledge_neurons.report import formats
+from knowledge_neurons.report.comparison import Comparison
+
+
+def test_marked_escapes_the_sentence_and_the_words():
+    assert formats.marked("a <b> c", ["<b>"]) == "a <mark>&lt;b&gt;</mark> c"
+    assert (
+        formats.marked("Rome & Romeo", ["Rome", "Romeo"])
+        == "<mark>Rome</mark> &amp; <mark>Romeo</mark>"
+    )
+    assert formats.marked("<i>", []) == "&lt;i&gt;"
+
+
+@pytest.mark.parametrize(
+    "value, digits, unit, signed, text",
+    [
+        (-29.034, 2, "%", True, "−29.03 %"),
+        (4.126, 2, "", False, "4.13"),
+        (-0.04, 1, "", True, "0.0"),
+        (27738, 0, "", False, "27,738"),
+        (None, 2, "%", True, "–"),
+    ],
+)
+def test_numbers_have_a_true_minus_and_their_digits(value, digits, unit, signed, text):
+    assert formats.number(value, digits, unit, signed) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0.84, "0.8 s"), (75.2, "75 s"), (700, "12 min"), (12_240, "3.4 h")]
+)
+def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
+    assert formats.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "value, text", [(2.3e-4, "2 × 10⁻⁴"), (0.0, "0"), (-3e-7, "−3 × 10⁻⁷"), (5.0, "5 × 10⁰")]
+)
+def test_small_numbers_are_told_as_powers_of_ten(value, text):
+    assert formats.scientific(value) == text
+
+
+def test_rows_of_one_unit_share_an_axis():
+    """Smallest and largest of numbers, published ones and interval ends, and zero, fill it."""
+    rows = [
+        Comparison("a", "x", -10.0, (-20.0, 0.0), 30.0, 1, "%"),
+        Comparison("a", "y", 5.0, None, None, 1, "%"),
+        Comparison("b", "x", 1000.0, None, 500.0, 1),
+    ]
+    (first, second), (third,) = formats.grouped(rows)
+    assert (first.low, first.paper) == (2.0, 98.0)
+    assert second.zero == first.zero == pytest.approx(2 + 96 * 20 / 50)
+    assert first.width == pytest.approx(96 * 20 / 50, abs=0.02)
+    assert (third.zero, third.ours, third.paper) == (2.0, 98.0, 50.0)
+
+
+def test_commits_are_short_and_keep_their_mark():
+    assert (
+        formats.short_commit("0ab1ecfad24061c932cc34957f079fa2deabd607-dirty") == "0ab1ecfad2-dirty"
+    )
+    assert formats.short_commit("0ab1ecfad24061c932cc34957f079fa2deabd607") == "0ab1ecfad2"
+    assert formats.short_commit("<b>") == "<b>"
