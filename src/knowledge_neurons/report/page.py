@@ -137,7 +137,8 @@ def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
 
 def drawn(found: Outcomes) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    return {one.name: Markup(figures.svg(one.figure)) for one in gallery.draw(found)}
+    made = {one.name: Markup(figures.svg(one.figure)) for one in gallery.draw(found)}
+    return {name: made[name] for name in sorted(made, key=numeric)}
 
 
 def quadrature_of(made: Provenance) -> dict[str, Any]:
