@@ -158,27 +158,40 @@ class Log:
         return sum(left) / own
 
 
+NEEDED = (1, 2)  # stages that all others build on
+
+
 def run(steps: list[Step], log: Log, environment: dict[str, str]) -> None:
-    """Run them in order; ValueError names one that failed."""
+    """Run them in order; what does not build on a step that fails goes on.
+
+    Raises ValueError naming the steps that failed.
+    """
+    failed = []
     for place, step in enumerate(steps):
         left = log.seconds_left(steps[place:])
-        about = (
-            "" if left is None else f", about {tqdm.format_interval(left)} left of the whole run"
-        )
+        about = "" if left is None else f", whole run {tqdm.format_interval(left)} left"
         print(f"\n[{place + 1} of {len(steps)}] {step.name}{about}", flush=True)
         after = {cli.WORK_AFTER: str(log.work_after(step, steps[place + 1 :]))}
-        started = time.perf_counter()
-        try:
-            code = subprocess.run(step.command, env=environment | after).returncode
-        except KeyboardInterrupt:
-            log.add(step, time.perf_counter() - started, done=False)
-            raise
-        log.add(step, time.perf_counter() - started, done=code == 0)
-        if code:
-            raise ValueError(
-                f"{step.name} ended with exit code {code}; mend what it says, then run the same "
-                "command again to go on from there"
-            )
+        if code := run_step(step, log, environment | after):
+            failed.append(f"{step.name} (exit code {code})")
+            if step.stage in NEEDED:
+                break
+    if failed:
+        raise ValueError(
+            f"{', '.join(failed)} failed; mend what it says above, then run the same command again "
+            "to go on from there"
+        )
+
+
+def run_step(step: Step, log: Log, environment: dict[str, str]) -> int:
+    """Run one and note its time; returns its exit code."""
+    started, done = time.perf_counter(), False
+    try:
+        code = subprocess.run(step.command, env=environment).returncode
+        done = code == 0
+        return code
+    finally:  # also when the user stops it
+        log.add(step, time.perf_counter() - started, done)
 
 
 def show_times(steps: list[Step], log: Log) -> None:
