@@ -93,17 +93,6 @@ def test_a_failed_run_goes_on_to_the_same_bytes(whole, tmp_path):
     assert content(results) == content(whole[0])
 
 
-def test_more_relations_join_the_same_folder(whole, tmp_path):
-    """A run of one relation, then of two: as if both had been asked for at once."""
-    results = tmp_path / "results"
-    assert run(results, "--relations", "P36", *FLAGS[2:]).returncode == 0
-    both = run(results, *FLAGS)
-    assert both.returncode == 0, both.stderr
-    assert "P36 is done" in both.stdout
-    found, expected = content(results), content(whole[0])
-    assert {name: found[name] for name in expected} == expected
-
-
 def test_without_scores_nothing_goes_on(tmp_path):
     """Stage 1 fails: no other stage is tried."""
     failed = run(tmp_path / "results", *FLAGS, "--rule", "simpson")
