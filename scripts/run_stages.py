@@ -23,8 +23,9 @@ from tqdm import tqdm
 from knowledge_neurons import cli, data, storage
 from knowledge_neurons.storage import ROOT
 
-ERASED = ("P19", "P27", "P106", "P937")  # the paper's Table 5
+CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
 FACTS_EDITED, CURVE = 10, "1,2,3,4,5,6,7,8,9,10"  # a relation; neurons edited
+SCALES = "0,0.25,0.5,0.75,1,1.25,1.5,1.75,2"
 SENTENCES = {4: 28, 5: 8}  # of a fact that a stage reads, on average
 # Seconds for a unit of a stage's work at bert-base's size on 2 cores (benchmarks/results): stages 1
 # to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole.  Only their ratios
@@ -80,7 +81,8 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
     which = ["--relations", ",".join(sizes)]
     few = ["--max_facts", str(args.max_facts), "--oov", args.oov]
     edits = FACTS_EDITED * len(sizes)
-    erased = [relation for relation in ERASED if relation in sizes] or list(sizes)[:1]
+    chosen = [relation for relation in CHOSEN if relation in sizes] or list(sizes)[:1]
+    dosed = sum(sum(sizes[relation]) for relation in chosen) * len(SCALES.split(",")) / 3
 
     def step(stage: int, script: str, units: float, *flags: str, name: str = "") -> Step:
         command = ["bash", str(ROOT / "src" / script), *flags]
@@ -93,6 +95,11 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
         ),
         step(2, "2_run_kn.sh", prompts, *which),
         step(3, "3_run_modify_activation.sh", prompts, *which),
+        step(
+            *(3, "3_run_modify_activation.sh", dosed, "--scales", SCALES),
+            *("--relations", ",".join(chosen)),
+            name="dose-response",
+        ),
         step(4, "4_run_distant.sh", facts * SENTENCES[4], *which),
         step(5, "5_run_trigger_examples.sh", facts * SENTENCES[5], *which),
         step(6, "6_run_edit.sh", edits, "1", "8", *few, *which, "--save_patches", name="edits"),
@@ -101,7 +108,7 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
             *("1", "8", *few, *which, "--top_k", CURVE),
             name="success curve",
         ),
-        *(step(7, "7_run_erase.sh", prompts, name, *few, name=name) for name in erased),
+        *(step(7, "7_run_erase.sh", prompts, name, *few, name=name) for name in chosen),
         step(8, "8_run_plot.sh", 1),
     ]
 

@@ -47,7 +47,8 @@ def steps(tmp_path):
 def test_every_stage_of_every_relation_in_order(steps):
     """The paper's settings: lambdas 1 and 8, the erased relations that are there."""
     assert [step.name for step in steps()] == [
-        *("stage 1 P19", "stage 1 P36", "stage 1 P101", "stage 2", "stage 3", "stage 4", "stage 5"),
+        *("stage 1 P19", "stage 1 P36", "stage 1 P101", "stage 2", "stage 3"),
+        *("stage 3 dose-response", "stage 4", "stage 5"),
         *("stage 6 edits", "stage 6 success curve", "stage 7 P19", "stage 8"),
     ]
     edits = next(step for step in steps() if step.name == "stage 6 edits")
@@ -59,6 +60,7 @@ def test_work_is_counted_in_prompts_sentences_and_edits(steps):
     works = {step.name: step.work for step in steps()}
     assert works["stage 1 P36"] == 8 * COST[1] and works["stage 3"] == 19 * COST[3]
     assert works["stage 4"] == 6 * 28 * COST[4] and works["stage 6 edits"] == 30 * COST[6]
+    assert works["stage 3 dose-response"] == 6 * 9 / 3 * COST[3]
     assert works["stage 6 success curve"] == 10 * works["stage 6 edits"]
     few = {step.name: step.work for step in steps("--max_facts", "1", "--relations", "P36,P101")}
     assert few["stage 1 P36"] == 4 * COST[1] and few["stage 2"] == 9 * COST[2]
