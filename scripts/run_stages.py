@@ -79,7 +79,8 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
     sizes = prompts_of(args)
     facts, prompts = sum(map(len, sizes.values())), sum(map(sum, sizes.values()))
     which = ["--relations", ",".join(sizes)]
-    few = ["--max_facts", str(args.max_facts), "--oov", args.oov]
+    oov = ["--oov", args.oov]
+    few = ["--max_facts", str(args.max_facts), *oov]
     edits = FACTS_EDITED * len(sizes)
     chosen = [relation for relation in CHOSEN if relation in sizes] or list(sizes)[:1]
     dosed = sum(sum(sizes[relation]) for relation in chosen) * len(SCALES.split(",")) / 3
@@ -94,9 +95,9 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
             for relation, own in sizes.items()
         ),
         step(2, "2_run_kn.sh", prompts, *which),
-        step(3, "3_run_modify_activation.sh", prompts, *which),
+        step(3, "3_run_modify_activation.sh", prompts, *which, *oov),
         step(
-            *(3, "3_run_modify_activation.sh", dosed, "--scales", SCALES),
+            *(3, "3_run_modify_activation.sh", dosed, "--scales", SCALES, *oov),
             *("--relations", ",".join(chosen)),
             name="dose-response",
         ),

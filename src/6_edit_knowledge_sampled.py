@@ -264,7 +264,8 @@ def main() -> None:
         },
     )
     if not any(plan.facts for plan in plans):
-        raise ValueError("no fact to edit in any relation; the table above says why")
+        print("no fact to edit in any relation, and nothing written; the table above says why")
+        return
     path = results.edits(run_name(args))
     variants = variants_of(args)
     identity = {

@@ -68,10 +68,11 @@ def test_work_is_counted_in_prompts_sentences_and_edits(steps):
 
 
 def test_flags_reach_the_stages_that_have_them(steps):
-    """max_facts and oov: 1, 6 and 7, the others read manifests; the unknown ones: stage 1."""
+    """max_facts: 1, 6, 7, the others read manifests; oov: 3 too; the unknown ones: stage 1."""
     for step in steps("--max_facts", "2", "--oov", "skip", "--exact", "--rule", "trapezoid"):
         few = "--max_facts 2 --oov skip" in " ".join(step.command)
         assert few == (step.stage in (1, 6, 7))
+        assert ("--oov skip" in " ".join(step.command)) == (step.stage in (1, 3, 6, 7))
         assert ("--exact --rule trapezoid" in " ".join(step.command)) == (step.stage == 1)
 
 
