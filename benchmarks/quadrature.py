@@ -72,6 +72,7 @@ def compare(model: Bert, facts: list[tuple[Fact, list[Prompt]]], rule: str, tole
         "over_tolerance": found["over_tolerance"],
         "coarse_same": found["coarse_same"] / audited,
         "refined_same": found["refined_same"] / facts_audited,
+        "repaired": len(found["repaired_facts"]) / facts_audited,
         "trust": max(engine.ladder.trust.values()),
         "climbs": engine.ladder.climbs,
     }
@@ -160,7 +161,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, float32")
     report: dict = {"tolerance": args.tolerance, "ladder": {}, "fixed": {}, "worst": {}}
 
-    columns = ("points", "worst", "over", "prompts", "coarse", "refined", "trust")
+    columns = ("points", "worst", "over", "prompts", "coarse", "refined", "repaired", "trust")
     print(f"\n{'model':<8}{'rule':<18}" + "".join(f"{name:>10}" for name in columns))
     for name in args.models:
         model, facts = quadrature_models.load(name)
@@ -172,7 +173,7 @@ def main() -> None:
             print(
                 f"{name:<8}{rule:<18}{row['points_per_layer']:>10.2f}{row['worst']:>10.0e}"
                 f"{row['over_tolerance']:>10}{row['prompts']:>10}{row['coarse_same']:>10.2%}"
-                f"{row['refined_same']:>10.2%}{row['trust']:>10.1f}",
+                f"{row['refined_same']:>10.2%}{row['repaired']:>10.0%}{row['trust']:>10.1f}",
                 flush=True,
             )
 

@@ -242,7 +242,10 @@ def repair(
 ) -> dict[str, object]:
     """Compute in full what the audit leaves in doubt, and say how the quadrature did."""
     found = quadrature_audit.review(
-        lines.read_beside(), engine.ladder, engine.model.config.num_hidden_layers
+        lines.read_beside(),
+        engine.ladder,
+        engine.model.config.num_hidden_layers,
+        same_precision=engine.model is engine.reference,
     )
     doubtful = found.doubtful
     if doubtful:

@@ -186,7 +186,7 @@ def test_review_names_the_facts_in_doubt():
     ladder = Ladder(RULE, 1e-3, ((4, 20), (4, 20)), {(0, 4): 1.0, (1, 4): 1.0})
     one = Audited(np.array([4, 4]), np.array([1e-4, 1e-4]), np.array([5e-3, 1e-6]))
     audit = quadrature_audit.compare(
-        [[(0, 1, 1.0), (0, 2, 0.19)]], [[(0, 1, 1.0), (0, 2, 0.21)]], [one]
+        [[(0, 1, 1.0), (0, 2, 0.22)]], [[(0, 1, 1.0), (0, 2, 0.21)]], [one]
     )
     records = [
         record([[0, 4, 1e-4], [1, 4, 1e-4]], audit),
@@ -197,7 +197,7 @@ def test_review_names_the_facts_in_doubt():
     found = quadrature_audit.review(records, ladder, layers=2)
     assert found.doubtful == [0, 2]
     assert found.summary["over_tolerance"] == 1 and found.summary["audited_prompts"] == 1
-    assert found.summary["worst_error"] == 5e-3 and found.summary["coarse_same"] == 0
+    assert found.summary["worst_error"] == 5e-3 and found.summary["coarse_same"] == 1
     assert found.summary["worst_written"] == pytest.approx(0.02)
     assert found.summary["points_per_layer"] == 4 * 24 / (4 * 2 * 2)
     calm = quadrature_audit.review([record([[0, 4, 9e-4]])], ladder, layers=2)
@@ -219,6 +219,21 @@ def test_distrust_leaves_full_sums_alone():
     ladder = Ladder(RULE, 1e-3, ((20,),), {})
     one = Audited(np.array([20]), np.array([0.0]), np.array([1.0]))
     assert adaptive.distrust(ladder, [one]) == replace(ladder, trust={})
+
+
+def test_neuron_sets_that_differ_put_all_in_doubt():
+    """Errors of 9e-5, far within the tolerance, carry a score over 0.2 of the largest."""
+    ladder = Ladder(RULE, 1e-3, ((4, 20), (4, 20)), {(0, 4): 1.0, (1, 4): 1.0})
+    one = Audited(np.array([4, 4]), np.array([5e-4, 1e-4]), np.array([9e-5, 1e-6]))
+    written, exact = [[(0, 1, 1.0), (0, 2, 0.19996)]], [[(0, 1, 1.0), (0, 2, 0.20005)]]
+    audit = quadrature_audit.compare(written, exact, [one])
+    records = [record([[0, 4, 5e-4]], audit), record([[0, 4, 1e-6]]), record([])]
+    found = quadrature_audit.review(records, ladder, layers=2)
+    assert found.doubtful == [0, 1] and found.summary["over_tolerance"] == 0
+    assert found.summary["coarse_same"] == 0
+    assert quadrature_audit.review(records, ladder, 2, same_precision=False).doubtful == []
+    same = [record([[0, 4, 5e-4]], quadrature_audit.compare(exact, exact, [one])), *records[1:]]
+    assert quadrature_audit.review(same, ladder, layers=2).doubtful == []
 
 
 def test_sums_beside_the_integral_by_hand():

@@ -3,7 +3,9 @@
 Stage 1 keeps a record beside the scores of every fact: how many points it took, which rules were
 accepted at which indicator, and for checked facts the errors against full sums.  When all facts are
 done, `review` reads the records: if the audit saw an error that an indicator had not announced, all
-facts whose indicators are in doubt in its light are named, to be computed in full.
+facts whose indicators are in doubt in its light are named, to be computed in full.  If it saw that
+errors within the tolerance change neuron sets, as they do where many scores lie near a threshold,
+all facts are.
 
 Checked facts also show how far the full sums are from the integral that they stand for.
 """
@@ -21,6 +23,7 @@ from knowledge_neurons import adaptive, refine
 from knowledge_neurons.adaptive import Audited, Ladder
 
 CHECKED_SHARE, FEWEST_CHECKED = 0.01, 4  # of the facts
+SAME_SETS = 0.995  # share of prompts and of facts whose neurons must be those of the full sums
 
 Triplets = list[tuple[int, int, float]]
 Record = dict[str, Any]  # as JSON has it
@@ -87,8 +90,14 @@ class Review:
     summary: dict[str, Any]
 
 
-def review(records: Sequence[Record], ladder: Ladder, layers: int) -> Review:
-    """Judge a relation by its facts' records, in data order."""
+def review(
+    records: Sequence[Record], ladder: Ladder, layers: int, same_precision: bool = True
+) -> Review:
+    """Judge a relation by its facts' records, in data order.
+
+    same_precision: False where products were taken in fewer digits than the full sums': then neuron
+    sets may differ for that, and full sums in the same few digits would not mend it.
+    """
     audits = [record["audit"] for record in records if record["audit"]]
     audited = [Audited(*map(np.asarray, one)) for audit in audits for one in audit["prompts"]]
     after = adaptive.distrust(ladder, audited)
@@ -100,6 +109,12 @@ def review(records: Sequence[Record], ladder: Ladder, layers: int) -> Review:
             for layer, points, seen in record["accepted"]
         )
     ]
+    coarse, refined = (
+        sum(audit[key] for audit in audits) for key in ("coarse_same", "refined_same")
+    )
+    differ = coarse < SAME_SETS * len(audited) or refined < SAME_SETS * len(audits)
+    if differ and same_precision:
+        doubtful = [index for index, record in enumerate(records) if record["accepted"]]
     errors = np.array([one.errors.max() for one in audited])
     prompts = sum(record["prompts"] for record in records)
     spent = sum(record["points"] for record in records)
@@ -112,8 +127,8 @@ def review(records: Sequence[Record], ladder: Ladder, layers: int) -> Review:
         "over_tolerance": int((errors > ladder.tolerance).sum()),
         "worst_error": float(errors.max(initial=0.0)),
         "worst_written": max((audit["worst"] for audit in audits), default=0.0),
-        "coarse_same": sum(audit["coarse_same"] for audit in audits),
-        "refined_same": sum(audit["refined_same"] for audit in audits),
+        "coarse_same": coarse,
+        "refined_same": refined,
         "repaired_facts": doubtful,
     }
     of_integral = [prompt for record in records for prompt in record["integral"] or ()]
