@@ -186,7 +186,7 @@ def test_review_names_the_facts_in_doubt():
     ladder = Ladder(RULE, 1e-3, ((4, 20), (4, 20)), {(0, 4): 1.0, (1, 4): 1.0})
     one = Audited(np.array([4, 4]), np.array([1e-4, 1e-4]), np.array([5e-3, 1e-6]))
     audit = quadrature_audit.compare(
-        [[(0, 1, 1.0), (0, 2, 0.22)]], [[(0, 1, 1.0), (0, 2, 0.21)]], [one]
+        [[(0, 1, 1.0), (0, 2, 0.23)]], [[(0, 1, 1.0), (0, 2, 0.21)]], [one]
     )
     records = [
         record([[0, 4, 1e-4], [1, 4, 1e-4]], audit),
