@@ -78,8 +78,8 @@ def compare(model: Bert, facts: list[tuple[Fact, list[Prompt]]], rule: str, tole
     }
 
 
-def fixed(model: Bert, prompts: list[Prompt], rule: str) -> dict[int, dict[str, float]]:
-    """Errors of Gauss rules with the same number of points everywhere."""
+def fixed(model: Bert, prompts: list[Prompt], rule: str) -> dict[str, dict[str, float]]:
+    """Errors of Gauss rules with the same number of points everywhere, by that number."""
     full = quadrature.rule(rule, STEPS)
     errors: dict[int, list[np.ndarray]] = {}
     for batch, clean in clean_passes(model, prompts):
@@ -89,7 +89,7 @@ def fixed(model: Bert, prompts: list[Prompt], rule: str) -> dict[int, dict[str, 
             errors.setdefault(points, []).append(np.max(layers, axis=0))
     whole = {points: np.concatenate(parts) for points, parts in errors.items()}
     return {
-        points: {
+        str(points): {
             "median": float(np.median(of)),
             "p95": float(np.percentile(of, 95)),
             "worst": float(of.max()),
