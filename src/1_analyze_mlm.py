@@ -143,12 +143,7 @@ def main() -> None:
     settings = settings_of(args)
     source, facts = read_facts(args)
     device = cli.device_of(args)
-    pretrained = models.from_pretrained(
-        args.bert_model,
-        revision=args.revision,
-        lowercase=args.do_lower_case,
-        layer_norm_eps=args.layer_norm_eps,
-    )
+    pretrained = cli.pretrained_of(args)
     results = cli.results_of(args)
     path, identity = results.scores(args.pt_relation), identity_of(args, source, pretrained)
     if storage.is_done(path, identity):

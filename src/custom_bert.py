@@ -169,6 +169,11 @@ class Layer(nn.Module):
         y = y.transpose(1, 2).flatten(2)  # (B, Q, D)
         return self.attention_norm(x + self.attention_output(y))
 
+    def attend_at(self, x: Tensor, at: Tensor) -> Tensor:
+        """`attend` for one position of each row: x (B, T, D), at (B,) -> (B, D)."""
+        rows = torch.arange(len(x), device=x.device)
+        return self.attend(x[rows, at][:, None], context=x)[:, 0]
+
     def ffn_in(self, x: Tensor) -> Tensor:
         """The neurons' activations: x (..., D) -> (..., F)."""
         return self.activation(self.intermediate(x))

@@ -93,12 +93,7 @@ def add_sentences(parser: argparse.ArgumentParser) -> None:
 def open_inputs(args: argparse.Namespace) -> Inputs:
     """Load the model onto its device and read the prompts."""
     device = cli.device_of(args)
-    pretrained = models.from_pretrained(
-        args.bert_model,
-        revision=args.revision,
-        lowercase=args.do_lower_case,
-        layer_norm_eps=args.layer_norm_eps,
-    )
+    pretrained = cli.pretrained_of(args)
     pretrained.model.to(device)
     bags = data.read_bags(args.data_path)
     identity = {

@@ -60,12 +60,7 @@ def load(args: argparse.Namespace) -> Inputs:
     bags = data.read_bags(args.data_path)
     facts = {name: data.facts_of(bags, name, args.data_path, max_facts) for name in sorted(bags)}
     device = cli.device_of(args)
-    pretrained = models.from_pretrained(
-        args.bert_model,
-        revision=args.revision,
-        lowercase=args.do_lower_case,
-        layer_norm_eps=args.layer_norm_eps,
-    )
+    pretrained = cli.pretrained_of(args)
     config = pretrained.model.config
     longest, skip = config.max_position_embeddings, args.oov == "skip"
     encoded = {}

@@ -65,7 +65,7 @@ def clean_pass(model: Bert, batch: Batch) -> CleanPass:
     at, attended, hidden, activations = batch.mask_positions, [], [], []
     for layer in model.layers:
         if layer is model.layers[-1]:  # only [MASK] is read from here on
-            x, at = layer.attend(x[rows, at][:, None], context=x), torch.zeros_like(at)
+            x, at = layer.attend_at(x, at)[:, None], torch.zeros_like(at)
         else:
             x = layer.attend(x)
         w = layer.ffn_in(x)  # (B, T, F)
@@ -233,8 +233,7 @@ def _up(model: Bert, index: int, x: Tensor, places: Tensor) -> Tensor:
     layer = model.layers[index]
     if index < len(model.layers) - 1:
         return layer(x)
-    rows = torch.arange(len(x), device=x.device)
-    x = layer.attend(x[rows, places][:, None], context=x)
+    x = layer.attend_at(x, places)[:, None]
     return layer.ffn_out(layer.ffn_in(x), x)
 
 

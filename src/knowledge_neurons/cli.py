@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from custom_bert import Bert
+    from knowledge_neurons.models import Pretrained
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +69,18 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path(os.environ.get("KN_DATA") or ROOT / "data/PARAREL/data_all_allbags.json"),
         help="prompts by relation, or one list of facts (KN_DATA; default: the full PARAREL)",
+    )
+
+
+def pretrained_of(args: argparse.Namespace) -> Pretrained:
+    """The model that `add_model`'s arguments name, on the CPU; see `models.from_pretrained`."""
+    from knowledge_neurons import models  # here, so that stages 2 and 8 start without torch
+
+    return models.from_pretrained(
+        args.bert_model,
+        revision=args.revision,
+        lowercase=args.do_lower_case,
+        layer_norm_eps=args.layer_norm_eps,
     )
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from custom_bert import Bert
+from knowledge_neurons import interventions
 from knowledge_neurons.types import Neuron, WeightEdit
 
 
@@ -43,13 +44,7 @@ def check_neurons(model: Bert, neurons: Sequence[Neuron]) -> None:
     """Raise ValueError unless there are neurons, all of them the model's, and none named twice."""
     if not neurons:
         raise ValueError("an edit needs at least one neuron")
-    layers, width = model.config.num_hidden_layers, model.config.intermediate_size
-    for layer, index in neurons:
-        if not (0 <= layer < layers and 0 <= index < width):
-            raise ValueError(
-                f"neuron {index} of layer {layer}: the model has layers 0 to {layers - 1} of "
-                f"{width} neurons"
-            )
+    interventions.check_neurons(model.config, neurons)
     if len(set(neurons)) < len(neurons):
         twice = next(neuron for neuron in neurons if list(neurons).count(neuron) > 1)
         raise ValueError(f"neuron {twice.index} of layer {twice.layer} is named twice")

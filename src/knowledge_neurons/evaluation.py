@@ -90,13 +90,12 @@ class Reader:
 
 def mask_logits(model: Bert, batch: Batch) -> Tensor:
     """Logits at [MASK] alone: ids (B, T) -> (B, V)."""
-    rows = torch.arange(len(batch.answers), device=batch.ids.device)
     x = model.embed(batch.ids)  # (B, T, D)
     for layer in model.layers[:-1]:
         x = layer(x)
     last = model.layers[-1]
-    x = last.attend(x[rows, batch.mask_positions][:, None], context=x)  # (B, 1, D)
-    return model.head(last.ffn_out(last.ffn_in(x), x)[:, 0])
+    x = last.attend_at(x, batch.mask_positions)  # (B, D)
+    return model.head(last.ffn_out(last.ffn_in(x), x))
 
 
 def bytes_per_prompt(config: BertConfig, tokens: int) -> int:

@@ -126,7 +126,7 @@ def _edited_stream(model: Bert, batch: Batch, rows: _Rows) -> Tensor:
     at, x = batch.mask_positions, model.embed(batch.ids)  # (B,), (B, T, D)
     for index, layer in enumerate(model.layers):
         if layer is model.layers[-1]:  # only [MASK] is read from here on
-            x, at = attend_at(layer, x, at)[:, None], torch.zeros_like(at)
+            x, at = layer.attend_at(x, at)[:, None], torch.zeros_like(at)
         else:
             x = layer.attend(x)
         joining = prompt[len(x) : len(x) + rows.joining[index]]  # (J,)
@@ -155,12 +155,6 @@ def _edited_ffn(
     each = torch.arange(len(joining), device=y.device)
     joined[each, places] = layer.ffn_out(v, x[joining, places])
     return torch.cat([y, joined])
-
-
-def attend_at(layer: Layer, x: Tensor, at: Tensor) -> Tensor:
-    """The layer's attention asked for one position of each row: x (B, T, D), at (B,) -> (B, D)."""
-    rows = torch.arange(len(x), device=x.device)
-    return layer.attend(x[rows, at][:, None], context=x)[:, 0]
 
 
 def bytes_per_prompt(config: BertConfig, tokens: int, edits: int) -> int:
@@ -233,7 +227,7 @@ def _read(
             x, w_at_mask = _through(layer, x[:stay], at[:stay])
             at_mask.append(w_at_mask)
         if stay < here:
-            at_mask.append(layer.ffn_in(attend_at(layer, leaving, at[stay:here])))
+            at_mask.append(layer.ffn_in(layer.attend_at(leaving, at[stay:here])))
         if index in asked:
             row, neuron, place = torch.tensor(asked[index], device=ids.device).T
             flat[place] = torch.cat(at_mask)[row, neuron]

@@ -75,6 +75,15 @@ def test_attend_of_one_position_is_a_row_of_full_attention(position):
     torch.testing.assert_close(one, full, rtol=ROUNDING, atol=ROUNDING)
 
 
+def test_attend_at_takes_a_position_of_each_row():
+    """Rows of the full attention, each at a place of its own."""
+    model, at = tiny_bert(), torch.tensor([0, 4, 2])
+    x = model.embed(random_ids(3, 5))
+    full = model.layers[0].attend(x)
+    expected = full[torch.arange(3), at]
+    torch.testing.assert_close(model.layers[0].attend_at(x, at), expected, rtol=0, atol=ROUNDING)
+
+
 def test_masked_padding_changes_nothing():
     """With the mask, padding of any content leaves the logits of the real positions alone."""
     model, ids = tiny_bert(), random_ids(2, 5)
