@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from knowledge_neurons.encoding import decode
 from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
@@ -41,7 +40,7 @@ def read_bags(path: str | Path) -> dict[str, list]:
 def _read_json(path: Path, name: str, sample: str) -> Any:
     """Content of an input file; ValueError says where such files come from."""
     try:
-        return orjson.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ValueError(
             f"{path}: no such file.  scripts/get_data.py builds the full {name}; the embedded "
@@ -49,8 +48,7 @@ def _read_json(path: Path, name: str, sample: str) -> Any:
         ) from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    return decode(content, Any, path)
 
 
 def facts_of(
