@@ -22,10 +22,16 @@ DEFAULT_PREFIX = "TREx-all"
 
 @dataclass(frozen=True)
 class Results:
-    """The paths under a results folder."""
+    """The paths under a results folder.  kn_dir: of the neurons, where they lie elsewhere."""
 
     root: Path
     prefix: str = DEFAULT_PREFIX
+    kn_dir: Path | None = None
+
+    @property
+    def kn(self) -> Path:
+        """Folder of stage 2's neurons and of the averages that the released stage 3 puts there."""
+        return self.kn_dir or self.root / "kn"
 
     @property
     def arguments(self) -> Path:
@@ -53,21 +59,21 @@ class Results:
         return [relation for relation in relations if "-" not in relation]
 
     def fact_neurons(self, relation: str, baseline: bool) -> Path:
-        return self.root / "kn" / f"{_base(baseline)}kn_bag-{relation}.json"
+        return self.kn / f"{_base(baseline)}kn_bag-{relation}.json"
 
     def relation_neurons(self, relation: str, baseline: bool) -> Path:
-        return self.root / "kn" / f"{_base(baseline)}kn_rel-{relation}.json"
+        return self.kn / f"{_base(baseline)}kn_rel-{relation}.json"
 
     def refined_relations(self, baseline: bool) -> list[str]:
         """Relations that have refined neurons, sorted by name."""
         start = f"{_base(baseline)}kn_bag-"
-        paths = (self.root / "kn").glob(f"{start}*.json")
+        paths = self.kn.glob(f"{start}*.json")
         names = [path.stem for path in paths if not path.name.endswith(END)]
         return sorted(name[len(start) :] for name in names)
 
     @property
     def statistics(self) -> Path:
-        return self.root / "kn" / "statistics.json"
+        return self.kn / "statistics.json"
 
     @property
     def modified(self) -> Path:
@@ -75,7 +81,7 @@ class Results:
         return self.root / "modify_activation"
 
     def modified_averages(self, baseline: bool) -> Path:
-        return self.root / "kn" / f"{_base(baseline)}modify_activation_rlt.json"
+        return self.kn / f"{_base(baseline)}modify_activation_rlt.json"
 
     @property
     def dose_response(self) -> Path:
@@ -202,12 +208,8 @@ def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptS
                     of_answer=scores.ig_gold,
                     baseline=scores.base if baseline else [],
                 )
-                for info, scores in decode(line, kind, where, _again(path, 1))
+                for info, scores in decode(line, kind, where, start_over(path))
             ]
-
-
-def _again(path: Path, stage: int) -> str:
-    return f"{start_over(path)}; then run stage {stage} again"
 
 
 # --- neurons ---------------------------------------------------------------------------------

@@ -114,16 +114,3 @@ def naming(where: str | Path, advice: str = "") -> Iterator[None]:
 def _error(where: str | Path, what: str, advice: str) -> ValueError:
     return ValueError(f"{where}: {what}" + (f".  {advice}" if advice else ""))
 
-
-# --- for people ------------------------------------------------------------------------------
-
-
-def printable(text: object) -> str:
-    """The text with control characters spelled out, so that no file's content steers a terminal.
-
-    printable("a\\x1b[2Jb\\n")    # 'a\\\\x1b[2Jb\\\\n'
-    """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in str(text)
-    )

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from custom_bert import Bert
 from knowledge_neurons import editing, storage
-from knowledge_neurons.encoding import convert, decode, encode, printable
+from knowledge_neurons.encoding import convert, decode, encode
 from knowledge_neurons.models import fingerprint
 from knowledge_neurons.types import Index, Neuron, Number, WeightEdit
 
@@ -82,7 +82,7 @@ def load(path: Path) -> Patch:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a patch ({printable(error)}).  {ADVICE}") from error
+        raise ValueError(f"{path}: not a patch ({error}).  {ADVICE}") from error
     if text is None or slots is None:
         raise ValueError(f"{path}: not a patch, it has no header or no value_slots.  {ADVICE}")
     header = _header(path, text)
@@ -102,7 +102,7 @@ def _header(path: Path, text: str) -> Header:
     if content.get("format") != FORMAT:
         raise ValueError(f"{where} is not of format {FORMAT}: made by a later version?")
     if unknown := content.keys() - {"format", *(one.name for one in fields(Header))}:
-        raise ValueError(f"{where} has unknown fields: {printable(sorted(unknown))}.  {ADVICE}")
+        raise ValueError(f"{where} has unknown fields: {sorted(unknown)}.  {ADVICE}")
     header = convert(content, Header, where, ADVICE)
     if len(set(header.neurons)) < len(header.neurons) or not header.neurons:
         raise ValueError(f"{where} names no neuron, or one twice.  {ADVICE}")
@@ -122,8 +122,7 @@ def edit_of(patch: Patch, model: Bert) -> WeightEdit:
     found = fingerprint(model)
     if found != patch.header.model_sha256:
         raise ValueError(
-            f"the patch is of the model with sha256 {printable(patch.header.model_sha256)}, this "
-            "one has "
+            f"the patch is of the model with sha256 {patch.header.model_sha256!r}, this one has "
             f"{found}: load the model that the patch was made from"
         )
     before = editing.value_slots(model, patch.header.neurons)  # (N, D)

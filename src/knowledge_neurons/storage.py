@@ -190,7 +190,10 @@ def start_over(path: Path) -> str:
     """What to do about an output that cannot be used: the command names all that belongs to it."""
     every = (path, partial_path(path), manifest_path(path), manifest_beside(path))
     there = [shlex.quote(str(one)) for one in every if one.exists()]
-    return f"To start over: rm {' '.join(there)}; to keep it choose another --output_dir"
+    return (
+        f"To start over: rm {' '.join(there)} and run the stage again; to keep it choose another "
+        "--output_dir"
+    )
 
 
 def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
