@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from knowledge_neurons.encoding import encode
+from knowledge_neurons.encoding import encode, short_float
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
@@ -43,10 +43,8 @@ def encode_modified(record: FactRecord) -> bytes:
     return encode(_float32(record))
 
 
-def read_modified(
-    path: Path, scales: Sequence[float] = (SUPPRESS, AMPLIFY)
-) -> list[FactRecord]:
-    """The records of a relation's facts; scales: the factors that each was asked with."""
+def read_modified(path: Path, scales: Sequence[float] = (SUPPRESS, AMPLIFY)) -> list[FactRecord]:
+    """The records of a relation's facts; scales: factors that each must have been asked with."""
     return list(read_records(path, FactRecord, partial(_check_modified, scales=set(scales))))
 
 
@@ -60,15 +58,17 @@ def _check_modified(record: FactRecord, scales: set[float]) -> None:
             raise ValueError(f"{asked} has no prompts")
         _check_kinds(f"{asked}.edited", outcome.edited, KINDS)
         for kind, by_factor in outcome.edited.items():
-            _check_kinds(f"{asked}.edited.{kind}", by_factor, scales)
+            if not scales <= by_factor.keys():
+                raise ValueError(
+                    f"{asked}.edited.{kind} has factors {sorted(by_factor)}, expected "
+                    f"{sorted(scales)}"
+                )
             _check_lengths(f"{asked}.edited.{kind}", by_factor, len(outcome.original))
 
 
 def _check_kinds(name: str, found: Mapping[Any, Any], expected: Sequence[Any] | set[Any]) -> None:
     if found.keys() != set(expected):
-        raise ValueError(
-            f"{name} has {sorted(found)}, expected {sorted(expected)}"
-        )
+        raise ValueError(f"{name} has {sorted(found)}, expected {sorted(expected)}")
 
 
 def _check_lengths(name: str, lists: Mapping[Any, Sequence[Any]], length: int) -> None:
@@ -137,16 +137,12 @@ def authors_activations(
     their model returns them layer by layer.
     """
     return {
-        name: [
-            _th_h_rd(fact, own, kind) for fact, own in zip(facts, neurons[name], strict=True)
-        ]
+        name: [_th_h_rd(fact, own, kind) for fact, own in zip(facts, neurons[name], strict=True)]
         for name, facts in relations.items()
     }
 
 
-def _th_h_rd(
-    fact: FactActivation, neurons: Sequence[Neuron], kind: str
-) -> list[list[float]] | str:
+def _th_h_rd(fact: FactActivation, neurons: Sequence[Neuron], kind: str) -> list[list[float]] | str:
     if not fact.has_sentences:
         return "no_exmp"
     if not fact.neurons[kind]:
@@ -195,8 +191,8 @@ def read_triggers(path: Path) -> Iterator[TriggerRecord]:
 def encode_triggers(triggers: Triggers, neurons: Sequence[Neuron], top: int) -> bytes:
     """One line: the fact, its neurons, and the `top` sentences at both ends of the ranking."""
     ends = [
-        [Sentence(activation=s.activation, sentence=s.sentence, masked=s.masked) for s in some[:top]]
-        for some in (triggers.ranked, triggers.ranked[::-1])
+        [Sentence(activation=s.activation, sentence=s.sentence, masked=s.masked) for s in some]
+        for some in (triggers.ranked[:top], triggers.ranked[::-1][:top])
     ]
     record = TriggerRecord(
         triggers.relation,
@@ -224,7 +220,7 @@ def triggers_text(triggers: Triggers, neurons: Sequence[Neuron]) -> str:
         "Kneurons:",
         *(f"{neuron.layer} {neuron.index}" for neuron in neurons),
         "Top-10 Trigger examples:",
-        *(f"{encode(_float32(s.activation)).decode()}\t{' '.join(s.tokens)}" for s in triggers.ranked),
+        *(f"{short_float(s.activation)}\t{' '.join(s.tokens)}" for s in triggers.ranked),
     ]
     return "\n".join(lines) + "\n"
 

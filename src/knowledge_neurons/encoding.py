@@ -8,7 +8,7 @@ no JSON: they are neither written nor read.
 from __future__ import annotations
 
 import functools
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -26,7 +26,7 @@ def encode(value: Any) -> bytes:
     """
     content = _ENCODER.encode(value)
     if b"null" in content:  # how NaN and infinity come out, and None
-        _check_finite(value)
+        check_numbers(value, sys.float_info.max)
     return content
 
 
@@ -36,7 +36,7 @@ def encode_readable(value: Any) -> bytes:
 
 
 def short_float(value: float | np.floating) -> float:
-    """A float32 as the double with the fewest digits that still tells it: 0.1, not 0.10000000149."""
+    """A float32 as the double with the fewest digits: 0.1, not 0.10000000149011612."""
     return float(str(np.float32(value)))
 
 
@@ -54,20 +54,22 @@ def _of_numpy(value: Any) -> Any:
 _ENCODER = msgspec.json.Encoder(enc_hook=_of_numpy)
 
 
-def _check_finite(value: Any, where: str = "$") -> None:
-    """Raise ValueError naming the first number that is not finite."""
-    if isinstance(value, (float, np.floating)):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} at {where} cannot be written: expected a finite number")
+def check_numbers(value: Any, most: float = 1e30, where: str = "$") -> None:
+    """Raise ValueError naming the first number in a value that is not finite, or beyond +-most."""
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, (int, float)):
+        if value != value or abs(value) > most:
+            raise ValueError(f"{value:g} at {where} is no number that can be")
     elif is_dataclass(value):
         for one in fields(value):
-            _check_finite(getattr(value, one.name), f"{where}.{one.name}")
+            check_numbers(getattr(value, one.name), most, f"{where}.{one.name}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            _check_finite(item, f"{where}.{key}")
+            check_numbers(item, most, f"{where}.{key}")
     elif isinstance(value, (list, tuple, np.ndarray)):
         for place, item in enumerate(value):
-            _check_finite(item, f"{where}[{place}]")
+            check_numbers(item, most, f"{where}[{place}]")
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -113,4 +115,3 @@ def naming(where: str | Path, advice: str = "") -> Iterator[None]:
 
 def _error(where: str | Path, what: str, advice: str) -> ValueError:
     return ValueError(f"{where}: {what}" + (f".  {advice}" if advice else ""))
-

@@ -39,7 +39,9 @@ END = ".manifest.json"
 
 def write_json(path: Path, value: Any, readable: bool = False) -> None:
     """JSON, atomically; readable: indented, for people."""
-    write_atomic(path, encode_readable(value) if readable else encode(value) + b"\n")
+    with naming(path):
+        content = encode_readable(value) if readable else encode(value) + b"\n"
+    write_atomic(path, content)
 
 
 def read_json(path: Path, kind: Any, advice: str = "") -> Any:

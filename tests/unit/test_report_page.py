@@ -5,13 +5,13 @@ Run: pytest tests/unit/test_report_page.py
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 
-import orjson
 import pytest
 
-from knowledge_neurons import report
+from knowledge_neurons import report, storage
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.report import page
 from tests.reference.made_results import QUADRATURE, MadeFact, Shape, Writer
@@ -148,15 +148,15 @@ def test_a_comparable_run_is_judged(tmp_path):
     counts = ((17, 27_000, 250_000), (17, 738, 3_448))
     for name, (_, facts, prompts) in zip(made.relations, counts, strict=True):
         path = made.results.scores(name)
-        manifest = path.with_name(f"{path.name}.manifest.json")
-        content = orjson.loads(manifest.read_bytes())
+        manifest = storage.manifest_path(path)
+        content = json.loads(manifest.read_bytes())
         told = {"facts": facts, "prompts": prompts, "layers": 12}
-        manifest.write_bytes(orjson.dumps(content | told))
+        manifest.write_bytes(json.dumps(content | told).encode())
         if name == "P19":
             for extra in range(32):
                 copy = made.results.scores(f"P9{extra}")
-                copy.with_name(f"{copy.name}.manifest.json").write_bytes(
-                    orjson.dumps(content | {"facts": 0, "prompts": 0, "layers": 12})
+                storage.manifest_path(copy).write_bytes(
+                    json.dumps(content | {"facts": 0, "prompts": 0, "layers": 12}).encode()
                 )
     html = report.render(made.results)
     assert "Comparable with the paper" in html and ">not comparable<" not in html
