@@ -239,5 +239,5 @@ def read_fact_neurons(path: Path) -> list[list[Neuron]]:
     facts = read_json(path, list[list[Neuron]], advice)
     for index, neurons in enumerate(facts):
         if len(set(neurons)) < len(neurons):
-            raise ValueError(f"{path}: fact {index} has a neuron twice.  {advice}")
+            raise ValueError(f"{path}: fact {index} has a neuron named twice.  {advice}")
     return facts

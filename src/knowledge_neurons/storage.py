@@ -193,8 +193,8 @@ def start_over(path: Path) -> str:
     every = (path, partial_path(path), manifest_path(path), manifest_beside(path))
     there = [shlex.quote(str(one)) for one in every if one.exists()]
     return (
-        f"To start over: rm {' '.join(there)} and run the stage again; to keep it choose another "
-        "--output_dir"
+        f"To start over: rm {' '.join(there)} and run the stage that wrote it again; to keep it "
+        "choose another --output_dir"
     )
 
 

@@ -134,7 +134,7 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path, bad):
     assert [next(facts), next(facts)] == [AUTHORS_FACT, []]
     with pytest.raises(ValueError, match=r"line 3 \(fact 2\)") as error:
         next(facts)
-    assert str(path) in str(error.value) and "run the stage again" in str(error.value)
+    assert str(path) in str(error.value) and "run the stage that wrote it again" in str(error.value)
 
 
 # --- neurons ---------------------------------------------------------------------------------
