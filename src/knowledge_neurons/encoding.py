@@ -60,7 +60,7 @@ def check_numbers(value: Any, most: float = 1e30, where: str = "$") -> None:
         value = value.item()
     if isinstance(value, (int, float)):
         if value != value or abs(value) > most:
-            raise ValueError(f"{value:g} at {where} is no number that can be")
+            raise ValueError(f"the number at {where} is not finite, or larger than any can be")
     elif is_dataclass(value):
         for one in fields(value):
             check_numbers(getattr(value, one.name), most, f"{where}.{one.name}")
