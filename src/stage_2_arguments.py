@@ -21,7 +21,9 @@ def parse(description: str) -> argparse.Namespace:
         "--base_coarse", type=float, default=BASELINE.coarse, help="t of the baseline"
     )
     refining.add_argument("--shared", type=float, default=DEFAULT.shared, help="p at the start")
-    refining.add_argument("--rounds", type=int, default=DEFAULT.rounds, help="adjustments of p")
+    refining.add_argument(
+        "--rounds", type=int, default=DEFAULT.rounds, help="values of p to try (released: 6)"
+    )
     refining.add_argument("--min_prompts", type=int, default=DEFAULT.min_prompts)
     refining.add_argument("--relation_share", type=float, default=DEFAULT.relation_share)
     statistics = parser.add_argument_group("statistics (2_analyze_kn.py)")
