@@ -29,6 +29,7 @@ from knowledge_neurons import (
     published,
     storage,
 )
+from knowledge_neurons.estimates import told
 from knowledge_neurons.experiments import erase_relation, erase_summary
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
@@ -129,7 +130,7 @@ def write_summary(
 def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
     """Table 5: the relation and all others, for the erasure and for the control."""
     theirs = published.TABLE_5.rows.get(relation)
-    rows = {"": "   facts  prompts  accuracy %       perplexity                  increase %"}
+    rows = {"": "   facts  prompts  accuracy %       perplexity                        increase %"}
     for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
         whose = ((relation, erased[name].relation), ("others", erased[name].others))
         for place, (who, change) in enumerate(whose):
@@ -146,10 +147,9 @@ def _row(change: Change) -> str:
     grown = change.perplexity_increase
     accuracy = f"{100 * change.accuracy_before:.1f} -> {100 * change.accuracy_after:.1f}"
     perplexity = f"{change.perplexity_before:.2f} -> {change.perplexity_after:.2f}"
-    interval = f"[{100 * grown.low:+.1f}, {100 * grown.high:+.1f}]"
     return (
         f"{change.facts:8}{change.prompts:9}  {accuracy:<16} {perplexity:<22}"
-        f"{100 * grown.value:+10.1f} {interval}"
+        f"{told(grown.times(100), 1, '+'):>26}"
     )
 
 

@@ -182,6 +182,9 @@ def _are_texts(value: Any) -> bool:
 # --- masking ---------------------------------------------------------------------------------
 
 
+LETTER = r"[^\W\d_]"
+
+
 class CannotMask(ValueError):
     """A sentence in which there is nothing to mask; the message is the reason, to be counted."""
 
@@ -189,9 +192,9 @@ class CannotMask(ValueError):
 def mask_tail(sentence: str, head: str, tail: str) -> str:
     """The sentence with every occurrence of the tail masked, the head left whole.
 
-    The tail is found as a whole word (or words), in any case; where there is none, as a part of a
-    word, for text run together ("BBC1", "NBCThe").  Inside the head it is never masked ("Google" of
-    "Google Play").  If head and tail are the same word, its first occurrence is the head.
+    The tail is found with its case, where no letter stands before or after it (in "BBC1", not in
+    "NBCThe").  Inside the head, in any case, it is never masked ("Google" of "Google Play").  If
+    head and tail are the same word, its first occurrence is the head.
     One [MASK] stands for the tail however many tokens it has: what is read is the stream at the
     first [MASK], not the tail's probability.
     Raises CannotMask.
@@ -203,13 +206,17 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     heads = _occurrences(head, sentence)
     if head.casefold() == tail.casefold():
         heads = heads[:1]
-    words = _occurrences(tail, sentence, whole=True)
-    parts = _occurrences(tail, sentence)
-    for found in (words, parts):
-        spans = [span for span in found if not any(_is_inside(span, other) for other in heads)]
-        if spans:
-            return _mask(sentence, spans)
-    raise CannotMask("the tail stands only in the head" if parts else "the tail does not occur")
+    # DEVIATION: the released code masks the first occurrence alone, and crashes where there is none
+    pattern = rf"(?<!{LETTER}){_spaced(tail)}(?!{LETTER})"
+    words = [match.span() for match in re.finditer(pattern, sentence)]
+    spans = [span for span in words if not any(_is_inside(span, other) for other in heads)]
+    if spans:
+        return _mask(sentence, spans)
+    if words:
+        raise CannotMask("the tail stands only in the head")
+    if _occurrences(tail, sentence):
+        raise CannotMask("the tail stands there in another case or inside a word")
+    raise CannotMask("the tail does not occur")
 
 
 def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) -> str:
@@ -247,10 +254,15 @@ def _refuse_special(sentence: str) -> None:
 
 def _occurrences(text: str, sentence: str, whole: bool = False) -> list[Span]:
     """Where the text stands, in any case and with any white space; whole: only as whole words."""
-    pattern = r"\s+".join(map(re.escape, text.split()))
+    pattern = _spaced(text)
     if whole:
         pattern = rf"(?<!\w){pattern}(?!\w)"
     return [match.span() for match in re.finditer(pattern, sentence, re.IGNORECASE)]
+
+
+def _spaced(text: str) -> str:
+    """A pattern of the text with any white space between its words."""
+    return r"\s+".join(map(re.escape, text.split()))
 
 
 def _words(sentence: str) -> list[Span]:

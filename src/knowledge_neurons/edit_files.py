@@ -34,9 +34,11 @@ class _Asked(TypedDict):
 
 
 class _Watched(TypedDict):
-    """A prompt of a fact that should stay as it is."""
+    """The prompts of a fact that should stay as it is: of each before, of each after."""
 
-    log_p: Annotated[list[LogP], Meta(min_length=2, max_length=2)]
+    log_p: Annotated[
+        list[Annotated[list[LogP], Meta(min_length=1)]], Meta(min_length=2, max_length=2)
+    ]
 
 
 class _Edit(TypedDict):
@@ -69,6 +71,10 @@ def _check_edit(record: EditRecord) -> None:
     convert(vars(record), _Edit, "edit")
     if record.asked >= len(record.prompts):
         raise ValueError(f"asked is {record.asked}, there are {len(record.prompts)} prompts")
+    for watched in (*record.same, *record.other):
+        before, after = map(len, watched["log_p"])
+        if before != after:
+            raise ValueError(f"log_p has {before} numbers before and {after} after")
 
 
 def read_erased(path: Path) -> list[ErasedRecord]:

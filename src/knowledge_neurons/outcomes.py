@@ -15,11 +15,12 @@ from typing import Any, NotRequired, TypedDict
 
 from knowledge_neurons import activation_files, artifacts, authors_files, data, storage
 from knowledge_neurons.encoding import check_numbers, naming
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.experiments import distant_summary
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation, TableRow
 from knowledge_neurons.experiments.edit_summary import Summary, by_lambdas
 from knowledge_neurons.experiments.erase_summary import EDITS, Erased
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS, Change
+from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS
 from knowledge_neurons.experiments.neuron_statistics import Statistics
 from knowledge_neurons.provenance import check_manifest
 from knowledge_neurons.storage import END
@@ -39,7 +40,7 @@ RUN = {
 }
 SEED = 42  # of the intervals made here, where a file does not tell its own
 
-Changes = Mapping[str, Mapping[str, Mapping[float, Change]]]  # kind -> own, other -> factor
+Changes = Mapping[str, Mapping[str, Mapping[float, Estimate]]]  # kind -> own, other -> factor
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,12 @@ class Activations:
 class EditRun:
     """One run of stage 6: Table 6 of each variant and kind of neurons.
 
-    chosen: relation -> how many facts were edited, asked, answered wrong, without neurons.
+    draw: how facts were drawn.  chosen: relation -> how many edits, facts edited, drawn, answered
+    wrong, without neurons.
     """
 
     name: str
+    draw: str
     chosen: dict[str, dict[str, int]]
     summaries: list[Summary]
 
@@ -174,8 +177,8 @@ def read(results: artifacts.Results) -> Outcomes:
 
 
 class _ByAsked(TypedDict):
-    own: dict[Number, Change]
-    other: dict[Number, Change]
+    own: dict[Number, Estimate]
+    other: dict[Number, Estimate]
 
 
 class _ByKind(TypedDict):
@@ -204,6 +207,7 @@ class _DistantSummary(TypedDict):
 
 
 class _EditSummary(TypedDict):
+    draw: str
     relations: dict[str, dict[str, Count]]
     edits: list[Summary]
 
@@ -245,7 +249,7 @@ def _modified(results: artifacts.Results) -> Modified | None:
     relations = {
         name: {
             kind: {
-                asked: {factor: Change(ratio, None) for factor, ratio in by_factor.items()}
+                asked: {factor: Estimate(ratio, None) for factor, ratio in by_factor.items()}
                 for asked, by_factor in by_asked.items()
             }
             for kind, by_asked in by_kind.items()
@@ -257,14 +261,14 @@ def _modified(results: artifacts.Results) -> Modified | None:
 
 def _mean_changes(relations: Sequence[authors_files.Ratios]) -> Changes:
     """Figures 4 and 5 from averages of relations: their mean, without an interval."""
-    means: dict[str, dict[str, dict[float, Change]]] = {}
+    means: dict[str, dict[str, dict[float, Estimate]]] = {}
     for kind in KINDS:
         for asked in ASKED:
             by_factor = means.setdefault(kind, {}).setdefault(asked, {})
             for factor in (SUPPRESS, AMPLIFY):
                 told = [r[kind][asked][factor] for r in relations if factor in r[kind][asked]]
                 if told:
-                    by_factor[factor] = Change(fmean(told), None)
+                    by_factor[factor] = Estimate(fmean(told), None)
     return means
 
 
@@ -308,7 +312,7 @@ def _checked(path: Path, row: TableRow) -> TableRow:
 
 def _edit_run(results: artifacts.Results, run: str) -> EditRun:
     content = _read(results.edits(run).with_suffix(".json"), _EditSummary, 6)
-    return EditRun(run, content["relations"], content["edits"])
+    return EditRun(run, content["draw"], content["relations"], content["edits"])
 
 
 def _erasure(results: artifacts.Results, run: str) -> Erasure:

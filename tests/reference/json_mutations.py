@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 # Written by hand where json.dumps would not: numbers that JSON does not have, or none can hold.
-WRONG = ("null", '"text"', "[]", "[1]", "{}", "-1", "1.5", "true", "NaN", "1e999", "1e308", "9" * 400)
+WRONG = ("null", '"text"', "[]", "[1]", "{}", "-1", "1.5", "true")
+WRONG += ("NaN", "1e999", "1e308", "9" * 400)
 
 
 def mutations(content: bytes, seed: int, count: int) -> Iterator[tuple[str, bytes]]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from knowledge_neurons import activation_files, artifacts, encoding, outcomes, storage
+from knowledge_neurons.estimates import Interval
 from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
 from knowledge_neurons.experiments.edit_summary import EditRecord
 from knowledge_neurons.experiments.modify_summary import average_change
-from knowledge_neurons.metrics import Interval
 from knowledge_neurons.outcomes import RUN
 from knowledge_neurons.types import KINDS, Neuron, PromptScores
 from tests.reference import synthetic
@@ -55,8 +55,8 @@ def test_changes_are_those_of_the_records(results, found):
             for asked in ("own", "other"):
                 for factor in (0.0, 2.0):
                     expected = average_change(of, asked, kind, factor, seed=1)
-                    change, ends = read[kind][asked][factor].change, expected.interval
-                    assert change == pytest.approx(expected.change, abs=ROUNDED)
+                    change, ends = read[kind][asked][factor].value, expected.interval
+                    assert change == pytest.approx(expected.value, abs=ROUNDED)
                     assert read[kind][asked][factor].interval == pytest.approx(ends, abs=ROUNDED)
     assert isinstance(found.modified.overall["neurons"]["own"][0.0].interval, Interval)
     assert found.modified.counts["facts"] == COUNT * synthetic.FACTS
@@ -66,7 +66,7 @@ def test_curve_has_every_factor(found):
     (curve,) = found.curves.values()
     assert list(found.curves) == [FIRST]
     assert list(curve["neurons"]["own"]) == list(synthetic.SCALES)
-    assert curve["baseline"]["other"][1.0].change == pytest.approx(0)
+    assert curve["baseline"]["other"][1.0].value == pytest.approx(0)
 
 
 def test_activations_of_each_relation_come_from_its_records(results, found):
@@ -79,7 +79,7 @@ def test_activations_of_each_relation_come_from_its_records(results, found):
     overall = found.activations.overall["neurons"]
     assert overall.facts == COUNT * synthetic.FACTS
     low, high = overall.by_sentences["both"].interval
-    assert low < overall.by_sentences["both"].mean < high
+    assert low < overall.by_sentences["both"].value < high
     assert not found.activations.by_authors
 
 
@@ -90,7 +90,7 @@ def test_summaries_of_edits_are_what_they_were(results, found):
         records = list(storage.read_records(results.edits(run.name), EditRecord))
         assert run.summaries == edit_summary.summarise(records, seed=1)
         assert run.lambdas == [(1.0, 8.0)]
-        assert run.chosen[FIRST]["asked"] == 5
+        assert run.chosen[FIRST]["drawn"] == 5 and run.draw == "released"
     assert [run.name for run in found.success] == ["edit-1-8-top_k"]
 
 
@@ -108,7 +108,7 @@ def test_several_lambdas_are_a_sweep(found):
         for row in json.loads(encoding.encode(run.summaries))
     ]
     again = encoding.convert(rows, list[edit_summary.Summary], "here")
-    both = outcomes.EditRun("edit-sweep", {}, run.summaries + again)
+    both = outcomes.EditRun("edit-sweep", "released", {}, run.summaries + again)
     assert both.lambdas == [(1.0, 8.0), (1.0, 4.0)]
     assert not both.by_count and found.sweep == []
 

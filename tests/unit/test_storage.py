@@ -166,7 +166,7 @@ def test_json_takes_what_stages_hand_it(tmp_path):
 @pytest.mark.parametrize("value", [object(), float("nan"), np.float32("inf"), np.array([np.nan])])
 def test_json_of_what_is_none_is_refused_and_writes_nothing(tmp_path, value):
     """An object, and numbers that JSON does not have; the place is named."""
-    with pytest.raises((TypeError, ValueError), match=r"is no JSON|number at \$\.x.* is not finite"):
+    with pytest.raises((TypeError, ValueError), match=r"is no JSON|at \$\.x.* is not finite"):
         storage.write_json(tmp_path / "file.json", {"x": value, "none": None})
     assert files_under(tmp_path) == []
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from knowledge_neurons import metrics
+from knowledge_neurons.estimates import Estimate
+from knowledge_neurons.types import Count, Index, Share
 
 SUPPRESS, AMPLIFY = 0.0, 2.0
 OWN, OTHER = ASKED = ("own", "other")
@@ -22,9 +24,9 @@ class Outcome:
     """
 
     relation: str
-    fact: int
-    original: list[float]
-    edited: dict[str, dict[float, list[float]]]
+    fact: Index
+    original: list[Share]
+    edited: dict[str, dict[float, list[Share]]]
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,11 @@ class FactRecord:
     """
 
     relation: str
-    fact: int
+    fact: Index
     answer: str
-    neurons: dict[str, int]
+    neurons: dict[str, Count]
     own: Outcome | None
     other: Outcome | None
-
-
-@dataclass(frozen=True)
-class Change:
-    """The average change of a probability, as a share of it, and its 95 % interval."""
-
-    change: float
-    interval: metrics.Interval
 
 
 def sums_of(records: Iterable[FactRecord], asked: str, kind: str, factor: float) -> np.ndarray:
@@ -63,7 +57,7 @@ def sums_of(records: Iterable[FactRecord], asked: str, kind: str, factor: float)
 
 def average_change(
     relations: Mapping[str, Sequence[FactRecord]], asked: str, kind: str, factor: float, seed: int
-) -> Change | None:
+) -> Estimate | None:
     """Figures 4 and 5: see metrics.mean_relative_change; the interval is over facts.
 
     relations: relation -> records of its facts.  Relations of which no fact was asked do not count;
@@ -74,7 +68,7 @@ def average_change(
     if not groups:
         return None
     means = np.stack([rows.mean(axis=0) for rows in groups])  # (relations, 2)
-    return Change(
+    return Estimate(
         float(metrics.mean_relative_change(means)),
         metrics.bootstrap_interval(groups, metrics.mean_relative_change, seed),
     )

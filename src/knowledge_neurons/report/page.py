@@ -17,12 +17,14 @@ from markupsafe import Markup
 from knowledge_neurons import activation_files, figures, gallery, outcomes, published
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.metrics import RESAMPLES
 from knowledge_neurons.outcomes import Outcomes
 from knowledge_neurons.provenance import TIMED, Provenance, provenance
 from knowledge_neurons.report import tables
 from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
 from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.types import BASELINE, KNOWLEDGE
 
 STAGES = {
     1: "attribution",
@@ -42,7 +44,7 @@ def render(results: Results) -> str:
     Raises ValueError for a folder without results, and for a file that is broken.
     """
     found = outcomes.read(results)
-    made = provenance(found.manifests)
+    made, edited = provenance(found.manifests), tables.main_run(found.edits)
     script = asset("browser.js")
     return (
         environment()
@@ -61,6 +63,9 @@ def render(results: Results) -> str:
             triggers=triggers_of(found),
             differences=differences(),
             paper=published,
+            outside_band=outside_band(found.manifests),
+            resamples=RESAMPLES,
+            edit_draw=edited.draw if edited else "",
             embedded=embed(results),
             strongest=STRONGEST,
             **quadrature_of(made),
@@ -119,6 +124,20 @@ def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
         skipped=sum(len(manifest.get("skipped_facts", ())) for manifest in scored),
         cut=sum(manifest.get("prompts_cut", 0) for manifest in scored),
     )
+
+
+def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Kind of neurons -> the relations that stage 2 could not bring to 2 to 5 neurons a fact, with
+    what they have instead; as far as its manifests say so."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(manifests, key=numeric):
+        manifest, refined = manifests[name], re.fullmatch(r"kn/(base_)?kn_bag-(.+)\.json", name)
+        if refined and manifest.get("in_band") is False:
+            kind = tables.NAMES[BASELINE if refined[1] else KNOWLEDGE]
+            told = "{}: {:.1f} at p = {:.2f}"
+            values = manifest["neurons_per_fact"], manifest["shared_used"]
+            found.setdefault(kind, []).append(told.format(refined[2], *values))
+    return found
 
 
 def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
