@@ -151,7 +151,7 @@ def main() -> None:
         return
     max_tokens = min(args.max_seq_length, pretrained.model.config.max_position_embeddings)
     encoded = fact_scores.encode_facts(
-        facts, pretrained.tokenizer, max_tokens, skip_unknown=args.oov == "skip"
+        facts, pretrained.tokenizer, max_tokens, args.oov == "skip", source
     )
     counts = counts_of(encoded)
     precision = "all points" if args.exact else f"within {args.tolerance:g} of the largest score"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, batching, cli, data, figures, published, storage
+from knowledge_neurons import activation_files, cli, data, figures, published, storage
 from knowledge_neurons.experiments import fact_scores, modify_activation
 from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
@@ -77,7 +77,7 @@ class Prompts:
     def __init__(self, inputs: Inputs):
         args, self.tokenizer = inputs.args, inputs.pretrained.tokenizer
         self.max_tokens = inputs.max_tokens
-        self.skip_unknown = args.oov == "skip"
+        self.skip_unknown, self.source = args.oov == "skip", args.data_path
         self.facts: dict[str, list[Fact]] = {
             name: data.facts_of(inputs.bags, name, args.data_path) for name in inputs.bags
         }
@@ -88,10 +88,12 @@ class Prompts:
 
     def of(self, facts: Sequence[Fact]) -> list[list[Prompt]]:
         """Of each fact; none where its answer is not one token and --oov is skip."""
-        return fact_scores.encode_facts(facts, self.tokenizer, self.max_tokens, self.skip_unknown)
+        return fact_scores.encode_facts(
+            facts, self.tokenizer, self.max_tokens, self.skip_unknown, self.source
+        )
 
     def of_another(self, relation: str, index: int) -> list[Prompt]:
-        return batching.encode_fact(self.facts[relation][index], self.tokenizer, self.max_tokens)
+        return self.of([self.facts[relation][index]])[0]
 
 
 def compute(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from knowledge_neurons import artifacts, cli, data, interventions, models, storage
+from knowledge_neurons.strict_json import listed
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def read_relations(inputs: Inputs) -> list[Relation]:
     there = sorted({name for kind in KINDS for name in results.refined_relations(kind == BASELINE)})
     if not there:
         raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run 2_run_kn.sh first")
-    asked = sorted(set(cli.names_of(inputs.args.relations))) or there
+    asked = sorted(set(cli.relations_of(inputs.args.relations))) or there
     missing = [name for name in asked if name not in there]
     if missing:
         raise ValueError(
@@ -194,7 +195,7 @@ def read_sentences(inputs: Inputs, relation: str) -> list[FactSentences]:
     pairs = data.read_pairs(args.pairs)
     if relation not in pairs:
         raise ValueError(
-            f"{args.pairs} has no pairs of {relation}, only of {', '.join(sorted(pairs))}.  "
+            f"{args.pairs} has no pairs of {relation}, only of {listed(sorted(pairs))}.  "
             "Name those of the prompts with --pairs or KN_PAIRS"
         )
     facts = data.facts_of(inputs.bags, relation, args.data_path)

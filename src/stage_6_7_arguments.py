@@ -66,7 +66,7 @@ def load(args: argparse.Namespace) -> Inputs:
     encoded = {}
     with cli.progress(len(facts), "tokenising", "relation") as bar:
         for name, own in facts.items():
-            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip)
+            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip, args.data_path)
             bar.update()
     pretrained.model.to(device)
     identity = {
@@ -83,6 +83,7 @@ def load(args: argparse.Namespace) -> Inputs:
 
 def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[Neuron]]:
     """The knowledge neurons of a relation's facts; ValueError where they do not fit the inputs."""
+    data.check_relation(relation, "the relation to be changed")
     path = results.fact_neurons(relation, baseline=False)
     if not path.exists():
         there = ", ".join(results.refined_relations(False)) or "none"

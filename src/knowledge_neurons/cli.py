@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from knowledge_neurons.artifacts import DEFAULT_PREFIX, Results
+from knowledge_neurons.data import check_relation
 from knowledge_neurons.storage import ROOT
 
 if TYPE_CHECKING:
@@ -144,6 +145,14 @@ def products_in(model: Bert, dtype: str) -> Bert:
 def names_of(text: str | None) -> list[str]:
     """What --relations names, "P19,P36", as a list; empty where it is not given."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def relations_of(text: str | None) -> list[str]:
+    """`names_of` for relations; ValueError for a name that no relation can have."""
+    names = names_of(text)
+    for name in names:
+        check_relation(name, "--relations")
+    return names
 
 
 def plain(args: argparse.Namespace) -> dict[str, object]:
