@@ -33,6 +33,8 @@ Random weights make the path smooth, so `default` finds that few points do; the 
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import contextlib
 import json
@@ -66,7 +68,7 @@ from benchmarks.attribution_case import (  # noqa: E402
     make_case,
 )
 from custom_bert import BertConfig  # noqa: E402
-from knowledge_neurons import adaptive, attribution, batching, cli, storage  # noqa: E402
+from knowledge_neurons import adaptive, attribution, batching, storage  # noqa: E402
 from knowledge_neurons.adaptive import TOLERANCE, Ladder  # noqa: E402
 from knowledge_neurons.experiments.fact_scores import CALIBRATED  # noqa: E402
 from knowledge_neurons.types import Batch, Prompt  # noqa: E402
@@ -389,4 +391,4 @@ def command(pypi: str | None) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -11,6 +11,8 @@ refused, and so is a DIR that is there already.
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import os
 import tempfile
@@ -67,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -11,6 +11,8 @@ same stage where there are some; steps and seconds are kept in RESULTS/run.json.
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import os
 import subprocess
@@ -48,11 +50,13 @@ class Step:
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """Ours, and what else there is: stage 1's."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         description=__doc__.splitlines()[0], epilog="Any further flag is given to stage 1."
     )
     parser.add_argument("--relations", help="P19,P36 ... (default: all of the data)")
-    parser.add_argument("--max_facts", type=int, default=-1, help="only the first N of each")
+    parser.add_argument(
+        "--max_facts", type=cli.whole(-cli.LARGEST), default=-1, help="only the first N of each"
+    )
     parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
     parser.add_argument("--bert_model", help="KN_MODEL; default: bert-base-cased")
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
@@ -195,7 +199,12 @@ def run_step(step: Step, log: Log, environment: dict[str, str]) -> int:
     """Run one and note its time; returns its exit code."""
     started, done = time.perf_counter(), False
     try:
-        code = subprocess.run(step.command, env=environment).returncode
+        with subprocess.Popen(step.command, env=environment) as process:
+            try:
+                code = process.wait()
+            except program.Stopped as stop:
+                process.send_signal(stop.signal)  # again, where the terminal has sent it already
+                raise  # once it has ended: leaving the block waits for it
         done = code == 0
         return code
     finally:  # also when the user stops it
@@ -227,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

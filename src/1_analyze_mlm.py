@@ -9,6 +9,8 @@ goes on where it stopped; a relation that is done is left alone.
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import time
 from pathlib import Path
@@ -20,35 +22,22 @@ from knowledge_neurons.refine import KEEP
 from knowledge_neurons.types import Fact, Prompt
 
 STEPS = 20  # m of the paper's Riemann sum
+MOST_STEPS = 1000
+steps = cli.whole(1, MOST_STEPS)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--pt_relation", required=True, help="relation, such as P101")
     cli.add_model(parser)
-    cli.add_data(parser)
+    cli.add_prompts(parser)
     cli.add_results(parser)
-    parser.add_argument(
-        "--tmp_data_path",
-        type=Path,
-        help="prompts by relation: read instead of --data_path where it exists, else written",
-    )
-    parser.add_argument("--max_seq_length", type=int, default=128, help="tokens a prompt may have")
-    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 24)
-    parser.add_argument(
-        "--max_facts", "--debug", type=int, default=-1, help="only the first N; 0 or less: all"
-    )
-    parser.add_argument(
-        "--oov",
-        choices=("error", "skip"),
-        default="error",
-        help="facts whose answer is not one token: stop, or leave out and count",
-    )
+    cli.add_oov(parser)
     parser.add_argument("--rule", choices=quadrature.RULES, default="riemann-left")
-    parser.add_argument("--steps", type=int, help=f"m of the rule (default: {STEPS})")
+    parser.add_argument("--steps", type=steps, help=f"m of the rule (default: {STEPS})")
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=cli.share,
         default=adaptive.TOLERANCE,
         help="of a score, as a share of its prompt's largest, for fewer points (default: 1e-3)",
     )
@@ -60,16 +49,22 @@ def parse_arguments() -> argparse.Namespace:
         help="of the matrix products; tf32 needs a GPU",
     )
     parser.add_argument(
-        "--memory", type=float, help="GiB a batch may take (default: from the free)"
+        "--memory",
+        type=cli.real(0, 1 << 20, above=True),
+        help="GiB a batch may take (default: from the free)",
     )
-    parser.add_argument("--batch_size", type=int, help="with --num_batch: their product is --steps")
-    parser.add_argument("--num_batch", type=int, help="see --batch_size")
-    parser.add_argument("--keep", type=float, default=KEEP, help="store scores >= KEEP * largest")
+    parser.add_argument(
+        "--batch_size", type=steps, help="with --num_batch: their product is --steps"
+    )
+    parser.add_argument("--num_batch", type=steps, help="see --batch_size")
+    parser.add_argument(
+        "--keep", type=cli.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
+    )
     parser.add_argument("--get_ig_gold", action="store_true", help="scores for the right answer")
     parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")
     parser.add_argument("--get_base", action="store_true", help="activations, the baseline")
     parser.add_argument("--get_pred", action="store_true", help="probabilities of all tokens")
-    parser.add_argument("--seed", type=int, default=42, help="draws what is calibrated and audited")
+    cli.add_seed(parser, "what is calibrated and audited")
     return parser.parse_args()
 
 
@@ -97,22 +92,13 @@ def steps_of(args: argparse.Namespace) -> int:
         return STEPS if args.steps is None else args.steps
     points = STEPS if args.batch_size is None else args.batch_size
     product = points * (1 if args.num_batch is None else args.num_batch)
+    if product > MOST_STEPS:
+        raise ValueError(
+            f"--batch_size times --num_batch is {product} steps: at most {MOST_STEPS:,}"
+        )
     if args.steps not in (None, product):
         raise ValueError(f"--steps {args.steps}, but --batch_size times --num_batch is {product}")
     return product
-
-
-def read_facts(args: argparse.Namespace) -> tuple[Path, list[Fact]]:
-    """The facts asked for and the file they come from."""
-    source = args.data_path
-    if args.tmp_data_path and args.tmp_data_path.exists():
-        source = args.tmp_data_path
-    bags = data.read_bags(source)
-    if args.tmp_data_path and source != args.tmp_data_path:
-        storage.write_json(args.tmp_data_path, bags)
-        source = args.tmp_data_path  # what a second run will read
-    max_facts = args.max_facts if args.max_facts > 0 else None
-    return source, data.facts_of(bags, args.pt_relation, source, max_facts)
 
 
 def identity_of(
@@ -141,7 +127,8 @@ def identity_of(
 def main() -> None:
     args = parse_arguments()
     settings = settings_of(args)
-    source, facts = read_facts(args)
+    source, bags = cli.read_bags(args)
+    facts = data.facts_of(bags, args.pt_relation, source, cli.max_facts_of(args))
     device = cli.device_of(args)
     pretrained = cli.pretrained_of(args)
     results = cli.results_of(args)
@@ -276,4 +263,4 @@ def show_audit(audit: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

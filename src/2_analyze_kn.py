@@ -5,6 +5,8 @@ Reads results/kn/, writes kn/statistics.json and figs/kneurons_distribution.pdf 
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import time
 from dataclasses import asdict
 
@@ -77,7 +79,7 @@ def main() -> None:
     started = time.perf_counter()
     relations = cli.relations_of(args.relations) or results.refined_relations(False)
     if not relations:
-        raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run 2_get_kn.py first")
+        raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:
         check_fresh(results, relation)
     neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
@@ -106,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

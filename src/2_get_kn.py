@@ -9,6 +9,8 @@ relation has been read and refined.
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import time
 from dataclasses import asdict
@@ -126,7 +128,7 @@ def main() -> None:
     if unfinished := results.unfinished_relations():
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     rows = {relation: _row(outcome) for relation, outcome in refined.items()}
-    cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.root / 'kn'}", rows)
+    cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
 
 
 def _row(refined: RefinedRelation) -> str:
@@ -138,4 +140,4 @@ def _row(refined: RefinedRelation) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

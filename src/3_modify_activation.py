@@ -13,9 +13,11 @@ every factor -> results/dose_response/ and figs/dose_response-<REL>.pdf and .png
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,42 +35,42 @@ from knowledge_neurons.experiments.modify_summary import (
 from knowledge_neurons.types import BASELINE, KINDS, Fact, Prompt
 from neuron_stages import Inputs, Relation
 
+MOST_SCALES = 200  # each is one more pass over all prompts
+
 
 def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
-    parser.add_argument("--max_seq_length", type=int, default=128, help="tokens a prompt may have")
-    parser.add_argument(
-        "--oov",
-        choices=("error", "skip"),
-        default="error",
-        help="facts whose answer is not one token: stop, or leave out and count",
-    )
+    parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=128)
+    cli.add_oov(parser)
     parser.add_argument(
         "--scales",
+        type=parse_scales,
         help="draw dose-response curves at these factors: a list, or 0,0.25,...,2 for even steps",
     )
-    parser.add_argument("--seed", type=int, default=42, help="of the other facts and intervals")
+    cli.add_seed(parser, "the other facts and intervals")
     return parser.parse_args()
 
 
 def parse_scales(text: str) -> list[float]:
-    """ "0,0.25,...,2" or "0,1,4" -> rising factors; ValueError says what is wrong with it."""
+    """ "0,0.25,...,2" or "0,1,4" -> rising factors; ArgumentTypeError says what is wrong."""
     parts = [part.strip() for part in text.split(",")]
-    try:
-        if "..." in parts:
-            if len(parts) != 4 or parts[2] != "...":
-                raise ValueError("expected FIRST,SECOND,...,LAST")
-            first, second, last = (Decimal(parts[i]) for i in (0, 1, 3))
-            if not first < second <= last or (last - first) % (second - first):
-                raise ValueError("the last factor is not reached in steps of the first two")
-            steps = int((last - first) / (second - first))
-            return [float(first + k * (second - first)) for k in range(steps + 1)]
-        scales = sorted({float(Decimal(part)) for part in parts})
-    except InvalidOperation as error:
-        raise ValueError(f"--scales {text!r}: expected numbers such as 0,0.25,...,2") from error
-    except ValueError as error:
-        raise ValueError(f"--scales {text!r}: {error}") from error
-    return scales
+    if len(parts) > MOST_SCALES:
+        raise argparse.ArgumentTypeError(f"{len(parts)} factors: at most {MOST_SCALES}")
+    if "..." not in parts:
+        return sorted(set(map(cli.factor, parts)))
+    if len(parts) != 4 or parts[2] != "...":
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST,SECOND,...,LAST")
+    # As written, so that 0.1 times 3 is 0.3.
+    first, second, last = (Decimal(str(cli.factor(parts[i]))) for i in (0, 1, 3))
+    if not first < second <= last or (last - first) / (second - first) >= MOST_SCALES:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}: expected rising numbers, at most {MOST_SCALES} of them"
+        )
+    if (last - first) % (second - first):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}: the last factor is not reached in steps of the first two"
+        )
+    steps = int((last - first) / (second - first))
+    return [float(first + k * (second - first)) for k in range(steps + 1)]
 
 
 class Prompts:
@@ -77,9 +79,10 @@ class Prompts:
     def __init__(self, inputs: Inputs):
         args, self.tokenizer = inputs.args, inputs.pretrained.tokenizer
         self.max_tokens = inputs.max_tokens
-        self.skip_unknown, self.source = args.oov == "skip", args.data_path
+        self.skip_unknown, self.source = args.oov == "skip", inputs.source
         self.facts: dict[str, list[Fact]] = {
-            name: data.facts_of(inputs.bags, name, args.data_path) for name in inputs.bags
+            name: data.facts_of(inputs.bags, name, inputs.source, cli.max_facts_of(args))
+            for name in inputs.bags
         }
         self.askable = {
             name: [f.index for f in facts if self.tokenizer.single_token(f.answer) is not None]
@@ -217,7 +220,7 @@ def write_curve(
 def main() -> None:
     args = parse_arguments()
     draws_curves = args.scales is not None
-    scales = parse_scales(args.scales) if draws_curves else [SUPPRESS, AMPLIFY]
+    scales = args.scales if draws_curves else [SUPPRESS, AMPLIFY]
     inputs = neuron_stages.open_inputs(args)
     relations = neuron_stages.read_relations(inputs)  # all, before the first is computed
     prompts = Prompts(inputs)
@@ -239,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -10,6 +10,8 @@ head (a random other word masked), and on random ones (Table 4).  <REL>.jsonl ho
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import hashlib
 from collections import Counter
@@ -27,9 +29,9 @@ from neuron_stages import Inputs, Relation
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
+    parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=512)
     neuron_stages.add_sentences(parser)
-    parser.add_argument("--seed", type=int, default=42, help="of masked words, random sentences")
+    cli.add_seed(parser, "masked words, random sentences")
     return parser.parse_args()
 
 
@@ -117,7 +119,7 @@ def show(summary: dict[str, Any]) -> None:
 
 def main() -> None:
     args = parse_arguments()
-    inputs = neuron_stages.open_inputs(args)
+    inputs = neuron_stages.open_inputs(args, own="distant")
     relations, left_out = neuron_stages.with_sentences(inputs)
     sentences = read_all_sentences(inputs)
     pool = [s for own in sentences.values() for f in own for s in (*f.with_both, *f.with_head)]
@@ -147,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -9,6 +9,8 @@ activation of its knowledge neurons at [MASK] (Table 3).  <REL>-<fact>.txt holds
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,15 +26,14 @@ TOP = 10
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
+    parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=512)
     neuron_stages.add_sentences(parser)
     parser.add_argument("--facts", help="places of facts in their relation, from 0: 0,3 (all)")
     # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 23)
-    parser.add_argument("--top", type=int, default=TOP, help="sentences at either end, in JSON")
-    args = parser.parse_args()
-    if args.top < 1:
-        raise ValueError(f"--top {args.top}: expected 1 or more")
-    return args
+    parser.add_argument(
+        "--top", type=cli.count, default=TOP, help="sentences at either end, in JSON"
+    )
+    return parser.parse_args()
 
 
 def places_of(args: argparse.Namespace, relation: Relation) -> list[int]:
@@ -92,7 +93,7 @@ def compute(
 
 def main() -> None:
     args = parse_arguments()
-    inputs = neuron_stages.open_inputs(args)
+    inputs = neuron_stages.open_inputs(args, own="trigger_examples_th")
     relations, left_out = neuron_stages.with_sentences(inputs)
     places = {relation.name: places_of(args, relation) for relation in relations}
     rows = {}
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -9,6 +9,8 @@ line per edit in NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted g
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import time
 from dataclasses import asdict
@@ -36,10 +38,18 @@ from stage_6_tables import show_table, show_variants
 def parse_arguments() -> argparse.Namespace:
     parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
     parser.add_argument(
-        "--lambda_1", type=float, default=1.0, help="how much of the old answer is taken out"
+        "--lambda_1",
+        "--norm_lambda1",
+        type=cli.factor,
+        default=1.0,
+        help="how much of the old answer is taken out",
     )
     parser.add_argument(
-        "--lambda_2", type=float, default=8.0, help="how much of the new answer is put in"
+        "--lambda_2",
+        "--norm_lambda2",
+        type=cli.factor,
+        default=8.0,
+        help="how much of the new answer is put in",
     )
     parser.add_argument(
         "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
@@ -51,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
         "draw success against K (reads the scores of stage 1)",
     )
     parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
-    parser.add_argument("--facts_per_relation", type=int, default=10)
+    parser.add_argument("--facts_per_relation", type=cli.count, default=10)
     parser.add_argument(
         "--save_patches", action="store_true", help="keep each fact's edit: edit/NAME/*.safetensors"
     )
@@ -60,20 +70,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def counts(text: str) -> list[int]:
     """ "1,2,5" -> [1, 2, 5]."""
-    found = sorted({int(part) for part in text.split(",")})
-    if found[0] < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected counts of 1 or more")
-    return found
+    return sorted(set(map(cli.count, text.split(","))))
 
 
 def lambda_pairs(text: str) -> list[tuple[float, float]]:
     """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    try:
-        pairs = [tuple(map(float, part.split(":"))) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    pairs = [tuple(map(cli.factor, part.split(":"))) for part in text.split(",")]
     if any(len(pair) != 2 for pair in pairs):
-        raise argparse.ArgumentTypeError(f"{text}: expected L1:L2,L1:L2 ...")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
     return pairs
 
 
@@ -96,7 +100,7 @@ def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[s
     """Those asked for, else all that have neurons; sorted."""
     relations = sorted(set(cli.relations_of(args.relations))) or results.refined_relations(False)
     if not relations:
-        raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run stages 1 and 2 first")
+        raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run stages 1 and 2 first")
     return relations
 
 
@@ -282,4 +286,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

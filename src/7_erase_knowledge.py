@@ -10,6 +10,8 @@ edit itself in NAME.safetensors (scripts/apply_edit.py).  A run that was interru
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import random
 import time
@@ -29,8 +31,12 @@ from stage_6_7_arguments import Inputs
 
 def parse_arguments() -> argparse.Namespace:
     parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
-    parser.add_argument("--relation", required=True, help="to be erased, such as P19")
-    parser.add_argument("--neurons", type=int, default=20, help="how many, the most frequent first")
+    parser.add_argument(
+        "--relation", "--pt_relation", required=True, help="to be erased, such as P19"
+    )
+    parser.add_argument(
+        "--neurons", type=cli.count, default=20, help="how many, the most frequent first"
+    )
     parser.add_argument(
         "--value",
         choices=("zero", "unk"),
@@ -38,7 +44,9 @@ def parse_arguments() -> argparse.Namespace:
         help="what the value slots are set to: zero, or the word embedding of [UNK]",
     )
     parser.add_argument(
-        "--other_sample", type=int, help="only so many prompts of other relations (default: all)"
+        "--other_sample",
+        type=cli.whole(0),
+        help="only so many prompts of other relations (default: all)",
     )
     return parser.parse_args()
 
@@ -47,10 +55,6 @@ def edits_of(
     args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
 ) -> dict[str, WeightEdit]:
     """The erasure, and the control with as many random neurons."""
-    if args.neurons < 1:
-        raise ValueError(f"--neurons {args.neurons}: expected 1 or more")
-    if args.other_sample is not None and args.other_sample < 0:
-        raise ValueError(f"--other_sample {args.other_sample}: expected 0 or more")
     of_facts = stage_6_7_arguments.read_neurons(results, args.relation, inputs)
     chosen = erase_relation.frequent_neurons(of_facts, args.neurons)
     if not chosen:
@@ -181,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

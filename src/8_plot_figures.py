@@ -8,6 +8,8 @@ what to run for it.
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import time
 
@@ -17,7 +19,7 @@ from knowledge_neurons.provenance import provenance
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     cli.add_results(parser)
     return parser.parse_args()
 
@@ -60,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -9,13 +9,15 @@ what it was made from stands in it, and the same files give the same bytes.
 
 from __future__ import annotations
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 
 from knowledge_neurons import cli, report, storage
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     cli.add_results(parser)
     return parser.parse_args()
 
@@ -28,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -38,34 +38,34 @@ class Relation:
 class Inputs:
     """What a stage has read, once for all relations.
 
-    bags: {relation: [bag of each fact]}.  identity: what of model and prompts decides the result.
+    source: file of the prompts.  bags: {relation: [bag of each fact]}.  identity: what of model and
+    prompts decides the result.
     """
 
     args: argparse.Namespace
     results: artifacts.Results
     pretrained: models.Pretrained
     device: torch.device
+    source: Path
     bags: dict[str, list]
     identity: dict[str, Any]
 
     @property
     def max_tokens(self) -> int:
         """--max_seq_length, as far as the model has positions."""
-        asked = self.args.max_seq_length
-        if asked < 3:
-            raise ValueError(f"--max_seq_length {asked}: expected 3 or more, [CLS] [MASK] [SEP]")
-        return min(asked, self.pretrained.model.config.max_position_embeddings)
+        return min(self.args.max_seq_length, self.pretrained.model.config.max_position_embeddings)
 
 
 # --- arguments -------------------------------------------------------------------------------
 
 
-def parser_of(description: str) -> argparse.ArgumentParser:
+def parser_of(description: str, max_seq_length: int) -> argparse.ArgumentParser:
     """A parser with what all three stages take."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = cli.Parser(description=description)
     cli.add_model(parser)
-    cli.add_data(parser)
+    cli.add_prompts(parser, max_seq_length)
     cli.add_results(parser)
+    cli.add_kn_dir(parser)
     parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
     return parser
 
@@ -78,32 +78,41 @@ def add_sentences(parser: argparse.ArgumentParser) -> None:
         help="their files, {} in place of the relation (KN_SENTENCES; default: the full BINGREL)",
     )
     parser.add_argument(
+        "--distant_data_dir",
+        dest="sentences",
+        type=_in_folder,
+        help="folder of BINGREL's files: what the released scripts have for --sentences",
+    )
+    parser.add_argument(
         "--pairs",
+        "--query_pairs_path",
         type=Path,
         default=Path(os.environ.get("KN_PAIRS") or PAIRS),
         help="head and tail of each fact (KN_PAIRS; default: the full PARAREL's query_pairs.json)",
     )
-    parser.add_argument(
-        "--max_seq_length", type=int, default=512, help="longer ones keep a window around [MASK]"
-    )
+
+
+def _in_folder(folder: str) -> str:
+    """The sentences in a folder of BINGREL."""
+    return str(Path(folder) / SENTENCES.name)
 
 
 # --- inputs ----------------------------------------------------------------------------------
 
 
-def open_inputs(args: argparse.Namespace) -> Inputs:
-    """Load the model onto its device and read the prompts."""
+def open_inputs(args: argparse.Namespace, own: str = "") -> Inputs:
+    """Load the model onto its device and read the prompts.  own: the stage's folder of results."""
     device = cli.device_of(args)
     pretrained = cli.pretrained_of(args)
     pretrained.model.to(device)
-    bags = data.read_bags(args.data_path)
+    source, bags = cli.read_bags(args)
     identity = {
         "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(args.data_path),
+        "data_sha256": storage.sha256_of(source),
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": pretrained.model.config.layer_norm_eps,
     }
-    return Inputs(args, cli.results_of(args), pretrained, device, bags, identity)
+    return Inputs(args, cli.results_of(args, own), pretrained, device, source, bags, identity)
 
 
 def read_relations(inputs: Inputs) -> list[Relation]:
@@ -112,19 +121,19 @@ def read_relations(inputs: Inputs) -> list[Relation]:
     results = inputs.results
     there = sorted({name for kind in KINDS for name in results.refined_relations(kind == BASELINE)})
     if not there:
-        raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run 2_run_kn.sh first")
+        raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_run_kn.sh first")
     asked = sorted(set(cli.relations_of(inputs.args.relations))) or there
     missing = [name for name in asked if name not in there]
     if missing:
         raise ValueError(
-            f"no neurons of {', '.join(missing)} in {results.root / 'kn'}; there are those of "
+            f"no neurons of {', '.join(missing)} in {results.kn}; there are those of "
             f"{', '.join(there)}"
         )
     return [_read_relation(inputs, name) for name in asked]
 
 
 def _read_relation(inputs: Inputs, name: str) -> Relation:
-    facts = data.facts_of(inputs.bags, name, inputs.args.data_path)
+    facts = data.facts_of(inputs.bags, name, inputs.source, cli.max_facts_of(inputs.args))
     neurons, sums = {}, {}
     for kind in KINDS:
         path = inputs.results.fact_neurons(name, kind == BASELINE)
@@ -137,7 +146,7 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
         facts = facts[: _check_origin(inputs, path)]
         if len(neurons[kind]) != len(facts):
             raise ValueError(
-                f"{path} has the neurons of {len(neurons[kind])} facts, {inputs.args.data_path} "
+                f"{path} has the neurons of {len(neurons[kind])} facts, {inputs.source} "
                 f"has {len(facts)} facts of {name}: they do not belong together.  Name the prompts "
                 "that stage 1 had with --data_path or KN_DATA"
             )
@@ -198,7 +207,7 @@ def read_sentences(inputs: Inputs, relation: str) -> list[FactSentences]:
             f"{args.pairs} has no pairs of {relation}, only of {listed(sorted(pairs))}.  "
             "Name those of the prompts with --pairs or KN_PAIRS"
         )
-    facts = data.facts_of(inputs.bags, relation, args.data_path)
+    facts = data.facts_of(inputs.bags, relation, inputs.source)
     data.check_pairs(facts, pairs[relation], args.pairs)
     return data.read_sentences(sentences_path(args, relation), relation, pairs[relation])
 

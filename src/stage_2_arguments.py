@@ -12,21 +12,25 @@ DEFAULT = INTEGRATED_GRADIENTS
 
 
 def parse(description: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description)
+    parser = cli.Parser(description=description)
     cli.add_results(parser)
     parser.add_argument("--relations", help="P19,P36 ... (default: all that have scores)")
     refining = parser.add_argument_group("refining (2_get_kn.py)")
-    refining.add_argument("--coarse", type=float, default=DEFAULT.coarse, help="t")
+    refining.add_argument("--coarse", type=cli.share, default=DEFAULT.coarse, help="t")
     refining.add_argument(
-        "--base_coarse", type=float, default=BASELINE.coarse, help="t of the baseline"
+        "--base_coarse", type=cli.share, default=BASELINE.coarse, help="t of the baseline"
     )
-    refining.add_argument("--shared", type=float, default=DEFAULT.shared, help="p at the start")
-    refining.add_argument("--rounds", type=int, default=DEFAULT.rounds, help="adjustments of p")
-    refining.add_argument("--min_prompts", type=int, default=DEFAULT.min_prompts)
-    refining.add_argument("--relation_share", type=float, default=DEFAULT.relation_share)
+    refining.add_argument("--shared", type=cli.share, default=DEFAULT.shared, help="p at the start")
+    refining.add_argument(
+        "--rounds", type=cli.whole(0, 100), default=DEFAULT.rounds, help="adjustments of p"
+    )
+    refining.add_argument("--min_prompts", type=cli.whole(0, 10**6), default=DEFAULT.min_prompts)
+    refining.add_argument("--relation_share", type=cli.share, default=DEFAULT.relation_share)
     statistics = parser.add_argument_group("statistics (2_analyze_kn.py)")
-    statistics.add_argument("--pairs", type=int, default=100, help="random pairs a fact")
-    statistics.add_argument("--seed", type=int, default=42, help="of those pairs")
+    statistics.add_argument(
+        "--pairs", type=cli.whole(0, 10**4), default=100, help="random pairs a fact"
+    )
+    cli.add_seed(statistics, "those pairs")
     return parser.parse_args()
 
 

@@ -37,48 +37,43 @@ class Inputs:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=description)
+    made = cli.Parser(description=description)
     cli.add_model(made)
-    cli.add_data(made)
+    cli.add_prompts(made)
     cli.add_results(made)
-    made.add_argument(
-        "--max_facts", type=int, default=-1, help="as in stage 1: only the first N of each relation"
-    )
-    made.add_argument(
-        "--oov",
-        choices=("error", "skip"),
-        default="error",
-        help="facts whose answer is not one token: stop, or leave out and count",
-    )
-    made.add_argument("--seed", type=int, default=42, help="of all that is drawn")
+    cli.add_kn_dir(made)
+    cli.add_oov(made)
+    cli.add_seed(made, "all that is drawn")
     return made
 
 
 def load(args: argparse.Namespace) -> Inputs:
     """Load the model and tokenise the prompts of all relations, once."""
-    max_facts = args.max_facts if args.max_facts > 0 else None
-    bags = data.read_bags(args.data_path)
-    facts = {name: data.facts_of(bags, name, args.data_path, max_facts) for name in sorted(bags)}
+    source, bags = cli.read_bags(args)
+    most = cli.max_facts_of(args)
+    facts = {name: data.facts_of(bags, name, source, most) for name in sorted(bags)}
     device = cli.device_of(args)
     pretrained = cli.pretrained_of(args)
     config = pretrained.model.config
-    longest, skip = config.max_position_embeddings, args.oov == "skip"
+    longest = min(args.max_seq_length, config.max_position_embeddings)
+    skip = args.oov == "skip"
     encoded = {}
     with cli.progress(len(facts), "tokenising", "relation") as bar:
         for name, own in facts.items():
-            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip, args.data_path)
+            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip, source)
             bar.update()
     pretrained.model.to(device)
     identity = {
         "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(args.data_path),
+        "data_sha256": storage.sha256_of(source),
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": config.layer_norm_eps,
+        "max_seq_length": longest,
         "max_facts": max(args.max_facts, 0),
         "oov": args.oov,
         "seed": args.seed,
     }
-    return Inputs(pretrained, device, encoded, args.data_path, identity)
+    return Inputs(pretrained, device, encoded, source, identity)
 
 
 def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[Neuron]]:

@@ -21,10 +21,16 @@ DEFAULT_PREFIX = "TREx-all"
 
 @dataclass(frozen=True)
 class Results:
-    """The paths under a results folder."""
+    """The paths under a results folder.  kn_dir: of the neurons, where they lie elsewhere."""
 
     root: Path
     prefix: str = DEFAULT_PREFIX
+    kn_dir: Path | None = None
+
+    @property
+    def kn(self) -> Path:
+        """Folder of stage 2's neurons and of the averages that the released stage 3 puts there."""
+        return self.kn_dir or self.root / "kn"
 
     @property
     def arguments(self) -> Path:
@@ -52,21 +58,21 @@ class Results:
         return [relation for relation in relations if "-" not in relation]
 
     def fact_neurons(self, relation: str, baseline: bool) -> Path:
-        return self.root / "kn" / f"{_base(baseline)}kn_bag-{relation}.json"
+        return self.kn / f"{_base(baseline)}kn_bag-{relation}.json"
 
     def relation_neurons(self, relation: str, baseline: bool) -> Path:
-        return self.root / "kn" / f"{_base(baseline)}kn_rel-{relation}.json"
+        return self.kn / f"{_base(baseline)}kn_rel-{relation}.json"
 
     def refined_relations(self, baseline: bool) -> list[str]:
         """Relations that have refined neurons, sorted by name."""
         start = f"{_base(baseline)}kn_bag-"
-        paths = (self.root / "kn").glob(f"{start}*.json")
+        paths = self.kn.glob(f"{start}*.json")
         names = [path.stem for path in paths if not path.name.endswith(".manifest.json")]
         return sorted(name[len(start) :] for name in names)
 
     @property
     def statistics(self) -> Path:
-        return self.root / "kn" / "statistics.json"
+        return self.kn / "statistics.json"
 
     @property
     def modified(self) -> Path:
@@ -74,7 +80,7 @@ class Results:
         return self.root / "modify_activation"
 
     def modified_averages(self, baseline: bool) -> Path:
-        return self.root / "kn" / f"{_base(baseline)}modify_activation_rlt.json"
+        return self.kn / f"{_base(baseline)}modify_activation_rlt.json"
 
     @property
     def dose_response(self) -> Path:

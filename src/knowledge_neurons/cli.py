@@ -6,17 +6,18 @@ KN_MODEL, KN_DATA, KN_RESULTS and KN_DEVICE in the environment change the defaul
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
+from knowledge_neurons import data, program, storage
 from knowledge_neurons.artifacts import DEFAULT_PREFIX, Results
-from knowledge_neurons.data import check_relation
 from knowledge_neurons.storage import ROOT
 
 if TYPE_CHECKING:
@@ -24,6 +25,64 @@ if TYPE_CHECKING:
 
     from custom_bert import Bert
     from knowledge_neurons.models import Pretrained
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, without the usage of all flags, and exits 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {program.printable(message)}; --help lists all flags\n")
+
+
+# --- numbers: no value that would fail, or never end, only after hours of work -----------------
+
+LARGEST = 2**63 - 1
+
+
+def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
+    """A whole number within bounds, for argparse's `type`."""
+
+    def parse(text: str) -> int:
+        try:
+            if low <= (value := int(text)) <= high:
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected {_from(low, high, 'whole ')}")
+
+    return parse
+
+
+def real(low: float, high: float, above: bool = False) -> Callable[[str], float]:
+    """A finite number within bounds, for argparse's `type`; above: `low` itself is not allowed."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+            if low <= value <= high and not (above and value == low) and math.isfinite(value):
+                return value
+        except ValueError:
+            pass
+        bounds = f"a number above {low:g}, at most {high:g}" if above else _from(low, high)
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected {bounds}")
+
+    return parse
+
+
+def _from(low: float, high: float, kind: str = "") -> str:
+    upper = "or more" if high == LARGEST else f"to {high:,}" if kind else f"to {high:g}"
+    return f"a {kind}number, {low} {upper}"
+
+
+seed = whole(0)
+count = whole(1, 10**9)
+share = real(0, 1, above=True)
+tokens = whole(3, 1 << 20)  # [CLS] [MASK] [SEP] at least
+LARGEST_FACTOR = 1e6  # of an activation, a lambda
+factor = real(-LARGEST_FACTOR, LARGEST_FACTOR)
+
+
+# --- arguments -------------------------------------------------------------------------------
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +113,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="fold case (default: what the checkpoint says)",
     )
     parser.add_argument(
-        "--layer_norm_eps", type=float, help="instead of the checkpoint's; released code: 1e-5"
+        "--layer_norm_eps",
+        type=real(0, 1e-2, above=True),
+        help="instead of the checkpoint's; released code: 1e-5",
     )
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:1 ... (KN_DEVICE; default: cuda where there is one)"
@@ -73,6 +134,64 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_prompts(parser: argparse.ArgumentParser, max_seq_length: int = 128) -> None:
+    """Which prompts, how many facts, how long; all stages that ask the model take them."""
+    add_data(parser)
+    parser.add_argument(
+        "--tmp_data_path",
+        type=Path,
+        help="prompts by relation: read instead of --data_path where it exists, else written",
+    )
+    parser.add_argument(
+        "--max_seq_length", type=tokens, default=max_seq_length, help="tokens of a text, at most"
+    )
+    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 24)
+    parser.add_argument(
+        "--max_facts",
+        "--debug",
+        type=whole(-LARGEST),
+        default=-1,
+        help="only the first N of each relation; 0 or less: all",
+    )
+
+
+def add_oov(parser: argparse.ArgumentParser) -> None:
+    """What to do about answers that the vocabulary lacks."""
+    parser.add_argument(
+        "--oov",
+        choices=("error", "skip"),
+        default="error",
+        help="facts whose answer is not one token: stop, or leave out and count",
+    )
+
+
+def add_kn_dir(parser: argparse.ArgumentParser) -> None:
+    """Where neurons lie, as the released scripts name it."""
+    parser.add_argument(
+        "--kn_dir", type=Path, help="folder of the kn_bag files (default: kn/ of the results)"
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
+    parser.add_argument("--seed", type=seed, default=42, help=f"of {of}")
+
+
+def max_facts_of(args: argparse.Namespace) -> int | None:
+    """How many facts of a relation at most; None for all."""
+    return args.max_facts if args.max_facts > 0 else None
+
+
+def read_bags(args: argparse.Namespace) -> tuple[Path, dict[str, list]]:
+    """The prompts that `add_prompts`' arguments name, and the file they come from."""
+    split = args.tmp_data_path
+    source = split if split and split.exists() else args.data_path
+    bags = data.read_bags(source)
+    if split and source != split:
+        storage.write_json(split, bags)
+        source = split  # what a second run will read
+    return source, bags
+
+
 def pretrained_of(args: argparse.Namespace) -> Pretrained:
     """The model that `add_model`'s arguments name, on the CPU; see `models.from_pretrained`."""
     from knowledge_neurons import models  # here, so that stages 2 and 8 start without torch
@@ -85,11 +204,18 @@ def pretrained_of(args: argparse.Namespace) -> Pretrained:
     )
 
 
-def results_of(args: argparse.Namespace) -> Results:
-    """The results folder; ValueError for a prefix that could not be found again."""
+def results_of(args: argparse.Namespace, own: str = "") -> Results:
+    """The results folder; ValueError for a prefix that could not be found again.
+
+    own: the stage's folder in it.  The released scripts give that as --output_dir, beside a
+    --kn_dir; it then means the results folder around it.
+    """
     if not re.fullmatch(r"[\w.-]+", args.output_prefix):
         raise ValueError(f"--output_prefix {args.output_prefix!r}: letters, digits, '-', '_', '.'")
-    return Results(args.output_dir, args.output_prefix)
+    root, neurons = args.output_dir, getattr(args, "kn_dir", None)
+    if neurons and own and root.name == own:
+        root = root.parent
+    return Results(root, args.output_prefix, neurons)
 
 
 def device_of(args: argparse.Namespace) -> torch.device:
@@ -151,7 +277,7 @@ def relations_of(text: str | None) -> list[str]:
     """`names_of` for relations; ValueError for a name that no relation can have."""
     names = names_of(text)
     for name in names:
-        check_relation(name, "--relations")
+        data.check_relation(name, "--relations")
     return names
 
 
@@ -207,20 +333,3 @@ class _Bar(tqdm):
             seconds = shown["elapsed"] / fresh * left
             shown["postfix"] = f"whole run {self.format_interval(seconds)} left"
         return shown
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a stage: what the user can mend (input, disk, memory) is one message and exit code 2."""
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except RuntimeError as error:
-        if "memory" not in str(error).lower():
-            raise
-        print(f"error: out of memory: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)

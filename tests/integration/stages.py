@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from knowledge_neurons import artifacts, cli, storage
+from knowledge_neurons import artifacts, program, storage
 
 SRC = Path(storage.ROOT) / "src"
 STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
@@ -124,7 +124,7 @@ class Place:
             redirect_stderr(err),
         ):
             try:
-                cli.run(load(script).main)
+                program.run(load(script).main)
             except SystemExit as end:
                 code = end.code
         return Ended(code, out.getvalue(), err.getvalue())

@@ -135,10 +135,21 @@ def test_scales_draw_a_curve(own):
     assert not (own.results / "kn/modify_activation_rlt.json").exists()
 
 
-@pytest.mark.parametrize("scales", ["0,a", "0,1,...", "0,0.3,...,1", "1,0,...,2", ""])
-def test_refuses_other_scales(own, scales):
-    ended = own.here(STAGE_3, f"--scales={scales}")
-    refused(ended, f"--scales {scales!r}")
+@pytest.mark.parametrize(
+    ("scales", "part"),
+    [
+        ("0,a", "'a': expected a number"),
+        ("0,nan", "'nan': expected a number"),
+        ("0,1,...", "expected FIRST,SECOND,...,LAST"),
+        ("0,0.3,...,1", "not reached in steps of the first two"),
+        ("1,0,...,2", "expected rising numbers"),
+        ("0,1e-7,...,2", "at most 200 of them"),
+        (",".join(map(str, range(201))), "201 factors: at most 200"),
+        ("", "'': expected a number"),
+    ],
+)
+def test_refuses_other_scales(own, scales, part):
+    refused(own.here(STAGE_3, f"--scales={scales}"), "argument --scales: ", part)
 
 
 def test_answers_that_are_not_one_token(own):
@@ -286,8 +297,8 @@ def test_chosen_facts(own):
     texts = sorted(path.name for path in (own.results / "trigger_examples_th").glob("*.txt"))
     assert texts == ["P19-0.txt", "P19-3.txt"]
     refused(own.here(STAGE_5, "--relations", "P19", "--facts", "18"), "P19 has facts 0 to 17")
-    refused(own.here(STAGE_5, "--top", "0"), "--top 0")
-    refused(own.here(STAGE_5, "--max_seq_length", "2"), "--max_seq_length 2")
+    refused(own.here(STAGE_5, "--top", "0"), "argument --top: '0': expected")
+    refused(own.here(STAGE_5, "--max_seq_length", "2"), "argument --max_seq_length: '2': expected")
 
 
 # --- all three -------------------------------------------------------------------------------

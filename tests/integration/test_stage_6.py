@@ -176,11 +176,11 @@ def test_top_k_with_scores_of_other_neurons_is_refused(place):
 @pytest.mark.parametrize(
     "arguments, part",
     [
-        (("--top_k", "0"), "counts of 1 or more"),
-        (("--top_k", "x"), "invalid"),
+        (("--top_k", "0"), "'0': expected a whole number"),
+        (("--top_k", "1,x"), "'x': expected a whole number"),
         (("--lambda_sweep", "1"), "expected L1:L2"),
-        (("--lambda_sweep", "1:a"), "could not convert"),
-        (("--facts_per_relation", "0"), "expected 1 or more"),
+        (("--lambda_sweep", "1:a"), "'a': expected a number"),
+        (("--facts_per_relation", "0"), "expected a whole number, 1 to"),
         (("--relations", "P101"), "no knowledge neurons"),
     ],
 )

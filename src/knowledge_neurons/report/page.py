@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +17,10 @@ from knowledge_neurons import activation_files, figures, gallery, outcomes, publ
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
 from knowledge_neurons.outcomes import Outcomes
-from knowledge_neurons.provenance import TIMED, Provenance, provenance
+from knowledge_neurons.provenance import Provenance, provenance
 from knowledge_neurons.report import tables
-from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
+from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
+from knowledge_neurons.report.comparison import Comparison
 from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
 from knowledge_neurons.report.formats import FILTERS
 
@@ -51,7 +51,7 @@ def render(results: Results) -> str:
             style=Markup(asset("style.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            obstacles=obstacles(found.manifests),
+            comparable=comparability(found.manifests),
             missing=found.missing,
             found=found,
             made=made,
@@ -107,7 +107,7 @@ class Run:
 
 def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
     """None where no manifest of stage 1 is there."""
-    scored = [manifest for name, manifest in manifests.items() if re.fullmatch(TIMED[1], name)]
+    scored = outputs_of(manifests, 1)
     if not scored:
         return None
     return Run(
