@@ -15,7 +15,7 @@ import argparse
 import time
 from pathlib import Path
 
-from knowledge_neurons import adaptive, artifacts, cli, data, models, quadrature, storage
+from knowledge_neurons import adaptive, artifacts, cli, data, models, origin, quadrature, storage
 from knowledge_neurons.background import Background
 from knowledge_neurons.experiments import fact_scores, quadrature_audit
 from knowledge_neurons.refine import KEEP
@@ -107,10 +107,7 @@ def identity_of(
     """Everything that decides what the scores are."""
     return {
         "relation": args.pt_relation,
-        "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(source),
-        "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
+        **origin.of(pretrained, source),
         "max_seq_length": args.max_seq_length,
         "max_facts": max(args.max_facts, 0),
         "oov": args.oov,

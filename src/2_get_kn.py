@@ -16,13 +16,13 @@ import time
 from dataclasses import asdict
 
 import stage_2_arguments
-from knowledge_neurons import artifacts, cli, storage
+from knowledge_neurons import artifacts, cli, origin, storage
 from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
 from knowledge_neurons.refine import KEEP, Settings
 
 # What the scores of relations that are refined together must have in common.
 COMMON = (
-    *("model_sha256", "lowercase", "layer_norm_eps"),
+    *origin.MODEL,
     *("rule", "steps", "keep", "max_seq_length"),
 )
 
@@ -54,16 +54,11 @@ def check_scores(
                 f"more: run stage 1 with --keep {lowest}"
             )
         identities[relation] = identity
-    with_manifest = [relation for relation in relations if identities[relation]]
-    for relation in with_manifest[1:]:
-        for field in COMMON:
-            first, here = (identities[r].get(field) for r in (with_manifest[0], relation))
-            if first != here:
-                raise ValueError(
-                    f"the scores of {relation} and {with_manifest[0]} do not belong together: "
-                    f"{field} is {here!r} and {first!r}.  Refine them apart with --relations, or "
-                    "run stage 1 again for one of them"
-                )
+    if difference := origin.first_difference(identities, COMMON):
+        raise ValueError(
+            f"the scores {difference}: they do not belong together.  Refine them apart with "
+            "--relations, or run stage 1 again for one of them"
+        )
     return identities
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons import artifacts, cli, data, interventions, models, storage
+from knowledge_neurons import artifacts, cli, data, interventions, models, origin, storage
 from knowledge_neurons.strict_json import listed
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets
 
@@ -106,13 +106,8 @@ def open_inputs(args: argparse.Namespace, own: str = "") -> Inputs:
     pretrained = cli.pretrained_of(args)
     pretrained.model.to(device)
     source, bags = cli.read_bags(args)
-    identity = {
-        "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(source),
-        "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
-    }
-    return Inputs(args, cli.results_of(args, own), pretrained, device, source, bags, identity)
+    made_from = origin.of(pretrained, source)
+    return Inputs(args, cli.results_of(args, own), pretrained, device, source, bags, made_from)
 
 
 def read_relations(inputs: Inputs) -> list[Relation]:
@@ -143,7 +138,8 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
             )
         neurons[kind] = artifacts.read_fact_neurons(path)
         sums[kind] = storage.sha256_of(path)
-        facts = facts[: _check_origin(inputs, path)]
+        origin.check(path, inputs.identity)
+        facts = facts[: origin.scores_of(path).get("max_facts") or None]
         if len(neurons[kind]) != len(facts):
             raise ValueError(
                 f"{path} has the neurons of {len(neurons[kind])} facts, {inputs.source} "
@@ -156,21 +152,6 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
             except ValueError as error:
                 raise ValueError(f"{path}, {fact}: {error}; is it of another model?") from error
     return Relation(name, facts, neurons, {"relation": name, "neurons_sha256": sums})
-
-
-def _check_origin(inputs: Inputs, path: Path) -> int | None:
-    """Refuse neurons whose manifest names another model or other prompts; how many facts stage 1
-    was told to take (None: all).  The released code's files have no manifest, and pass."""
-    manifest = storage.read_manifest(path) or {}
-    scores = manifest.get("identity", {}).get("scores", {})
-    for field, ours in (("model_sha256", "--bert_model"), ("data_sha256", "--data_path")):
-        if field in scores and scores[field] != inputs.identity[field]:
-            given = getattr(inputs.args, ours[2:])
-            raise ValueError(
-                f"{path} was made with another {ours} than {given} ({field} differs): they do not "
-                "belong together.  Name the one that stage 1 had"
-            )
-    return scores.get("max_facts") or None
 
 
 def sentences_path(args: argparse.Namespace, relation: str) -> Path:
