@@ -201,8 +201,8 @@ def check_padding(files: Files, model: Bert, tokenizer: Tokenizer) -> None:
     if without:
         raise ValueError(
             f"{_first(files, VOCABULARY_FILES)}: the vocabulary has {len(tokenizer.vocabulary)} "
-            f"tokens, the model {len(trained)}; {len(without)} trained ones have no token, the "
-            f"first is of id {without[0]}: are lines lost?  If these rows are meant to be unused, "
+            f"tokens, the model {len(trained)}; trained, but without a token: {len(without)}, the "
+            f"first of id {without[0]}.  Are lines lost?  If these rows are meant to be unused, "
             "give each a token of its own, such as [unused1]"
         )
 

@@ -117,7 +117,7 @@ def check_options(lowercase: Any, strip_accents: Any, split_chinese: Any) -> Non
     They are as a file gives them: true, false or null, where null leaves it to the others.
     """
     given = {
-        "lowercase": lowercase,
+        "lowercase (do_lower_case)": lowercase,
         "strip_accents": strip_accents,
         "tokenize_chinese_chars": split_chinese,
     }
@@ -145,7 +145,7 @@ def _numbered(lines: list[str]) -> dict[str, int]:
         lines.pop()
     vocabulary: dict[str, int] = {}
     for index, token in enumerate(lines):
-        if not token.strip(" \t"):
+        if not token.strip(" \t\0"):
             raise ValueError(f"line {index + 1} is empty: a token is lost there")
         if (first := vocabulary.setdefault(token, index)) != index:
             raise ValueError(f"lines {first + 1} and {index + 1} are both {short(token)}")
@@ -188,7 +188,9 @@ def _json_vocabulary(content: dict[str, Any]) -> dict[str, int]:
     found: dict[str, int] = {}
     for token, index in pairs:
         if type(index) is not int or not 0 <= index < 1 << 31:
-            raise ValueError(f"the token {short(token)} has the id {short(index)}")
+            raise ValueError(
+                f"the token {short(token)} has the id {short(index)}, expected a whole number"
+            )
         if found.setdefault(token, index) != index:
             raise ValueError(f"the token {short(token)} has two ids, {found[token]} and {index}")
     return found

@@ -474,7 +474,7 @@ def test_vocabulary_that_lost_a_line_is_an_error(folder, lost):
     lines = [*VOCABULARY[:lost], *VOCABULARY[lost + 1 :]]
     (folder / "vocab.txt").write_text("\n".join(lines) + "\n")
     with pytest.raises(
-        ValueError, match=r"vocab\.txt: .*(id 52: are lines lost|lacks the special)"
+        ValueError, match=r"vocab\.txt: .*(id 52. *Are lines lost|lacks the special)"
     ):
         from_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join([*VOCABULARY[:-1], "[unused1]"]) + "\n")
@@ -497,7 +497,7 @@ def test_tokenizer_json_that_lost_a_token_is_an_error(folder):
     del content["model"]["vocab"]["capital"]
     (folder / "tokenizer.json").write_text(json.dumps(content))
     (folder / "vocab.txt").unlink()
-    with pytest.raises(ValueError, match=r"tokenizer\.json: .* is of id 8: are lines lost"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json: .* of id 8. *Are lines lost"):
         from_pretrained(folder)
 
 
