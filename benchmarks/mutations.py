@@ -1,7 +1,7 @@
 """Inputs made wrong in many ways: how does each end?
 
     python -m benchmarks.mutations                       # 700 inputs, about 6 minutes on 2 cores
-    python -m benchmarks.mutations --count 100 --only bags,vocab
+    python -m benchmarks.mutations --count 100 --only bags,vocabulary
 
 Every kind of file that the project reads (prompts, pairs, sentences, scores, neurons, manifests,
 records, config, vocabulary, weights, archive, patch) is harmed at random, seeded, and the program
@@ -22,18 +22,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import random
 import shutil
 import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from benchmarks.mutators import MUTATORS, Mutation
+from benchmarks.mutators import mutations
 from tests.integration.stages import Ended, Place, fine, small_inputs
+from tests.reference.mutations import Mutation
 
 LIMIT = 60  # seconds
 LONGEST = 2000  # characters of an error
@@ -90,8 +91,9 @@ KINDS = (
     Kind("summary of stage 6", "results/edit/edit-1-8.json", "json", REPORT),
     Kind("summary of stage 7", "results/erase/P36.json", "json", REPORT),
     Kind("config", "model/config.json", "config", STAGE_1, ("results",)),
-    Kind("tokenizer config", "model/tokenizer_config.json", "json", STAGE_1, ("results",)),
-    Kind("vocab", "model/vocab.txt", "vocab", STAGE_1, ("results",)),
+    Kind("tokenizer config", "model/tokenizer_config.json", "tokenizer_config", STAGE_1,
+         ("results",)),
+    Kind("vocabulary", "model/vocab.txt", "vocabulary", STAGE_1, ("results",)),
     Kind("weights", "model/model.safetensors", "weights", STAGE_1, ("results",)),
     Kind("archive", "model.tar.gz", "archive",
          (*STAGE_1, "--bert_model", "{folder}/model.tar.gz"), ("results",)),
@@ -183,7 +185,7 @@ def try_one(kind: Kind, mutation: Mutation, base: Path, folder: Path, expected: 
         return replace(say, outcome="unclear" if broken else "clear",
                        why="; ".join([*broken, ended.err[-300:]]))  # fmt: skip
     same = results_of(after, kind) == expected
-    why = "the same results" if same else mutation.valid
+    why = "the same results" if same else mutation.harmless
     return replace(say, outcome="accepted" if why else "silent", why=why)
 
 
@@ -204,7 +206,7 @@ def broken_promises(ended: Ended, kind: Kind, before: dict, after: dict) -> Iter
 
 def results_of(found: dict[str, str], kind: Kind) -> dict[str, str]:
     """The outputs that must not differ: not manifests, nor what tells seconds and versions."""
-    told = ("manifests/", ".args.json", "report.html", "edited/")
+    told = (".manifest.json", ".args.json", "report.html", "edited/")
     return {
         name: digest
         for name, digest in found.items()
@@ -222,12 +224,10 @@ def campaign(inputs: Place, count: int, seed: int, kinds: tuple[Kind, ...]) -> I
             copied(base, unharmed, kind)
             fine(run(kind, unharmed))
             expected = results_of(digests(unharmed), kind)
-            rng = random.Random(f"{seed} {kind.name}")
-            mutate: Callable = MUTATORS[kind.mutator]
             content = (base / kind.file).read_bytes()
-            for number in range(share):
+            for mutation in islice(mutations(kind.mutator, content, seed), share):
                 folder = Path(scratch, "case")
-                yield try_one(kind, mutate(content, rng, number), base, folder, expected)
+                yield try_one(kind, mutation, base, folder, expected)
                 shutil.rmtree(folder)
 
 

@@ -1,32 +1,22 @@
-"""Ways to harm a file, for `mutations`: content in, harmed content out, all drawn from a seed.
+"""Ways to harm what stages write, for `mutations`: content in, harmed content out, from a seed.
 
-A mutation that leaves another valid input says so (`valid`); results may then differ.
+How what stages are given is harmed, `tests/reference/mutations.py` says.
 """
 
 from __future__ import annotations
 
 import copy
-import gzip
-import io
 import json
 import random
-import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
-
-@dataclass(frozen=True)
-class Mutation:
-    """Harmed content.  name: what was done; valid: why the result may be a right input, or ""."""
-
-    name: str
-    content: bytes
-    valid: str = ""
-
+from tests.reference import mutations as inputs
+from tests.reference.mutations import Mutation
 
 Mutate = Callable[[bytes, random.Random, int], Mutation]
 
@@ -139,7 +129,7 @@ def harm_lines(content: bytes, rng: random.Random, number: int) -> Mutation:
     return Mutation(f"line {place + 1}: {inner.name}", b"".join(lines))
 
 
-# --- weights, patches, archives ----------------------------------------------------------------
+# --- patches ---------------------------------------------------------------------------------
 
 
 def harm_tensors(content: bytes, rng: random.Random, number: int) -> Mutation:
@@ -172,9 +162,7 @@ def harm_tensors(content: bytes, rng: random.Random, number: int) -> Mutation:
         return Mutation(f"{name} dropped", safetensors.numpy.save(tensors, told))
     way = rng.choice(sorted(ways))
     tensors[name] = ways[way]()
-    plain = way == "zero" and (tensor.ndim == 1)
-    valid = "a bias or scale of zero is a right weight" if plain else ""
-    return Mutation(f"{name}: {way}", safetensors.numpy.save(tensors, told), valid)
+    return Mutation(f"{name}: {way}", safetensors.numpy.save(tensors, told))
 
 
 def _with(tensor: np.ndarray, entry: int, value: float) -> np.ndarray:
@@ -194,82 +182,14 @@ def harm_patch(content: bytes, rng: random.Random, number: int) -> Mutation:
     return Mutation(inner.name, len(text).to_bytes(8, "little") + text + content[8 + size :])
 
 
-def harm_archive(content: bytes, rng: random.Random, number: int) -> Mutation:
-    """Members that are links, doubled, away, huge or harmed themselves; or bytes."""
-    if number % 3 == 2:
-        return harm_bytes(content, rng, number)
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        members = [(m, tar.extractfile(m).read()) for m in tar if m.isfile()]
-    target = rng.randrange(len(members))
-    name = members[target][0].name
-    way = rng.choice(("dropped", "twice", "a link", "a folder", "harmed", "claims a terabyte"))
-    if way == "harmed":
-        inner = harm_bytes(members[target][1], rng, number)
-        members[target] = (members[target][0], inner.content)
-        way = inner.name
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for place, (member, data) in enumerate(members):
-            member = copy.copy(member)
-            member.size = len(data)
-            if place == target:
-                if way == "dropped":
-                    continue
-                if way == "a link":
-                    member.type, member.linkname, member.size = tarfile.SYMTYPE, "/etc/passwd", 0
-                if way == "a folder":
-                    member.type, member.size = tarfile.DIRTYPE, 0
-                if way == "twice":
-                    tar.addfile(member, io.BytesIO(data))
-            tar.addfile(member, io.BytesIO(data) if member.isfile() else None)
-            if place == target and way == "claims a terabyte":
-                member.size = 1 << 40
-                buffer.write(member.tobuf())
-    return Mutation(f"{name}: {way}", gzip.compress(buffer.getvalue(), 1))
+MUTATORS: dict[str, Mutate] = {"json": harm_json, "lines": harm_lines, "patch": harm_patch}
 
 
-# --- text of the model and data ------------------------------------------------------------------
-
-
-def harm_vocab(content: bytes, rng: random.Random, number: int) -> Mutation:
-    """Lines lost, doubled, emptied; or bytes."""
-    if number % 4 == 3:
-        return harm_bytes(content, rng, number)
-    lines = content.decode().split("\n")[:-1]
-    place, other = rng.sample(range(len(lines)), 2)
-    ways = {
-        "lost": [*lines[:place], *lines[place + 1 :]],
-        "empty": [*lines[:place], "", *lines[place + 1 :]],
-        "doubled": [*lines[: place + 1], *lines[place:]],
-        "overwritten": [*lines[:place], lines[other], *lines[place + 1 :]],
-        "one more": [*lines, "one-more-token"],
-    }
-    way = rng.choice(sorted(ways))
-    return Mutation(
-        f"line {place + 1} ({lines[place]}) {way}", "\n".join(ways[way]).encode() + b"\n"
-    )
-
-
-def valid_elsewhere(mutate: Mutate, reason: str) -> Mutate:
-    """The same, where most of what is changed is another right input."""
-
-    def harm(content: bytes, rng: random.Random, number: int) -> Mutation:
-        made = mutate(content, rng, number)
-        return Mutation(made.name, made.content, reason)
-
-    return harm
-
-
-MUTATORS: dict[str, Mutate] = {
-    "bytes": harm_bytes,
-    "json": harm_json,
-    "lines": harm_lines,
-    "config": valid_elsewhere(harm_json, "a right config of another model, or an unused key"),
-    "bags": valid_elsewhere(harm_json, "other prompts, facts or relations"),
-    "pairs": harm_json,
-    "sentences": valid_elsewhere(harm_json, "other sentences, or fewer of them"),
-    "weights": harm_tensors,
-    "patch": harm_patch,
-    "archive": harm_archive,
-    "vocab": harm_vocab,
-}
+def mutations(kind: str, content: bytes, seed: int) -> Iterator[Mutation]:
+    """Without end: of the kinds above, and, round after round, of those of tests/reference."""
+    rng = random.Random(f"{seed} {kind}")
+    for number in count():
+        if kind in MUTATORS:
+            yield MUTATORS[kind](content, rng, number)
+        else:
+            yield from inputs.mutations(kind, content, seed + number)
