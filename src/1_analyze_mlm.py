@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
         help="prompts by relation: read instead of --data_path where it exists, else written",
     )
     parser.add_argument("--max_seq_length", type=int, default=128, help="tokens a prompt may have")
-    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 24)
+    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 5)
     parser.add_argument(
         "--max_facts", "--debug", type=int, default=-1, help="only the first N; 0 or less: all"
     )

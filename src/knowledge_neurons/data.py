@@ -20,7 +20,7 @@ from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
 SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
-FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50 (difference 11)
+FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50
 _LABEL = re.compile(r"(?P<relation>[^()]+)\((?P<label>.*)\)")
 
 
@@ -208,7 +208,7 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     heads = _occurrences(head, sentence)
     if head.casefold() == tail.casefold():
         heads = heads[:1]
-    # DEVIATION: the released code masks the first occurrence alone, and crashes where there is none
+    # DEVIATION: the first occurrence alone is masked there, and none crashes (differences 9, 10)
     pattern = rf"(?<!{LETTER}){_spaced(tail)}(?!{LETTER})"
     words = [match.span() for match in re.finditer(pattern, sentence)]
     spans = [span for span in words if not any(_is_inside(span, other) for other in heads)]

@@ -178,8 +178,24 @@ def test_the_table_of_differences_is_the_readmes():
     assert page.asset("differences.md").strip() in (ROOT / "README.md").read_text()
     head, *rows = page.differences()
     assert head == ["#", "paper's text", "released code", "here"]
-    assert len(rows) >= 25 and all(len(row) == 4 and all(row) for row in rows)
-    assert [int(row[0]) for row in rows] == sorted(int(row[0]) for row in rows)
+    assert all(len(row) == 4 and all(row) for row in rows)
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) > 20
+    assert not any(row[3] == "same" or row[3].startswith("same;") for row in rows)
+    checked = page.checked_the_same()
+    assert len(checked) > 5 and sum("--draw" in item for item in checked) == 2
+
+
+def test_every_difference_that_the_code_names_stands_in_the_table():
+    """And every deviation names its row."""
+    rows = {int(row[0]) for row in page.differences()[1:]}
+    named, deviations = set(), 0
+    for path in (ROOT / "src").rglob("*.py"):
+        for part in path.read_text().split("DEVIATION")[1:]:
+            assert re.search(r"\(differences? \d", part[:300]), (path, part[:80])
+            deviations += 1
+        for numbers in re.findall(r"\(differences? ([\d, ]+)\)", path.read_text()):
+            named |= {int(number) for number in numbers.split(",")}
+    assert deviations > 12 and named <= rows
 
 
 def test_a_comparable_run_is_judged(tmp_path):

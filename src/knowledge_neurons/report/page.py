@@ -62,6 +62,7 @@ def render(results: Results) -> str:
             figures=drawn(found),
             triggers=triggers_of(found),
             differences=differences(),
+            checked_the_same=checked_the_same(),
             paper=published,
             outside_band=outside_band(found.manifests),
             resamples=RESAMPLES,
@@ -185,5 +186,12 @@ def enough_sentences(record: activation_files.TriggerRecord) -> bool:
 
 def differences() -> list[list[str]]:
     """Rows of the table of differences, the heads first; its cells are Markdown with `code`."""
-    rows = [line.strip().strip("|").split(" | ") for line in asset("differences.md").splitlines()]
-    return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-| ")]
+    lines = [line for line in asset("differences.md").splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in rows if not set("".join(row)) <= set("-| ")]
+
+
+def checked_the_same() -> list[str]:
+    """What was compared with the released code and agrees, from the same file."""
+    lines = asset("differences.md").splitlines()
+    return [line.removeprefix("- ") for line in lines if line.startswith("- ")]
