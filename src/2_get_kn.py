@@ -18,7 +18,7 @@ from dataclasses import asdict
 import stage_2_arguments
 from knowledge_neurons import artifacts, cli, origin, storage
 from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
-from knowledge_neurons.refine import KEEP, Settings
+from knowledge_neurons.refine import KEEP, Refined, Settings
 
 # What the scores of relations that are refined together must have in common.
 COMMON = (
@@ -91,8 +91,9 @@ def write(
                 },
                 arguments=manifest["arguments"],
                 shared_used=outcome.shared,
-                adjustments=outcome.rounds,
+                rounds_used=outcome.rounds,
                 neurons_per_fact=outcome.average,
+                in_band=outcome.in_band,
                 facts_without_prompts=refined.without_prompts,
                 wall_seconds=manifest["wall_seconds"],
             )
@@ -124,14 +125,44 @@ def main() -> None:
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     rows = {relation: _row(outcome) for relation, outcome in refined.items()}
     cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
+    if outside := advice(refined, settings):
+        cli.show("Not the paper's setting", outside)
+
+
+# --- showing ---------------------------------------------------------------------------------
 
 
 def _row(refined: RefinedRelation) -> str:
     ours, base = refined.neurons, refined.baseline
     return (
-        f"{len(ours.facts):5} facts   KN {ours.average:5.2f} a fact at p = {ours.shared:.2f}"
-        f"   baseline {base.average:5.2f} at p = {base.shared:.2f}"
+        f"{len(ours.facts):5} facts   KN {_average(ours)} a fact at p = {ours.shared:.2f}"
+        f"   baseline {_average(base)} at p = {base.shared:.2f}"
     )
+
+
+def _average(refined: Refined) -> str:
+    """Neurons a fact, marked where p did not bring them into the band."""
+    return f"{refined.average:5.2f}{' ' if refined.in_band else '*'}"
+
+
+def advice(refined: dict[str, RefinedRelation], settings: dict[bool, Settings]) -> dict[str, str]:
+    """For each kind of neurons that p left outside the band: where, and what to try."""
+    rows = {}
+    for baseline, kind, flag in ((False, "KN", "--coarse"), (True, "baseline", "--base_coarse")):
+        used = settings[baseline]
+        averages = {
+            name: (one.baseline if baseline else one.neurons).average
+            for name, one in refined.items()
+        }
+        above = [name for name, average in averages.items() if average > used.most]
+        below = [name for name, average in averages.items() if average < used.fewest]
+        for names, which, way in ((above, "more", "above"), (below, "fewer", "below")):
+            if names:
+                rows[f"* {kind} of {', '.join(names)}"] = (
+                    f"{which} than {used.fewest:g} to {used.most:g} a fact for every p tried: "
+                    f"try {flag} {way} {used.coarse:g}"
+                )
+    return rows
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ from typing import Any
 
 import neuron_stages
 from knowledge_neurons import activation_files, cli, data, figures, published, storage
+from knowledge_neurons.estimates import Estimate, told
 from knowledge_neurons.experiments import fact_scores, modify_activation
 from knowledge_neurons.experiments.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
-    Change,
     FactRecord,
     average_change,
 )
@@ -135,7 +135,7 @@ def compute(
 
 def averages(
     relations: dict[str, list[FactRecord]], scales: Sequence[float], seed: int
-) -> dict[str, dict[str, dict[str, Change]]]:
+) -> dict[str, dict[str, dict[str, Estimate]]]:
     """kind of neurons -> own or other prompts -> factor -> change and interval."""
     return {
         kind: {
@@ -189,18 +189,12 @@ def write_averages(
     ):
         for kind, theirs in zip(KINDS, paper.rows["own"], strict=True):
             own, other = (summary["change"][kind][asked].get(f"{factor:g}") for asked in ASKED)
-            cells = f"{_percent(own):>28}{theirs:+8.2f}%{_percent(other):>31}"
-            rows[f"{name}, {kind}"] = cells
-    cli.show("Change of the right answer's probability (Figures 4 and 5)", rows)
+            ours = [told(one and one.times(100), 2, "+") for one in (own, other)]
+            rows[f"{name}, {kind}"] = f"{ours[0]:>28}{theirs:+9.2f}{ours[1]:>31}"
+    title = "Change of the right answer's probability in % (Figures 4 and 5; 95 % intervals)"
+    cli.show(title, rows)
     cli.show("Facts", summary["counts"])
     return [*written, path]
-
-
-def _percent(change: Change | None) -> str:
-    if change is None:
-        return "-"
-    low, high = change.interval
-    return f"{100 * change.change:+.2f}% [{100 * low:+.2f}, {100 * high:+.2f}]"
 
 
 def write_curve(

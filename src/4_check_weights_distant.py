@@ -16,12 +16,12 @@ import argparse
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import neuron_stages
 from knowledge_neurons import activation_files, cli, published, storage
+from knowledge_neurons.estimates import told
 from knowledge_neurons.experiments import distant_activation, distant_summary
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
@@ -81,12 +81,11 @@ def summary_of(relations: dict[str, list[FactActivation]], seed: int) -> dict[st
     """Table 4 with intervals, and what was read, skipped and cut, by reason."""
     records = [record for own in relations.values() for record in own]
     read = [record for record in records if record.means]
-    table = {kind: distant_summary.table_row(records, kind, seed) for kind in KINDS}
     unusable: Counter[str] = Counter()
     for record in records:
         unusable.update(record.unusable)
     return {
-        "table": {kind: row and asdict(row) for kind, row in table.items()},
+        "table": {kind: distant_summary.table_row(records, kind, seed) for kind in KINDS},
         "facts": len(records),
         "facts_skipped": {
             **{
@@ -108,12 +107,10 @@ def show(summary: dict[str, Any]) -> None:
     for kind, row in summary["table"].items():
         if row is None:
             continue
-        cells = [row["by_sentences"][k] for k in SENTENCE_KINDS]
-        ends = [(cell["mean"], *cell["interval"]) for cell in cells]
-        ours = "".join(f"{f'{mean:.3f} [{low:.3f}, {high:.3f}]':>26}" for mean, low, high in ends)
+        ours = "".join(f"{told(row.by_sentences[k], 3):>26}" for k in SENTENCE_KINDS)
         paper = [published.TABLE_4.rows[k][KINDS.index(kind)] for k in SENTENCE_KINDS]
         rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in paper)}"
-    cli.show("Mean activation (Table 4)", rows)
+    cli.show("Mean activation (Table 4; 95 % intervals)", rows)
     cli.show("Read", {k: v for k, v in summary.items() if k != "table"})
 
 

@@ -3,8 +3,9 @@
 Usage: bash 6_run_edit.sh 1 8 [--top_k 1,2,3 ...]      (see --help for every flag)
 
 Of each relation ten facts that the model answers right get another answer of their relation
-(section 5.1 of the paper).  Each edit is measured and undone; random neurons are the control.  One
-line per edit in NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted goes on.
+(section 5.1 of the paper), drawn as the released code draws them or, with --draw distinct, none
+twice.  Each edit is measured and undone; random neurons are the control.  One line per edit in
+NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -61,7 +62,16 @@ def parse_arguments() -> argparse.Namespace:
         "draw success against K (reads the scores of stage 1)",
     )
     parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
-    parser.add_argument("--facts_per_relation", type=cli.count, default=10)
+    parser.add_argument(
+        "--facts_per_relation", type=cli.count, default=10, help="edits of a relation"
+    )
+    parser.add_argument(
+        "--draw",
+        choices=choose_facts.DRAWS,
+        default=choose_facts.RELEASED,
+        help="released: with replacement, the new answer that of another fact, all prompts of the "
+        "facts that watch; distinct: no fact twice, new answers equally likely, one prompt of each",
+    )
     parser.add_argument(
         "--save_patches", action="store_true", help="keep each fact's edit: edit/NAME/*.safetensors"
     )
@@ -110,7 +120,7 @@ def make_plans(
     """The facts of each relation, and the sha256 of every file that decides their neurons."""
     relations = relations_of(args, results)
     neurons = {name: stage_6_7_arguments.read_neurons(results, name, inputs) for name in relations}
-    settings = choose_facts.Settings(facts=args.facts_per_relation, seed=args.seed)
+    settings = choose_facts.Settings(args.facts_per_relation, seed=args.seed, draw=args.draw)
     plans, made_from = [], {}
     with cli.progress(len(relations), "choosing facts", "relation") as bar:
         for name in relations:
@@ -203,7 +213,8 @@ def save_patch(
         new=record.new,
         lambdas=(record.lambda_1, record.lambda_2),
     )
-    name = f"{record.relation}-{record.fact}-{record.lambda_1:g}-{record.lambda_2:g}"
+    again = f"@{record.repeat + 1}" if record.repeat else ""  # its second edit, its third ...
+    name = f"{record.relation}-{record.fact}{again}-{record.lambda_1:g}-{record.lambda_2:g}"
     name += f"-top_{record.top_k}" if record.top_k else ""
     patches.save(results.patch(run, name), edit, header)
 
@@ -228,27 +239,30 @@ def write_summary(
     summaries = summarise(list(storage.read_records(path, EditRecord)), args.seed)
     chosen = {
         plan.relation: {
-            "edited": len(plan.facts),
-            "asked": plan.tried,
+            "edits": len(plan.facts),
+            "facts": plan.different,
+            "drawn": plan.drawn,
             "answered_wrong": plan.wrong,
             "without_neurons": plan.without_neurons,
         }
         for plan in plans
     }
     summary = path.with_suffix(".json")
-    storage.write_json(summary, {"relations": chosen, "edits": summaries}, readable=True)
+    content = {"draw": args.draw, "relations": chosen, "edits": summaries}
+    storage.write_json(summary, content, readable=True)
     written = [summary, *(draw_curves(results, summaries) if args.top_k else ())]
     for output in written:
         storage.write_manifest(
             output,
             {"records": path.name, "records_sha256": storage.sha256_of(path), "seed": args.seed},
+            draw=args.draw,
             arguments=cli.plain(args),
             wall_seconds=round(time.perf_counter() - started, 3),
         )
     if len(summaries) == len(KINDS):
-        show_table(summaries)
+        show_table(summaries, args.draw)
     else:
-        show_variants(summaries)
+        show_variants(summaries, args.draw)
     for output in (path, *written):
         print(f"wrote {output}")
 
@@ -263,6 +277,7 @@ def main() -> None:
         {
             "model": f"{args.bert_model} on {inputs.device}",
             "left out": f"{inputs.left_out} facts whose answer is not one token",
+            "draw": args.draw,
             **{plan.relation: plan for plan in plans},
         },
     )
@@ -275,6 +290,7 @@ def main() -> None:
         **inputs.identity,
         "neurons_sha256": made_from,
         "facts_per_relation": args.facts_per_relation,
+        "draw": args.draw,
         "variants": [asdict(variant) for variant in variants],
     }
     if storage.is_done(path, identity):

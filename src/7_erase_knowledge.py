@@ -19,6 +19,7 @@ from pathlib import Path
 
 import stage_6_7_arguments
 from knowledge_neurons import artifacts, cli, editing, patches, published, storage
+from knowledge_neurons.estimates import told
 from knowledge_neurons.experiments import erase_relation, erase_summary
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
@@ -64,7 +65,7 @@ def edits_of(
     drawn = random_neurons(model.config, chosen, len(chosen), rng)
     value = None
     if args.value == "unk":
-        # UPSTREAM: the embedding as it is, not scaled to the slot (difference 29)
+        # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
         value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
         ERASED: editing.erase(model, chosen, value),
@@ -119,7 +120,7 @@ def write_summary(
 def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
     """Table 5: the relation and all others, for the erasure and for the control."""
     theirs = published.TABLE_5.rows.get(relation)
-    rows = {"": "   facts  prompts  accuracy %       perplexity                  increase %"}
+    rows = {"": "   facts  prompts  accuracy %       perplexity                        increase %"}
     for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
         whose = ((relation, erased[name].relation), ("others", erased[name].others))
         for place, (who, change) in enumerate(whose):
@@ -136,10 +137,9 @@ def _row(change: Change) -> str:
     grown = change.perplexity_increase
     accuracy = f"{100 * change.accuracy_before:.1f} -> {100 * change.accuracy_after:.1f}"
     perplexity = f"{change.perplexity_before:.2f} -> {change.perplexity_after:.2f}"
-    interval = f"[{100 * grown.low:+.1f}, {100 * grown.high:+.1f}]"
     return (
         f"{change.facts:8}{change.prompts:9}  {accuracy:<16} {perplexity:<22}"
-        f"{100 * grown.value:+10.1f} {interval}"
+        f"{told(grown.times(100), 1, '+'):>26}"
     )
 
 

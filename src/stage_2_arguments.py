@@ -22,7 +22,10 @@ def parse(description: str) -> argparse.Namespace:
     )
     refining.add_argument("--shared", type=cli.share, default=DEFAULT.shared, help="p at the start")
     refining.add_argument(
-        "--rounds", type=cli.whole(0, 100), default=DEFAULT.rounds, help="adjustments of p"
+        "--rounds",
+        type=cli.whole(1, 100),
+        default=DEFAULT.rounds,
+        help="values of p to try (released: 6)",
     )
     refining.add_argument("--min_prompts", type=cli.whole(0, 10**6), default=DEFAULT.min_prompts)
     refining.add_argument("--relation_share", type=cli.share, default=DEFAULT.relation_share)

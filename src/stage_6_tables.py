@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from knowledge_neurons import cli, published
-from knowledge_neurons.experiments.edit_summary import (
-    KINDS,
-    Estimate,
-    Perplexity,
-    Summary,
-    Variant,
-)
+from knowledge_neurons.estimates import Estimate, told
+from knowledge_neurons.experiments.edit_summary import KINDS, Perplexity, Summary, Variant
 
 LABELS = dict(zip(KINDS, ("Knowledge neurons", "Random", "Random, same size"), strict=True))
 
 
-def show_table(summaries: list[Summary]) -> None:
-    """Table 6, of the only variant: a column per kind of neurons, the paper's two beside them."""
+def show_table(summaries: list[Summary], draw: str) -> None:
+    """Table 6, of the only variant: a column per kind of neurons, the paper's two beside them.
+
+    draw: how the facts were drawn.
+    """
     columns = [values_of(summary) for summary in summaries]
     heads = "".join(f"{LABELS[summary.kind]:>27}" for summary in summaries)
     rows = {"": f"{heads}  | paper: KN  random"}
@@ -24,13 +22,13 @@ def show_table(summaries: list[Summary]) -> None:
         beside = "{:10.1f}{:8.1f}".format(*paper[name]) if name in paper else ""
         rows[name] = "".join(f"{column[name]:>27}" for column in columns) + f"  |{beside}"
     cli.show(
-        f"Table 6: {summaries[0].edits} edits, {described(summaries[0].variant)} "
+        f"Table 6: {summaries[0].edits} edits, {draw} draw, {described(summaries[0].variant)} "
         "(95 % intervals; rates in %; the paper's numbers are of bert-base-cased)",
         rows,
     )
 
 
-def show_variants(summaries: list[Summary]) -> None:
+def show_variants(summaries: list[Summary], draw: str) -> None:
     """A line for each variant; the rest of the numbers is in the JSON."""
     heads = ("neurons", "change", "success", "random", "same size", "perplexity: same", "other")
     widths = (9, 22, 22, 18, 18, 22, 22)
@@ -46,8 +44,8 @@ def show_variants(summaries: list[Summary]) -> None:
         line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         rows[described(own.variant)] = line
     cli.show(
-        f"{summaries[0].edits} edits in each of {len(rows) - 1} ways (95 % intervals; rates in %; "
-        "random, same size: success of the controls)",
+        f"{summaries[0].edits} edits, {draw} draw, in each of {len(rows) - 1} ways (95 % "
+        "intervals; rates in %; random, same size: success of the controls)",
         rows,
     )
 
@@ -68,7 +66,7 @@ def values_of(summary: Summary) -> dict[str, str]:
         "success, top 5": _percent(summary.success_top5),
         "paraphrases, change": _percent(summary.paraphrase_change),
         "paraphrases, success": _percent(summary.paraphrase_success),
-        "new answer, probability": _number(summary.probability_new, 3),
+        "new answer, probability": told(summary.probability_new, 3),
         "new answer, median rank": f"{summary.rank_new_before:g} -> {summary.rank_new:g}",
         "perplexity, same relation": _increase(summary.same_relation),
         "perplexity, other relations": _increase(summary.other_relations),
@@ -76,15 +74,8 @@ def values_of(summary: Summary) -> dict[str, str]:
 
 
 def _percent(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def _number(estimate: Estimate, digits: int) -> str:
-    value, low, high = (f"{x:.{digits}f}" for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
+    return told(estimate and estimate.times(100), 1)
 
 
 def _increase(perplexity: Perplexity | None) -> str:
-    return "-" if perplexity is None else _number(perplexity.increase, 2)
+    return told(perplexity and perplexity.increase, 2)

@@ -24,7 +24,7 @@ def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Promp
     """
     answer = tokenizer.single_token(fact.answer)
     if answer is None:
-        # DEVIATION: the released code turns it into [UNK] silently (difference 25)
+        # DEVIATION: the released code turns it into [UNK] silently (difference 3)
         raise AnswerNotInVocabulary(
             f"{fact}: the answer {short(fact.answer)} is not one token of the model's vocabulary, "
             "so its probability cannot be read at [MASK]"

@@ -145,7 +145,7 @@ def add_prompts(parser: argparse.ArgumentParser, max_seq_length: int = 128) -> N
     parser.add_argument(
         "--max_seq_length", type=tokens, default=max_seq_length, help="tokens of a text, at most"
     )
-    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 24)
+    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 5)
     parser.add_argument(
         "--max_facts",
         "--debug",

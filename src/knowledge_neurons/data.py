@@ -20,7 +20,7 @@ from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
 SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
-FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50 (difference 11)
+FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50
 _LABEL = re.compile(r"(?P<relation>[^()]+)\((?P<label>.*)\)")
 _RELATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -213,6 +213,9 @@ def _is_name(text: str) -> bool:
 # --- masking ---------------------------------------------------------------------------------
 
 
+LETTER = r"[^\W\d_]"
+
+
 class CannotMask(ValueError):
     """A sentence in which there is nothing to mask; the message is the reason, to be counted."""
 
@@ -220,9 +223,9 @@ class CannotMask(ValueError):
 def mask_tail(sentence: str, head: str, tail: str) -> str:
     """The sentence with every occurrence of the tail masked, the head left whole.
 
-    The tail is found as a whole word (or words), in any case; where there is none, as a part of a
-    word, for text run together ("BBC1", "NBCThe").  Inside the head it is never masked ("Google" of
-    "Google Play").  If head and tail are the same word, its first occurrence is the head.
+    The tail is found with its case, where no letter stands before or after it (in "BBC1", not in
+    "NBCThe").  Inside the head, in any case, it is never masked ("Google" of "Google Play").  If
+    head and tail are the same word, its first occurrence is the head.
     One [MASK] stands for the tail however many tokens it has: what is read is the stream at the
     first [MASK], not the tail's probability.
     Raises CannotMask.
@@ -234,13 +237,17 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     heads = _occurrences(head, sentence)
     if head.casefold() == tail.casefold():
         heads = heads[:1]
-    words = _occurrences(tail, sentence, whole=True)
-    parts = _occurrences(tail, sentence)
-    for found in (words, parts):
-        spans = [span for span in found if not any(_is_inside(span, other) for other in heads)]
-        if spans:
-            return _mask(sentence, spans)
-    raise CannotMask("the tail stands only in the head" if parts else "the tail does not occur")
+    # DEVIATION: the first occurrence alone is masked there, and none crashes (differences 9, 10)
+    pattern = rf"(?<!{LETTER}){_spaced(tail)}(?!{LETTER})"
+    words = [match.span() for match in re.finditer(pattern, sentence)]
+    spans = [span for span in words if not any(_is_inside(span, other) for other in heads)]
+    if spans:
+        return _mask(sentence, spans)
+    if words:
+        raise CannotMask("the tail stands only in the head")
+    if _occurrences(tail, sentence):
+        raise CannotMask("the tail stands there in another case or inside a word")
+    raise CannotMask("the tail does not occur")
 
 
 def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) -> str:
@@ -278,10 +285,15 @@ def _refuse_special(sentence: str) -> None:
 
 def _occurrences(text: str, sentence: str, whole: bool = False) -> list[Span]:
     """Where the text stands, in any case and with any white space; whole: only as whole words."""
-    pattern = r"\s+".join(map(re.escape, text.split()))
+    pattern = _spaced(text)
     if whole:
         pattern = rf"(?<!\w){pattern}(?!\w)"
     return [match.span() for match in re.finditer(pattern, sentence, re.IGNORECASE)]
+
+
+def _spaced(text: str) -> str:
+    """A pattern of the text with any white space between its words."""
+    return r"\s+".join(map(re.escape, text.split()))
 
 
 def _words(sentence: str) -> list[Span]:

@@ -26,9 +26,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.experiments import edit_summary
 from knowledge_neurons.experiments.edit_summary import Summary
-from knowledge_neurons.experiments.modify_summary import ASKED, OWN, Change
+from knowledge_neurons.experiments.modify_summary import ASKED, OWN
 from knowledge_neurons.storage import write_atomic
 from knowledge_neurons.types import BASELINE as ACTIVATION_BASELINE
 from knowledge_neurons.types import KINDS, KNOWLEDGE
@@ -158,7 +159,7 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
 
 
 def dose_response(
-    relation: str, curve: Mapping[str, Mapping[str, Mapping[float | str, Change]]]
+    relation: str, curve: Mapping[str, Mapping[str, Mapping[float | str, Estimate]]]
 ) -> Figure:
     """How the right answer's probability changes with the factor on a fact's neurons.
 
@@ -173,9 +174,8 @@ def dose_response(
             for kind in KINDS:
                 points = sorted((float(factor), v) for factor, v in curve[kind][asked].items())
                 if points:
-                    rows = [(factor, v.change, *v.interval) for factor, v in points]
                     label = NAMES[kind] if asked == OWN else f"{NAMES[kind]}, other facts"
-                    _line_with_band(panel, rows, COLORS[kind], label, line, ".")
+                    _line_with_band(panel, points, COLORS[kind], label, line, ".")
         panel.set_title(relation)
         panel.set_xlabel("Factor on the neurons' activations")
         panel.set_ylabel("Change of P(answer)")
@@ -202,10 +202,7 @@ def success_curve(curves: Mapping[str, Sequence[Summary]]) -> Figure:
         figure.set_label("Success of edits against the number of neurons edited")
         panel = figure.subplots()
         for kind, (label, color, line, marker) in EDITED.items():
-            rows = [
-                (s.neurons, s.success.value, s.success.low, s.success.high)
-                for s in curves.get(kind, ())
-            ]
+            rows = [(s.neurons, s.success) for s in curves.get(kind, ())]
             if rows:
                 _line_with_band(panel, rows, color, label, line, marker)
         panel.set_ylim(-0.02, max(0.5, 1.05 * panel.get_ylim()[1]))
@@ -219,18 +216,20 @@ def success_curve(curves: Mapping[str, Sequence[Summary]]) -> Figure:
 
 def _line_with_band(
     panel: Axes,
-    rows: Sequence[tuple[float, float, float, float]],
+    rows: Sequence[tuple[float, Estimate]],
     color: str,
     label: str,
     line: str,
     marker: str,
 ) -> None:
-    """rows: x, value, and the ends of its interval."""
-    x, values, low, high = zip(*rows, strict=True)
+    """rows: x and a value there; no band where a value has no interval."""
+    x, values = zip(*((place, one.value) for place, one in rows), strict=True)
     panel.plot(
         x, values, line, marker=marker, markersize=3, linewidth=1.2, color=color, label=label
     )
-    panel.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    banded = [(place, *one.interval) for place, one in rows if one.interval]
+    if banded:
+        panel.fill_between(*zip(*banded, strict=True), color=color, alpha=0.2, linewidth=0)
 
 
 def _legend_above(figure: Figure, columns: int) -> None:

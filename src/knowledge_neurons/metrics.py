@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from knowledge_neurons.estimates import Estimate, Interval
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000  # bootstrap samples
-
-
-class Interval(NamedTuple):
-    """The ends of a confidence interval."""
-
-    low: float
-    high: float
 
 
 def mean_relative_change(means: np.ndarray) -> np.ndarray:
@@ -33,13 +28,14 @@ def bootstrap_interval(
     statistic: Callable[[np.ndarray], np.ndarray],
     seed: int,
     resamples: int = RESAMPLES,
-) -> Interval:
+) -> Interval | None:
     """Percentile bootstrap interval of a statistic of group means (Efron 1979).
 
     groups: G arrays (n_g, K), a row per independent unit (a fact), K quantities of it; the rows of
     each group are drawn with replacement within the group, G groups as they are.
     statistic: means (R, G, K) -> (R,), R resamples.
-    Returns the 95 % interval.  Raises ValueError for an empty group.
+    Returns the 95 % interval; None where no group has two rows, of which there is nothing to draw.
+    Raises ValueError for an empty group.
 
         change = bootstrap_interval([np.stack([before, after], 1)],
                                     lambda m: (m[:, :, 1] / m[:, :, 0] - 1).mean(1), seed=42)
@@ -52,7 +48,7 @@ def bootstrap_intervals(
     statistics: Callable[[np.ndarray], np.ndarray],
     seed: int,
     resamples: int = RESAMPLES,
-) -> list[Interval]:
+) -> list[Interval | None]:
     """`bootstrap_interval` of several statistics of the same draws: means (R, G, K) -> (R, S)."""
     if not groups or not all(len(group) for group in groups):
         raise ValueError("a bootstrap needs at least one row in every group")
@@ -61,6 +57,8 @@ def bootstrap_intervals(
     values = statistics(np.stack(means, axis=1))  # (R, S)
     tail = 100 * (1 - CONFIDENCE) / 2
     ends = np.percentile(values, [tail, 100 - tail], axis=0)  # (2, S)
+    if all(len(group) < 2 for group in groups):
+        return [None] * values.shape[1]
     return [Interval(float(low), float(high)) for low, high in ends.T]
 
 
@@ -71,13 +69,36 @@ def _resampled_means(rows: np.ndarray, resamples: int, rng: np.random.Generator)
     return draws @ rows / n
 
 
-def binomial_interval(successes: int, trials: int) -> Interval:
-    """95 % interval of a rate: successes of trials (Wilson 1927).
+def binomial_interval(successes: float, trials: int) -> Interval | None:
+    """95 % interval of a rate: successes of trials (Wilson 1927); None of a single trial.
+
+    With q = successes / trials, n = trials and z = 1.96:
+
+        (q + z^2 / 2n  +-  z sqrt(q (1 - q) / n + z^2 / 4n^2)) / (1 + z^2 / n)
 
     Raises ValueError unless 0 <= successes <= trials and trials >= 1.
     """
-    found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(found.low), float(found.high))
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials: expected 0 to {trials} of 1+")
+    if trials < 2:
+        return None
+    q, z = successes / trials, float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    half = z * math.sqrt(q * (1 - q) / trials + (z / (2 * trials)) ** 2)
+    low, high = ((q + z**2 / (2 * trials) + way * half) / (1 + z**2 / trials) for way in (-1, 1))
+    return Interval(max(low, 0.0), min(high, 1.0))
+
+
+def mean_share(shares: Sequence[float], seed: int) -> Estimate:
+    """The mean of shares, one a unit (of a fact's prompts, say), with its interval.
+
+    A bootstrap over the units; where all shares are equal there is nothing to draw from, and the
+    interval is that of a rate with as many trials, wide enough for shares of any spread.
+    """
+    mean = float(np.mean(shares))
+    if min(shares) == max(shares):
+        return Estimate(mean, binomial_interval(min(mean, 1.0) * len(shares), len(shares)))
+    column = np.array(shares, float)[:, None]
+    return Estimate(mean, bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
 
 
 # --- what a model says of a fact -------------------------------------------------------------
@@ -115,6 +136,6 @@ def perplexity(log_probabilities: np.ndarray) -> float:
 def increase(before: float, after: float) -> float:
     """Relative increase, positive where it grew: after / before - 1 (Table 5).
 
-    DEVIATION: the released code prints it with the wrong sign (difference 19).
+    DEVIATION: the released code prints it with the wrong sign (difference 18).
     """
     return after / before - 1

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from knowledge_neurons import activation_files, artifacts, data, storage
+from knowledge_neurons.estimates import Estimate, Interval
 from knowledge_neurons.experiments import distant_summary
 from knowledge_neurons.experiments.distant_summary import TableRow
 from knowledge_neurons.experiments.edit_summary import (
-    Estimate,
     Perplexity,
     Summary,
     Variant,
@@ -25,9 +25,7 @@ from knowledge_neurons.experiments.edit_summary import (
 )
 from knowledge_neurons.experiments.erase_summary import EDITS, Erased
 from knowledge_neurons.experiments.erase_summary import Change as ErasedChange
-from knowledge_neurons.experiments.modify_summary import Change
 from knowledge_neurons.experiments.neuron_statistics import Statistics
-from knowledge_neurons.metrics import Interval
 from knowledge_neurons.types import KINDS
 
 # What to run for a part that is not there.
@@ -44,7 +42,7 @@ RUN = {
 }
 SEED = 42  # of the intervals made here, where a file does not tell its own
 
-Changes = Mapping[str, Mapping[str, Mapping[float, Change]]]  # kind -> own, other -> factor
+Changes = Mapping[str, Mapping[str, Mapping[float, Estimate]]]  # kind -> own, other -> factor
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,12 @@ class Activations:
 class EditRun:
     """One run of stage 6: Table 6 of each variant and kind of neurons.
 
-    chosen: relation -> how many facts were edited, asked, answered wrong, without neurons.
+    draw: how facts were drawn.  chosen: relation -> how many edits, facts edited, drawn, answered
+    wrong, without neurons.
     """
 
     name: str
+    draw: str
     chosen: dict[str, dict[str, int]]
     summaries: list[Summary]
 
@@ -216,13 +216,14 @@ def _curves(results: artifacts.Results) -> dict[str, Changes]:
     return curves
 
 
+def _estimate(value: dict[str, Any]) -> Estimate:
+    return Estimate(value["value"], value["interval"] and Interval(*value["interval"]))
+
+
 def _changes(content: dict[str, Any]) -> Changes:
     return {
         kind: {
-            asked: {
-                float(factor): Change(value["change"], Interval(*value["interval"]))
-                for factor, value in by_factor.items()
-            }
+            asked: {float(factor): _estimate(value) for factor, value in by_factor.items()}
             for asked, by_factor in content[kind].items()
         }
         for kind in KINDS
@@ -248,11 +249,8 @@ def _activations(results: artifacts.Results) -> Activations | None:
 
 
 def _table_row(row: dict[str, Any]) -> TableRow:
-    def estimates(values: dict[str, Any]) -> dict[str, distant_summary.Estimate]:
-        return {
-            name: distant_summary.Estimate(value["mean"], Interval(*value["interval"]))
-            for name, value in values.items()
-        }
+    def estimates(values: dict[str, Any]) -> dict[str, Estimate]:
+        return {name: _estimate(value) for name, value in values.items()}
 
     return TableRow(row["facts"], estimates(row["by_sentences"]), estimates(row["contrasts"]))
 
@@ -261,17 +259,18 @@ def _edit_run(results: artifacts.Results, run: str) -> EditRun:
     path = results.edits(run).with_suffix(".json")
     content = storage.read_json(path)
     with _shape_of(path, 6):
-        return EditRun(run, content["relations"], [_summary(row) for row in content["edits"]])
+        rows = [_summary(row) for row in content["edits"]]
+        return EditRun(run, content["draw"], content["relations"], rows)
 
 
 def _summary(row: dict[str, Any]) -> Summary:
     """A Summary whose fields are again what they were."""
     values = {}
     for name, value in row.items():
-        if isinstance(value, dict) and "low" in value:
-            value = Estimate(**value)
+        if isinstance(value, dict) and "interval" in value:
+            value = _estimate(value)
         elif name in ("same_relation", "other_relations") and value:
-            value = Perplexity(**value | {"increase": Estimate(**value["increase"])})
+            value = Perplexity(**value | {"increase": _estimate(value["increase"])})
         values[name] = value
     return Summary(**values | {"variant": Variant(**row["variant"])})
 
@@ -287,7 +286,7 @@ def _erasure(results: artifacts.Results, run: str) -> Erasure:
 
 def _erased(row: dict[str, Any]) -> Erased:
     def change(values: dict[str, Any]) -> ErasedChange:
-        grown = Estimate(**values["perplexity_increase"])
+        grown = _estimate(values["perplexity_increase"])
         return ErasedChange(**values | {"perplexity_increase": grown})
 
     others = row["others"]

@@ -2,7 +2,8 @@
 
 Section 3.2 of the paper.  Per prompt keep the neurons whose score reaches t times the prompt's
 largest; per fact keep those kept by at least a share p of its prompts.  p moves by 0.05 until the
-relation's facts have 2 to 5 neurons on average.  Pure functions; no tensors, no files.
+relation's facts have 2 to 5 neurons on average, or until it was tried six times.  Pure functions;
+no tensors, no files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from knowledge_neurons.types import Neuron, Triplet
 
-# UPSTREAM: triplets below this share of the prompt's largest score are not stored (difference 2)
+# UPSTREAM: triplets below this share of the prompt's largest score are not stored
 KEEP = 0.1
 
 
@@ -23,7 +24,7 @@ class Settings:
 
     coarse: t, share of a prompt's largest score.
     shared: p at the start, share of a fact's prompts; step: by how much it moves;
-    rounds: how often it may move; fewest, most: the band in which the average must lie.
+    rounds: how many values of p are tried; fewest, most: the band in which the average should lie.
     min_prompts: never keep a neuron of fewer prompts.
     relation_share: share of a relation's facts that must have a neuron for it to be the relation's.
     """
@@ -41,13 +42,13 @@ class Settings:
         for name in ("coarse", "shared", "relation_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a share in (0, 1]")
-        for name in ("rounds", "min_prompts"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
+        for name, least in (("rounds", 1), ("min_prompts", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected {least} or more")
 
 
 INTEGRATED_GRADIENTS = Settings()
-# UPSTREAM: t = 0.5 for the activation baseline (difference 3)
+# UPSTREAM: t = 0.5 for the activation baseline
 BASELINE = Settings(coarse=0.5)
 
 
@@ -65,13 +66,15 @@ class Refined:
 
     facts: the neurons of each fact, in data order; empty where nothing is shared by its prompts.
     relation: the neurons that many of its facts have.  shared: the p that gave this result.
-    average: neurons per fact, over the facts that have prompts.  rounds: adjustments of p made.
+    average: neurons per fact, over the facts that have prompts; in_band: whether it lies where the
+    settings want it.  rounds: values of p tried, the last of which is `shared`.
     """
 
     facts: list[list[Neuron]]
     relation: list[Neuron]
     shared: float
     average: float
+    in_band: bool
     rounds: int
 
 
@@ -100,7 +103,7 @@ def at_least(counts: Counter[Neuron], threshold: float) -> list[Neuron]:
 
 def refine_fact(fact: FactCounts, shared: float, min_prompts: int) -> list[Neuron]:
     """Neurons coarse in at least a share `shared` of the prompts, and in at least min_prompts."""
-    # UPSTREAM: at least p, where the text says more than p (difference 4)
+    # UPSTREAM: at least p, where the text says more than p
     return at_least(fact.counts, max(fact.prompts * shared, min_prompts))
 
 
@@ -125,12 +128,12 @@ def refine_relation(
     count in the average.
     """
     with_prompts = sum(fact.prompts > 0 for fact in facts)
-    shared, rounds = settings.shared, 0
+    shared, rounds = settings.shared, 1
     while True:
         refined = [refine_fact(fact, shared, settings.min_prompts) for fact in facts]
         average = sum(map(len, refined)) / with_prompts if with_prompts else 0.0
         in_band = settings.fewest <= average <= settings.most
-        # DEVIATION: the last adjustment is evaluated too (difference 5)
+        # UPSTREAM: six values of p are tried, so five moves count
         if in_band or rounds >= settings.rounds or not with_prompts:
             break
         # UPSTREAM: p adds up in floats, so 18 of 20 prompts miss the p that prints as 0.90
@@ -141,4 +144,4 @@ def refine_relation(
         Counter(neuron for neurons in refined for neuron in neurons),
         with_prompts * settings.relation_share,
     )
-    return Refined(refined, relation, shared, average, rounds)
+    return Refined(refined, relation, shared, average, in_band, rounds)

@@ -15,11 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.experiments.distant_summary import BOTH, HEAD, TableRow
 from knowledge_neurons.experiments.distant_summary import RANDOM as RANDOM_SENTENCE
 from knowledge_neurons.experiments.erase_summary import EDITS
 from knowledge_neurons.experiments.erase_summary import Change as Erased
-from knowledge_neurons.experiments.modify_summary import OTHER, OWN, SUPPRESS, Change
+from knowledge_neurons.experiments.modify_summary import OTHER, OWN, SUPPRESS
 from knowledge_neurons.figures import (
     COLORS,
     COLUMN,
@@ -32,7 +33,6 @@ from knowledge_neurons.figures import (
     signed_percent,
     styled,
 )
-from knowledge_neurons.metrics import Interval
 from knowledge_neurons.outcomes import Activations, Erasure, Modified
 from knowledge_neurons.types import KINDS
 
@@ -70,7 +70,7 @@ def changes(modified: Modified, factor: float, labels: Mapping[str, str]) -> Fig
         for panel, whose in zip(panels, asked, strict=True):
             for kind, offset in zip(KINDS, PAIR, strict=True):
                 found = [row[kind][whose].get(factor) for row in rows.values()]
-                _bars(panel, _places(rows), offset, [_ends(one) for one in found], COLORS[kind])
+                _bars(panel, _places(rows), offset, found, COLORS[kind])
             panel.set_title(ASKED[whose], fontsize=7)
             _zero_line(panel)
             _ticks(panel, _room_for_ticks(rows), signed_percent)
@@ -220,41 +220,40 @@ def name_of(relation: str, labels: Mapping[str, str], room: int = WIDE_ROOM) -> 
 
 # --- marks -----------------------------------------------------------------------------------
 
-Ends = tuple[float, Interval]  # a value and its interval
-
-
-def _ends(change: Change | None) -> Ends | None:
-    return change and (change.change, change.interval)
-
 
 def _bars(
-    panel: Axes, places: Sequence[float], offset: float, values: Sequence[Ends | None], color: str
+    panel: Axes,
+    places: Sequence[float],
+    offset: float,
+    values: Sequence[Estimate | None],
+    color: str,
 ) -> None:
     """A bar from zero for each value that is there, its interval as a line."""
-    there = [(place + offset, *one) for place, one in zip(places, values, strict=True) if one]
+    there = [(place + offset, one) for place, one in zip(places, values, strict=True) if one]
     if not there:
         return
-    y, widths, intervals = zip(*there, strict=True)
+    y, widths = zip(*((place, one.value) for place, one in there), strict=True)
     panel.barh(y, widths, height=BAR, color=color, linewidth=0, zorder=2)
-    panel.hlines(y, *zip(*intervals, strict=True), color=INK, linewidth=0.7, zorder=3)
+    for place, one in there:
+        if one.interval:
+            panel.hlines(place, *one.interval, color=INK, linewidth=0.7, zorder=3)
 
 
 def _growth_bars(
     panel: Axes, places: Sequence[float], offset: float, read: Sequence[Erased | None], color: str
 ) -> None:
     """By how much the perplexity grew."""
-    grown = [change and change.perplexity_increase for change in read]
-    ends = [one and (one.value, Interval(one.low, one.high)) for one in grown]
-    _bars(panel, places, offset, ends, color)
+    _bars(panel, places, offset, [one and one.perplexity_increase for one in read], color)
 
 
 def _activation_marks(panel: Axes, place: float, row: TableRow, color: str) -> None:
     """A mark for each kind of sentence, its interval as a line."""
     for kind, (_, marker, filled, offset) in SENTENCES.items():
         estimate, y = row.by_sentences[kind], place + offset
-        panel.hlines(y, *estimate.interval, color=INK, linewidth=0.7, zorder=2)
+        if estimate.interval:
+            panel.hlines(y, *estimate.interval, color=INK, linewidth=0.7, zorder=2)
         panel.plot(
-            estimate.mean, y, marker, markersize=3, color=color, markeredgewidth=0.8, zorder=3,
+            estimate.value, y, marker, markersize=3, color=color, markeredgewidth=0.8, zorder=3,
             markerfacecolor=color if filled else "none",
         )  # fmt: skip
 

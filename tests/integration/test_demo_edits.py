@@ -45,9 +45,9 @@ def test_updating_succeeds_far_above_both_controls(known):
     rows = {row.kind: row for row in summarise(records, seed=0)}
     own, *controls = (rows[kind] for kind in KINDS)
     for control in controls:
-        assert own.success.low > control.success.value + 0.05
-        assert own.change.low > 2 * control.change.value
-        assert own.paraphrase_success.low > control.paraphrase_success.high
+        assert own.success.interval.low > control.success.value + 0.05
+        assert own.change.interval.low > 2 * control.change.value
+        assert own.paraphrase_success.interval.low > control.paraphrase_success.interval.high
     assert own.same_relation.increase.value > 0
     assert fingerprint(model) == pretrained.sha256
 
@@ -63,7 +63,7 @@ def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(kno
     groups = erase_relation.read_prompts(model, bags, places, edits)
     table = erase_summary.summarise([r for g in groups for r in g], "P19", "erased", seed=0)
     grown, others = table.relation.perplexity_increase, table.others.perplexity_increase
-    assert grown.low > 0.3
+    assert grown.interval.low > 0.3
     assert grown.value > 5 * max(others.value, 0.02)
     assert table.relation.accuracy_after < table.relation.accuracy_before
 

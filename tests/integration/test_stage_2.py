@@ -4,6 +4,7 @@ Run: pytest tests/integration/test_stage_2.py
 """
 
 import json
+import re
 
 import pytest
 
@@ -35,14 +36,15 @@ def test_neurons_are_those_of_the_slow_twin(refined, relation, base, field, t):
     """From the scores as written to the neurons as written, for facts and relation, with its p."""
     place, _ = refined
     facts = [[result[field] for _, result in line] for line in place.lines(relation)]
-    neurons, p, average, moves = literal_refine.refine_relation(facts, t, 0.7, 6, 3)
+    neurons, p, average, tried = literal_refine.refine_relation(facts, t, 0.7, 6, 3)
     written = json.loads((place.results / f"kn/{base}kn_bag-{relation}.json").read_bytes())
     assert written == [[list(neuron) for neuron in fact] for fact in neurons]
     assert any(written), "a case with neurons"
     shared = json.loads((place.results / f"kn/{base}kn_rel-{relation}.json").read_bytes())
     assert shared == [list(n) for n in literal_refine.relation_neurons(neurons, 0.1)]
     manifest = place.manifest(f"kn/{base}kn_bag-{relation}.json")
-    assert (manifest["shared_used"], manifest["adjustments"]) == (p, moves)
+    assert (manifest["shared_used"], manifest["rounds_used"]) == (p, tried)
+    assert manifest["in_band"] == (2 <= average <= 5)
     assert manifest["neurons_per_fact"] == pytest.approx(average)
     sha256 = storage.sha256_of(place.scores(relation))
     assert manifest["identity"]["scores_sha256"] == sha256
@@ -71,6 +73,24 @@ def test_stage_2_of_chosen_relations_and_thresholds(copied):
     neurons = literal_refine.refine_relation(facts, 0.9, 0.2, 6, 3)[0]
     written = json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())
     assert written == [[list(neuron) for neuron in fact] for fact in neurons]
+
+
+@pytest.mark.parametrize(
+    "coarse, outside", [(0.1, "more than 2 to 5"), (0.99, "fewer than 2 to 5")]
+)
+def test_a_band_that_is_not_reached_is_told_with_advice(copied, coarse, outside):
+    """Beside the number, below the table and in the manifest; not where it is reached."""
+    arguments = ("--relations", "P19", "--base_coarse", coarse, "--rounds", 1, "--shared", 0.1)
+    ended = fine(copied.here(STAGE_2, *arguments))
+    manifest = copied.manifest("kn/base_kn_bag-P19.json")
+    average = manifest["neurons_per_fact"]
+    assert manifest["in_band"] is False and f"{average:.2f}* at p" in ended.out
+    way = "above" if average > 5 else "below"
+    assert f"* baseline of P19  {outside}" in ended.out
+    assert f"try --base_coarse {way} {coarse:g}" in ended.out
+    table = fine(copied.here("2_analyze_kn.py", "--relations", "P19")).out
+    (row,) = re.findall(r"relations outside the band of p +(\d+) +(\d+)", table)
+    assert row[1] == "1"
 
 
 def test_stage_2_works_on_the_authors_own_files(copied):
@@ -176,7 +196,7 @@ def test_neurons_of_other_scores_are_refused_by_the_statistics(copied):
     refused(copied.here("2_analyze_kn.py"), "P19", "run 2_get_kn.py again")
 
 
-@pytest.mark.parametrize("flag, value", [("--rounds", -1), ("--coarse", "nan"), ("--pairs", -1)])
+@pytest.mark.parametrize("flag, value", [("--rounds", 0), ("--coarse", "nan"), ("--pairs", -1)])
 def test_senseless_thresholds_are_refused(copied, flag, value):
     """Each is named; none loops forever or gives a table of nothing."""
     refused(copied.shell("2_run_kn.sh", flag, value), flag[2:], str(value))

@@ -56,12 +56,13 @@ def test_records_summary_patches_and_a_table(edited):
             fact = record["fact"]
             assert record["neurons"] == [[3, fact], [2, 100 + fact]], "without the shared one"
     summary = json.loads((place.results / "edit/edit-1-8.json").read_bytes())
-    assert summary["relations"]["P36"]["edited"] == 2
+    assert summary["relations"]["P36"]["edits"] == 2 and summary["draw"] == "released"
     assert [row["edits"] for row in summary["edits"]] == [6, 6, 6]
-    for part in ("Table 6: 6 edits", "success", "2 facts to edit", "wrote"):
+    for part in ("Table 6: 6 edits, released draw", "success", "2 edits of 2 facts", "wrote"):
         assert part in ended.out
     for name in ("edit/edit-1-8.jsonl", "edit/edit-1-8.json"):
         assert place.manifest(name)["complete"] is True
+    assert place.manifest("edit/edit-1-8.jsonl")["identity"]["draw"] == "released"
     assert "Traceback" not in ended.err
 
 
@@ -117,6 +118,38 @@ def test_done_edits_are_not_done_again(edited):
     assert "all edits are done" in again.out
     table = before.out[before.out.index("Table 6") : before.out.index("wrote")]
     assert table in again.out
+
+
+def test_facts_that_are_edited_again_have_patches_of_their_own(place):
+    """Twenty edits of twelve facts: each has its patch; a run resumed at a repeated one agrees."""
+    arguments = ("--facts_per_relation", 20, "--relations", "P36", "--save_patches")
+    ended = fine(place.here(STAGE_6, *arguments))
+    own = [record for record in lines(place) if record["kind"] == "knowledge"]
+    again = {record["fact"]: record["repeat"] + 1 for record in own if record["repeat"]}
+    assert len(own) == 20 and again
+    assert f"20 edits of {20 - sum(r['repeat'] > 0 for r in own)} facts" in ended.out
+    assert len(list((place.results / "edit/edit-1-8").glob("*.safetensors"))) == 20
+    fact, times = next(iter(again.items()))
+    patch = patches.load(place.results / f"edit/edit-1-8/P36-{fact}@{times}-1-8.safetensors")
+    last = [record for record in own if record["fact"] == fact][-1]
+    assert (patch.header.fact, patch.header.new) == (fact, last["new"])
+    path = artifacts.Results(place.results).edits("edit-1-8")
+    whole, cut = path.read_bytes(), 3 * own.index(last) + 1.5
+    interrupt(path, path, cut)
+    path.unlink()
+    fine(place.here(STAGE_6, *arguments))
+    assert path.read_bytes() == whole
+
+
+def test_distinct_draw_is_an_option_of_its_own(place):
+    """No fact twice, one prompt of each watching fact; not mixed with the released draw."""
+    arguments = ("--facts_per_relation", 9, "--relations", "P36", "--draw", "distinct")
+    ended = fine(place.here(STAGE_6, *arguments))
+    own = [record for record in lines(place) if record["kind"] == "knowledge"]
+    assert len({record["fact"] for record in own}) == 9
+    assert {len(w["prompts"]) for r in own for w in (*r["same"], *r["other"])} == {1}
+    assert "Table 6: 9 edits, distinct draw" in ended.out
+    refused(place.here(STAGE_6, *arguments[:-2]), "draw is 'distinct' there and 'released' now")
 
 
 def test_other_settings_are_not_mixed_with_what_is_there(edited):
@@ -213,7 +246,9 @@ def test_facts_answered_wrong_are_counted(place, tmp_path):
     arguments = ("--relations", "P36", "--data_path", wrong)
     ended = place.here(STAGE_6, *arguments)
     assert "no fact to edit in any relation, and nothing written" in fine(ended).out
-    assert "no edit: 12 asked, 12 of them answered wrong" in ended.out
+    assert "no edit: 10000 drawn, 0 of them without neurons of their own, 10000" in ended.out
+    ended = place.here(STAGE_6, *arguments, "--draw", "distinct")
+    assert "no edit: 12 drawn, 0 of them without neurons of their own, 12 answered" in ended.out
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def _edit(
             "predicted": "x",
         }
     ] * 2
-    watched = [{"prompt": [name, 0, 0], "log_p": [-0.5, -0.6]}]
+    watched = [{"fact": [name, 0], "prompts": [0, 1], "log_p": [[-0.5, -0.4], [-0.6, -0.5]]}]
     neurons = [[1, index] for index in range(top_k or 2)]
     return EditRecord(
         *(name, fact, 0, "a", "b", kind, 1.0, 8.0, top_k, neurons, 3.0, prompts, watched, watched)
@@ -178,7 +178,7 @@ def _edits(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -
     """A run of the refined neurons and one of the strongest one, two, three."""
     stage = load("6_edit_knowledge_sampled.py")
     plans = [
-        Namespace(relation=name, facts=range(3), tried=5, wrong=1, without_neurons=1)
+        Namespace(relation=name, facts=range(3), different=3, drawn=5, wrong=1, without_neurons=1)
         for name in names
     ]
     for run, counts in (("edit-1-8", [None]), ("edit-1-8-top_k", [1, 2, 3])):
@@ -193,7 +193,8 @@ def _edits(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -
                 for kind in EDITED
             ],
         )
-        stage.write_summary(Namespace(seed=1, top_k=None), inputs.results, plans, path)
+        args = Namespace(seed=1, top_k=None, draw="released")
+        stage.write_summary(args, inputs.results, plans, path)
 
 
 def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:

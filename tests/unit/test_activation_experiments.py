@@ -3,6 +3,8 @@
 Run: pytest tests/unit/test_activation_experiments.py
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from knowledge_neurons.experiments import (
 from knowledge_neurons.experiments.distant_summary import FactActivation
 from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
 from knowledge_neurons.types import Fact, FactSentences
+from tests.reference import released as literal
 
 
 def record(relation: str, fact: int, before: list[float], after: list[float]) -> FactRecord:
@@ -37,12 +40,12 @@ RECORDS = {
 def test_average_change_is_the_mean_over_relations():
     """P1: (0.6 - 1.2) / 1.2 = -50 %; P2: -20 %; a fact that does not change counts."""
     found = modify_summary.average_change(RECORDS, "own", "neurons", 0.0, seed=1)
-    assert found.change == pytest.approx(-0.35)
+    assert found.value == pytest.approx(-0.35)
     # P1 resampled lies between -60 % (its first fact twice) and 0 (its second twice).
     assert found.interval.low == pytest.approx((-0.6 - 0.2) / 2)
     assert found.interval.high == pytest.approx((0 - 0.2) / 2)
     unchanged = modify_summary.average_change(RECORDS, "own", "baseline", 0.0, seed=1)
-    assert unchanged.change == 0 and unchanged.interval == (0, 0)
+    assert unchanged.value == 0 and unchanged.interval == (0, 0)
 
 
 def test_no_average_of_nothing():
@@ -51,7 +54,7 @@ def test_no_average_of_nothing():
     assert modify_summary.average_change({"P1": [left_out]}, "own", "neurons", 0.0, 1) is None
     both = {"P1": [left_out], "P2": RECORDS["P2"]}
     found = modify_summary.average_change(both, "own", "neurons", 0.0, 1)
-    assert found.change == pytest.approx(-0.2)
+    assert found.value == pytest.approx(-0.2) and found.interval is None, "a single fact"
     assert list(activation_files.authors_averages(both, "neurons")) == ["kn_bag-P2"]
 
 
@@ -108,18 +111,24 @@ def test_other_facts_are_of_other_relations_and_askable():
     assert modify_activation.draw_others({"P2": [0]}, facts[:2], seed=3) == [None, None]
 
 
-FACT = FactSentences("P1", 5, "Ann", "Rome", ("Ann of Rome",), ("Ann ran", "Ann sat down"))
+BOTH = ("Ann of Rome", "Ann in Rome", "Ann in rome", "Rome, Ann")
+FACT = FactSentences("P1", 5, "Ann", "Rome", BOTH, ("Ann ran", "Ann sat down"))
 
 
 def test_random_sentences_name_neither_head_nor_tail():
+    """As many as sentences with both that can be masked, none twice."""
     pool = ["Ann is here", "in ROME today", "Romeo and all", "far away", "??? !", "so it goes"]
     masked = distant_activation.mask_fact(FACT, pool, seed=1)
-    assert masked.texts["both"] == ["Ann of [MASK]"]
+    assert masked.texts["both"] == ["Ann of [MASK]", "Ann in [MASK]", "[MASK], Ann"]
     assert masked.texts["head"][0] == "Ann [MASK]"
     possible = {"[MASK] and all", "Romeo [MASK] all", "Romeo and [MASK]"}
     possible |= {"[MASK] away", "far [MASK]", "[MASK] it goes", "so [MASK] goes", "so it [MASK]"}
-    assert len(masked.texts["random"]) == 10 and set(masked.texts["random"]) <= possible
-    assert not masked.unusable
+    assert len(masked.texts["random"]) == 3 and set(masked.texts["random"]) <= possible
+    for seed in range(20):
+        drawn = distant_activation.mask_fact(FACT, pool, seed).texts["random"]
+        sources = {next(s for s in pool if _fits(s, text)) for text in drawn}
+        assert len(sources) == 3, "without replacement"
+    assert masked.unusable == {"both: the tail stands there in another case or inside a word": 1}
     assert masked == distant_activation.mask_fact(FACT, pool, seed=1)
     assert masked != distant_activation.mask_fact(FACT, pool, seed=2)
 
@@ -127,7 +136,15 @@ def test_random_sentences_name_neither_head_nor_tail():
 def test_no_random_sentence_is_a_reason():
     masked = distant_activation.mask_fact(FACT, ["Ann of Rome"], seed=1)
     assert masked.texts["random"] == []
-    assert masked.unusable == {"random: 100 draws found no sentence about others": 10}
+    assert masked.unusable["random: 100 draws found no sentence about others"] == 3
+
+
+def _fits(sentence: str, masked: str) -> bool:
+    """Whether the words are the same but for the masked one."""
+    words, read = sentence.split(), masked.split()
+    return len(words) == len(read) and all(
+        a == b or b == "[MASK]" for a, b in zip(words, read, strict=True)
+    )
 
 
 # --- Table 4 ---------------------------------------------------------------------------------
@@ -156,18 +173,45 @@ READ = [
 ]
 
 
-def test_table_is_the_mean_over_facts_of_the_mean_over_neurons():
+def test_table_pools_the_neurons_of_a_relation():
+    """Three values: 1, 3 and 4; the fact of two neurons weighs twice.  Facts are drawn again."""
     row = distant_summary.table_row(READ, "neurons", seed=1)
     assert row.facts == 2
-    assert {k: e.mean for k, e in row.by_sentences.items()} == {
-        "both": 3.0,
-        "head": 1.0,
-        "random": 0.5,
+    assert {k: e.value for k, e in row.by_sentences.items()} == {
+        "both": pytest.approx(8 / 3),
+        "head": pytest.approx(2.5 / 3),
+        "random": pytest.approx(1 / 3),
     }
-    assert row.contrasts["head - random"].mean == 0.5
-    assert row.contrasts["head - random"].interval == (0.5, 0.5)  # the same in both facts
+    assert row.by_sentences["both"].interval == (2.0, 4.0)
+    assert row.contrasts["head - random"].value == pytest.approx(0.5)
+    assert row.contrasts["head - random"].interval == pytest.approx((0.5, 0.5))  # of each the same
     assert row.contrasts["both - head"].interval == (1.5, 2.5)
     assert distant_summary.table_row(READ, "baseline", seed=1) is None
+
+
+def test_table_is_the_slow_twins_over_relations():
+    """Relations weigh alike, however many facts and neurons they have; one without any is out."""
+    rng = np.random.default_rng(0)
+    values = {
+        name: [rng.normal(size=(3, rng.integers(1, 6))).tolist() for _ in range(facts)]
+        for name, facts in (("P1", 2), ("P2", 9), ("P3", 1))
+    }
+    kinds = distant_summary.SENTENCE_KINDS
+    records = [
+        replace(activation(i, len(v[0]), dict(zip(kinds, v, strict=True))), relation=name)
+        for name, facts in values.items()
+        for i, v in enumerate(facts)
+    ]
+    none = replace(activation(0, 0, None), relation="P4")
+    row = distant_summary.table_row([*records, none], "neurons", seed=1)
+    assert row.facts == 12
+    for place, kind in enumerate(kinds):
+        own = {name: [fact[place] for fact in facts] for name, facts in values.items()}
+        estimate = row.by_sentences[kind]
+        assert estimate.value == pytest.approx(literal.mean_activation(own))
+        assert estimate.interval.low < estimate.value < estimate.interval.high
+    alone = distant_summary.table_row(records[-1:], "neurons", seed=1)
+    assert alone.by_sentences["both"].interval is None
 
 
 def test_authors_activations():

@@ -4,6 +4,7 @@ Run: pytest tests/unit/test_edit_facts.py
 """
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from knowledge_neurons.editing import apply, size_of
 from knowledge_neurons.experiments import edit_facts
-from knowledge_neurons.experiments.choose_facts import Place, Planned
+from knowledge_neurons.experiments.choose_facts import Place, Planned, Watching
 from knowledge_neurons.experiments.edit_summary import KINDS, KNOWLEDGE, Variant
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
@@ -31,7 +32,9 @@ def prompts(count: int, answer: int, seed: int) -> list[Prompt]:
 
 
 BAGS = {"P1": [prompts(3, 7, 0), prompts(2, 8, 1)], "P2": [prompts(2, 9, 2)]}
-PLANNED = Planned(Place("P1", 0, 1), 7, 8, NEURONS, (Place("P1", 1, 1),), (Place("P2", 0, 0),))
+SAME = (Watching("P1", 1, (1,)),)
+OTHER = (Watching("P2", 0, (0, 1)), Watching("P2", 0, (0, 1)))  # drawn twice
+PLANNED = Planned(Place("P1", 0, 1), 7, 8, NEURONS, SAME, OTHER)
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +70,25 @@ def test_numbers_are_those_of_an_edited_model_one_prompt_at_a_time(records):
                     assert p == pytest.approx(log_p[token].exp().item(), rel=1e-4)
                     assert rank == order.index(token) + 1
             assert outcome["predicted"] == f"token{order[0]}"
-        for watched, where in ((record.same, PLANNED.same), (record.other, PLANNED.other)):
-            ((relation, fact, index),) = [row["prompt"] for row in watched]
-            assert (relation, fact, index) == where[0]
-            prompt = BAGS[relation][fact][index]
-            expected = [
-                literal.log_probabilities(model, prompt, 12)[prompt.answer].item()
-                for model in (plain, changed)
-            ]
-            assert watched[0]["log_p"] == pytest.approx(expected, abs=TOLERANCE)
+        for watched, where in ((record.same, SAME), (record.other, OTHER)):
+            for row, watching in zip(watched, where, strict=True):
+                assert (*row["fact"], tuple(row["prompts"])) == watching
+                prompts = [BAGS[r][f][index] for r, f, index in watching.places]
+                for model, log_p in zip((plain, changed), row["log_p"], strict=True):
+                    expected = [
+                        literal.log_probabilities(model, prompt, 12)[prompt.answer].item()
+                        for prompt in prompts
+                    ]
+                    assert log_p == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_fact_edited_again_has_other_controls(records):
+    """The record tells that it is the second edit of the fact; its own neurons are the same."""
+    again = replace(PLANNED, repeat=1)
+    second = list(edit_facts.edit_fact(tiny_bert(), NAMES, BAGS, again, VARIANTS[:1], seed=1))
+    assert [r.repeat for r in (*records[:3], *second)] == [0] * 3 + [1] * 3
+    assert second[0].neurons == records[0].neurons
+    assert second[1].neurons != records[1].neurons
 
 
 def test_controls_have_as_many_neurons_or_the_same_size():

@@ -119,17 +119,15 @@ def test_table_5_by_hand():
     assert own.perplexity_before == pytest.approx(2.0)
     assert own.perplexity_after == pytest.approx(2 ** (5 / 3))
     assert own.perplexity_increase.value == pytest.approx(2 ** (2 / 3) - 1)
-    assert own.perplexity_increase.low == pytest.approx(0.0)
-    assert own.perplexity_increase.high == pytest.approx(1.0)
+    assert own.perplexity_increase.interval == pytest.approx((0.0, 1.0))
     assert (own.accuracy_before, own.accuracy_after) == (1.0, pytest.approx(1 / 3))
     others = erased.others
     assert (others.facts, others.prompts) == (2, 3)
     assert others.perplexity_before == pytest.approx(4 ** (2 / 3))
     assert others.perplexity_after == pytest.approx(4 ** (2 / 3) * 2 ** (1 / 3))
     assert others.accuracy_after > others.accuracy_before
-    # One fact a relation: nothing to draw, so the interval is a point.
-    grown = others.perplexity_increase
-    assert grown.low == pytest.approx(grown.value) == pytest.approx(grown.high)
+    # One fact a relation: nothing to draw, so there is no interval.
+    assert others.perplexity_increase.interval is None
     assert list(erased.each_other) == ["P2", "P3"]
     assert erased.each_other["P3"].perplexity_increase.value == pytest.approx(1.0)
     assert erased.each_other["P2"].perplexity_increase.value == pytest.approx(0.0)

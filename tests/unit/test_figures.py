@@ -8,9 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from knowledge_neurons import figures
-from knowledge_neurons.experiments.edit_summary import Estimate
-from knowledge_neurons.experiments.modify_summary import Change
-from knowledge_neurons.metrics import Interval
+from knowledge_neurons.estimates import Estimate, Interval
 
 NEURONS, BASELINE = [0.0, 0.1, 0.3, 0.6], [0.4, 0.35, 0.25, 0.0]
 SVG = "http://www.w3.org/2000/svg"
@@ -128,14 +126,14 @@ def test_dose_response_draws_each_kind_and_each_side():
     curve = {
         kind: {
             "own": {
-                "2": Change(0.2, Interval(0.1, 0.3)),
-                "0": Change(-0.5, Interval(-0.6, -0.4)),
+                "2": Estimate(0.2, Interval(0.1, 0.3)),
+                "0": Estimate(-0.5, Interval(-0.6, -0.4)),
             },
             "other": {},
         }
         for kind in ("neurons", "baseline")
     }
-    curve["neurons"]["other"] = {0.0: Change(0.0, Interval(0.0, 0.0))}
+    curve["neurons"]["other"] = {0.0: Estimate(0.0, Interval(0.0, 0.0))}
     drawn = figures.dose_response("P36 capital", curve)
     (panel,) = drawn.axes
     own, base, other = panel.lines
@@ -157,8 +155,12 @@ def summary(neurons: float, success: Estimate) -> SimpleNamespace:
 
 def test_success_curve_draws_rates_and_their_intervals():
     """A labelled line for each kind in its colour, with its interval as a band."""
-    own = [summary(1.0, Estimate(0.2, 0.1, 0.3)), summary(2.9, Estimate(0.5, 0.4, 0.7))]
-    control = [summary(1.0, Estimate(0.0, 0.0, 0.05)), summary(2.9, Estimate(0.0, 0.0, 0.05))]
+    own = [
+        summary(1.0, Estimate(0.2, Interval(0.1, 0.3))),
+        summary(2.9, Estimate(0.5, Interval(0.4, 0.7))),
+    ]
+    none = Estimate(0.0, Interval(0.0, 0.05))
+    control = [summary(1.0, none), summary(2.9, none)]
     drawn = figures.success_curve({"random_same_size": control, "knowledge": own})
     (panel,) = drawn.axes
     line, other = panel.lines
@@ -171,6 +173,16 @@ def test_success_curve_draws_rates_and_their_intervals():
     assert panel.get_ylim()[1] >= 0.7
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["knowledge neurons", "random, same size"]
+
+
+def test_values_without_an_interval_are_drawn_without_a_band():
+    """A single edit, or the curve of a single fact: lines alone."""
+    own = [summary(1.0, Estimate(0.2, None)), summary(2.9, Estimate(0.5, None))]
+    (panel,) = figures.success_curve({"knowledge": own}).axes
+    assert panel.lines[0].get_ydata().tolist() == [0.2, 0.5] and not panel.collections
+    curve = {kind: {"own": {0.0: Estimate(-0.5, None)}, "other": {}} for kind in figures.COLORS}
+    (panel,) = figures.dose_response("P36", curve).axes
+    assert len(panel.lines) == 2 and not panel.collections
 
 
 # --- in a page -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Run: pytest tests/unit/test_masking.py
 
 import json
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -30,13 +31,14 @@ from knowledge_neurons.types import NO_ANSWER
         ("She wrote C++ (fast) code.", "She (wrote", "C++", "She wrote [MASK] (fast) code."),
         ("The AT&T Inc. (T) of A.B. grew.", "A.B.", "AT&T Inc. (T)", "The [MASK] of A.B. grew."),
         (r"A \d sign of X.", "X", r"\d", "A [MASK] sign of X."),
-        # case
+        # its case alone; the head in any
         (
-            "ENGLISH is spoken in the Bahamas",
+            "ENGLISH is spoken in the Bahamas, english, English",
             "Bahamas",
             "English",
-            "[MASK] is spoken in the Bahamas",
+            "ENGLISH is spoken in the Bahamas, english, [MASK]",
         ),
+        ("Sun and the SUN", "the SUN", "Sun", "[MASK] and the SUN"),
         # white space of any kind inside a name
         (
             "New\n York is where OK\u00a0Go plays",
@@ -44,14 +46,20 @@ from knowledge_neurons.types import NO_ANSWER
             "New York",
             "[MASK] is where OK\u00a0Go plays",
         ),
-        # whole words before parts of words
+        # no letter before or after it
         (
             "He plays the pianoforte and the piano",
             "He",
             "piano",
             "He plays the pianoforte and the [MASK]",
         ),
-        # parts of words where there is no whole one
+        (
+            "pianos and épiano, piano_forte",
+            "He",
+            "piano",
+            "pianos and épiano, [MASK]_forte",
+        ),
+        # but anything else
         (
             "Lorne Spicer presents on BBC1.",
             "Lorne Spicer",
@@ -87,13 +95,16 @@ def test_masks_the_tail(sentence, head, tail, masked):
     ("sentence", "reason"),
     [
         ("Nothing of it here, Google Play.", "the tail does not occur"),
-        ("Android lives in android studio.", "the tail stands only in the head"),
+        ("Android lives in android Studio.", "the tail stands only in the head"),
+        ("The only STUDIO, and Studios.", "in another case or inside a word"),
         ("Android and [MASK] of Studio", "special token"),
         ("Android [SEP] Studio", "special token"),
     ],
 )
 def test_says_why_it_cannot_mask(sentence, reason):
-    head, tail = ("Android Studio", "Studio") if "only" in reason else ("Studio", "Android Q")
+    head, tail = (
+        ("Android Studio", "Studio") if re.search("only|case", reason) else ("Studio", "Android Q")
+    )
     with pytest.raises(data.CannotMask, match=reason):
         data.mask_tail(sentence, head, tail)
 

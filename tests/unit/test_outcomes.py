@@ -4,15 +4,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from knowledge_neurons import activation_files, artifacts, outcomes, storage
+from knowledge_neurons.estimates import Interval
 from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
 from knowledge_neurons.experiments.edit_summary import EditRecord
 from knowledge_neurons.experiments.modify_summary import average_change
-from knowledge_neurons.metrics import Interval
 from knowledge_neurons.outcomes import RUN
 from knowledge_neurons.types import KINDS, PromptScores
 from tests.reference import synthetic
@@ -55,8 +56,8 @@ def test_changes_are_those_of_the_records(results, found):
             for asked in ("own", "other"):
                 for factor in (0.0, 2.0):
                     expected = average_change(of, asked, kind, factor, seed=1)
-                    change, ends = read[kind][asked][factor].change, expected.interval
-                    assert change == pytest.approx(expected.change, abs=ROUNDED)
+                    change, ends = read[kind][asked][factor].value, expected.interval
+                    assert change == pytest.approx(expected.value, abs=ROUNDED)
                     assert read[kind][asked][factor].interval == pytest.approx(ends, abs=ROUNDED)
     assert isinstance(found.modified.overall["neurons"]["own"][0.0].interval, Interval)
     assert found.modified.counts["facts"] == COUNT * synthetic.FACTS
@@ -66,7 +67,7 @@ def test_curve_has_every_factor(found):
     (curve,) = found.curves.values()
     assert list(found.curves) == [FIRST]
     assert list(curve["neurons"]["own"]) == list(synthetic.SCALES)
-    assert curve["baseline"]["other"][1.0].change == pytest.approx(0)
+    assert curve["baseline"]["other"][1.0].value == pytest.approx(0)
 
 
 def test_activations_of_each_relation_come_from_its_records(results, found):
@@ -79,7 +80,7 @@ def test_activations_of_each_relation_come_from_its_records(results, found):
     overall = found.activations.overall["neurons"]
     assert overall.facts == COUNT * synthetic.FACTS
     low, high = overall.by_sentences["both"].interval
-    assert low < overall.by_sentences["both"].mean < high
+    assert low < overall.by_sentences["both"].value < high
     assert found.activations.summary["facts"] == overall.facts
     assert "table" not in found.activations.summary
 
@@ -91,7 +92,7 @@ def test_summaries_of_edits_are_what_they_were(results, found):
         records = list(storage.read_records(results.edits(run.name), EditRecord))
         assert run.summaries == edit_summary.summarise(records, seed=1)
         assert run.lambdas == [(1.0, 8.0)]
-        assert run.chosen[FIRST]["asked"] == 5
+        assert run.chosen[FIRST]["drawn"] == 5 and run.draw == "released"
     assert [run.name for run in found.success] == ["edit-1-8-top_k"]
 
 
@@ -104,11 +105,9 @@ def test_curves_of_success_are_by_lambdas_and_kind(found):
 
 def test_several_lambdas_are_a_sweep(found):
     run = found.edits[0]
-    rows = [
-        json.loads(json.dumps(row).replace("8.0", "4.0"))
-        for row in json.loads(storage.encode_record(run.summaries))
-    ]
-    both = outcomes.EditRun("edit-sweep", {}, run.summaries + list(map(outcomes._summary, rows)))
+    rows = json.dumps([asdict(row) for row in run.summaries]).replace("8.0", "4.0")
+    summaries = [*run.summaries, *map(outcomes._summary, json.loads(rows))]
+    both = outcomes.EditRun("edit-sweep", "released", {}, summaries)
     assert both.lambdas == [(1.0, 8.0), (1.0, 4.0)]
     assert not both.by_count and found.sweep == []
 

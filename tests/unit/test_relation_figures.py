@@ -3,6 +3,7 @@
 Run: pytest tests/unit/test_relation_figures.py
 """
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from knowledge_neurons import figures, gallery, outcomes, relation_figures
+from knowledge_neurons.experiments import distant_summary
 from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
@@ -65,7 +67,7 @@ def test_bars_are_the_changes(few, factor):
     rows = [few.modified.overall, *(few.modified.relations[name] for name in names)]
     for panel, asked in zip(figure.axes, ("own", "other"), strict=True):
         for kind in KINDS:
-            expected = [row[kind][asked][factor].change for row in rows]
+            expected = [row[kind][asked][factor].value for row in rows]
             assert bars_of(panel, figures.COLORS[kind]) == pytest.approx(expected)
         ends = [row[kind][asked][factor].interval for row in rows for kind in KINDS]
         assert intervals_of(panel) == [pytest.approx(interval) for interval in ends]
@@ -80,12 +82,27 @@ def test_marks_are_the_mean_activations(few):
     for panel, kind in zip(figure.axes, KINDS, strict=True):
         marks = [line for line in panel.lines if line.get_marker() in ("o", "D")]
         estimates = [row[kind].by_sentences[s] for row in rows for s in relation_figures.SENTENCES]
-        assert [line.get_xdata()[0] for line in marks] == [one.mean for one in estimates]
+        assert [line.get_xdata()[0] for line in marks] == [one.value for one in estimates]
         assert {line.get_color() for line in marks} == {figures.COLORS[kind]}
         drawn = {tuple(ends) for ends in intervals_of(panel)}
         assert drawn == {tuple(one.interval) for one in estimates}
         low, high = panel.get_xlim()
         assert low <= 0 < max(one.interval.high for one in estimates) <= high
+
+
+def test_what_has_no_interval_is_drawn_without_a_line(few):
+    """Bars and marks stay; relations of a single fact have no interval."""
+    bare = [replace(one, interval=None) for one in (
+        few.modified.relations["P5"]["neurons"]["own"][0.0],
+        few.activations.relations["P5"]["neurons"].by_sentences["both"],
+    )]  # fmt: skip
+    one = {kind: {"own": {0.0: bare[0]}, "other": {}} for kind in KINDS}
+    (panel,) = relation_figures.changes(outcomes.Modified(one, {"P5": one}, {}), 0.0, {}).axes
+    assert bars_of(panel, figures.NEURONS) == [bare[0].value] and not panel.collections
+    row = distant_summary.TableRow(1, dict.fromkeys(relation_figures.SENTENCES, bare[1]), {})
+    rows = {"neurons": row}
+    drawn = relation_figures.activations(outcomes.Activations(rows, {"P5": rows}, {}), {})
+    assert len(drawn.axes[0].lines) == 3 + 1 and not drawn.axes[0].collections
 
 
 def test_a_kind_without_neurons_has_an_empty_panel(few):
@@ -114,7 +131,7 @@ def test_erasures_show_growth_and_accuracy(few):
             assert faces == ["none", color] * len(runs)
     own = [getattr(run, edit).relation.perplexity_increase for run in runs
            for edit in ("erased", "random")]  # fmt: skip
-    assert intervals_of(grown[0]) == [pytest.approx((one.low, one.high)) for one in own]
+    assert intervals_of(grown[0]) == [pytest.approx(one.interval) for one in own]
 
 
 def test_one_relation_has_neither_a_total_nor_others(tmp_path):

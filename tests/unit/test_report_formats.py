@@ -43,6 +43,16 @@ def test_small_numbers_are_told_as_powers_of_ten(value, text):
     assert formats.scientific(value) == text
 
 
+def test_intervals_have_the_digits_that_fit():
+    """Those published, more where the interval is narrower; both ends alike; none is a dash."""
+    narrow = Comparison("a", "x", 0.04, (0.01, 0.08), 7.2, 1, signed=True)
+    assert formats.digits(narrow) == 3
+    assert formats.digits(Comparison("a", "x", 70.7, (62.7, 77.6), 48.5, 1)) == 1
+    assert formats.between(narrow.interval, 1, signed=True) == "+0.010 to +0.080"
+    assert formats.between((-56.84, -54.91), 2) == "−56.84 to −54.91"
+    assert formats.between(None, 2) == "–"
+
+
 def test_rows_of_one_unit_share_an_axis():
     """Smallest and largest of numbers, published ones and interval ends, and zero, fill it."""
     rows = [

@@ -39,7 +39,7 @@ def test_changes_are_in_percent_with_their_intervals(found, factor, paper):
         ("neurons", "baseline"), tables.NAMES.values(), paper, strict=True
     ):
         change = found.modified.overall[kind]["own"][factor]
-        assert own[name] == (pytest.approx(100 * change.change), published_one)
+        assert own[name] == (pytest.approx(100 * change.value), published_one)
     row = rows[0]
     interval = found.modified.overall["neurons"]["own"][factor].interval
     assert row.interval == pytest.approx([100 * end for end in interval])
@@ -50,7 +50,7 @@ def test_changes_are_in_percent_with_their_intervals(found, factor, paper):
 def test_table_4(found):
     rows = tables.activations(found.activations.overall)
     assert [row.paper for row in rows] == [0.485, 2.472, 0.019, 2.312, -0.018, 2.244]
-    assert rows[0].ours == found.activations.overall["neurons"].by_sentences["both"].mean
+    assert rows[0].ours == found.activations.overall["neurons"].by_sentences["both"].value
 
 
 def test_table_6_is_of_the_papers_lambdas_and_the_refined_neurons(found):

@@ -28,7 +28,6 @@ from knowledge_neurons.experiments.distant_summary import (
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
 
-RANDOM_SENTENCES = 10  # a fact's; BINGREL has at most ten of either other kind
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others
 GROUP = 64  # facts read together: enough sentences of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
@@ -48,8 +47,8 @@ def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact
     pool: the sentences of all facts, of both kinds.
     Draw order, from a generator of the fact's own (seed, relation, index), so that neither a
     resumed run nor other relations change it: a word for each sentence with the head, in data
-    order; then RANDOM_SENTENCES times a sentence of the pool, drawn again while it names head or
-    tail or has no word to mask, and its word.
+    order; then, as often as there are sentences with both that could be masked, a sentence of the
+    pool, drawn again while it was taken, names head or tail or has no word to mask, and its word.
     """
     rng = random.Random(f"{seed} {fact.relation} {fact.index}")
     named = (fact.head, fact.tail)
@@ -66,21 +65,31 @@ def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact
         add(BOTH, partial(data.mask_tail, sentence, fact.head, fact.tail))
     for sentence in fact.with_head:
         add(HEAD, partial(data.mask_random_word, sentence, named, rng))
-    for _ in range(RANDOM_SENTENCES):
-        add(RANDOM, partial(_draw_masked, pool, named, rng))
+    taken: set[int] = set()
+    for _ in texts[BOTH]:  # UPSTREAM: as many random sentences as there are of the first kind
+        add(RANDOM, partial(_draw_masked, pool, named, taken, rng))
     return MaskedFact(texts, dict(unusable))
 
 
-def _draw_masked(pool: Sequence[str], named: Sequence[str], rng: random.Random) -> str:
-    """A random sentence of the pool that names neither, a random word masked."""
+def _draw_masked(
+    pool: Sequence[str], named: Sequence[str], taken: set[int], rng: random.Random
+) -> str:
+    """A random sentence of the pool that names neither, a random word masked.
+
+    DEVIATION: the released code takes any sentence, and any of its words (difference 11).
+    taken: places in the pool that were drawn before; this one is added.
+    """
     for _ in range(DRAWS):
-        sentence = rng.choice(pool)
-        if any(data.occurs(text, sentence) for text in named):
+        place = rng.randrange(len(pool))
+        sentence = pool[place]
+        if place in taken or any(data.occurs(text, sentence) for text in named):
             continue
         try:
-            return data.mask_random_word(sentence, (), rng)
+            masked = data.mask_random_word(sentence, (), rng)
         except data.CannotMask:
             continue
+        taken.add(place)
+        return masked
     raise data.CannotMask(f"{DRAWS} draws found no sentence about others")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from knowledge_neurons import metrics
+from knowledge_neurons.estimates import Estimate
 
 BOTH, HEAD, RANDOM = SENTENCE_KINDS = ("both", "head", "random")  # T1, T2, T3
 
@@ -44,20 +45,12 @@ class FactActivation:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over facts and its 95 % interval."""
-
-    mean: float
-    interval: metrics.Interval
-
-
-@dataclass(frozen=True)
 class TableRow:
     """Table 4 for one kind of neurons: the mean activation on each kind of sentences.
 
     facts: how many it is over.  by_sentences: kind of sentences -> mean.
     contrasts: how much higher the first kind of a pair is than the second ("both - head"), each
-    fact compared with itself.
+    neuron compared with itself.
     """
 
     facts: int
@@ -66,30 +59,41 @@ class TableRow:
 
 
 def table_row(records: Iterable[FactActivation], kind: str, seed: int) -> TableRow | None:
-    """A row of Table 4: a fact's activation is the mean over its neurons, then the mean over facts.
+    """A row of Table 4: the mean over the neurons of all facts of a relation, then over relations.
 
-    The interval is a bootstrap over facts.  None where no fact has neurons of this kind.
+    A fact of many neurons weighs as many times.  The intervals are bootstraps over facts within
+    each relation, all of the same draws.  None where no fact has neurons of this kind.
     """
-    read = [r.means[kind] for r in records if r.means and r.neurons[kind]]
-    if not read:
+    # UPSTREAM: a relation's values are pooled, fact by fact and neuron by neuron.
+    # DEVIATION: the released code counts a relation without any as 0 (difference 12)
+    relations: dict[str, list[Row]] = {}
+    for record in records:
+        if record.means and record.neurons[kind]:
+            relations.setdefault(record.relation, []).append(_sums(record.means[kind]))
+    if not relations:
         return None
-    rows = np.array([[np.mean(means[k]) for k in SENTENCE_KINDS] for means in read])  # (facts, 3)
-    pairs = {f"{a} - {b}": (a, b) for a, b in pairwise(SENTENCE_KINDS)}
-    columns = dict(zip(SENTENCE_KINDS, rows.T, strict=True))
-    columns |= {name: columns[a] - columns[b] for name, (a, b) in pairs.items()}
-    estimates = _estimates(columns, seed)
+    groups = [np.array(rows) for rows in relations.values()]
+    values = _table(np.stack([group.mean(axis=0) for group in groups])[None])[0]
+    intervals = metrics.bootstrap_intervals(groups, _table, seed)
+    found = [Estimate(float(v), ends) for v, ends in zip(values, intervals, strict=True)]
+    names = [*SENTENCE_KINDS, *(f"{a} - {b}" for a, b in pairwise(SENTENCE_KINDS))]
+    named, first = dict(zip(names, found, strict=True)), len(SENTENCE_KINDS)
     return TableRow(
-        len(rows),
-        {name: estimates[name] for name in SENTENCE_KINDS},
-        {name: estimates[name] for name in pairs},
+        sum(map(len, groups)),
+        {name: named[name] for name in names[:first]},
+        {name: named[name] for name in names[first:]},
     )
 
 
-def _estimates(columns: Mapping[str, np.ndarray], seed: int) -> dict[str, Estimate]:
-    """The mean of each column, a value a fact; all intervals are of the same draws of facts."""
-    rows = np.stack(list(columns.values()), axis=1)  # (facts, columns)
-    intervals = metrics.bootstrap_intervals([rows], lambda means: means[:, 0], seed)
-    return {
-        name: Estimate(float(values.mean()), interval)
-        for (name, values), interval in zip(columns.items(), intervals, strict=True)
-    }
+Row = list[float]
+
+
+def _sums(means: dict[str, list[float]]) -> Row:
+    """Of one fact: the sum over its neurons on each kind of sentences, and how many they are."""
+    return [*(sum(means[kind]) for kind in SENTENCE_KINDS), len(means[SENTENCE_KINDS[0]])]
+
+
+def _table(sums: np.ndarray) -> np.ndarray:
+    """Means of `_sums` (R, relations, 4) -> the means over relations and their contrasts (R, 5)."""
+    by_sentences = (sums[..., :-1] / sums[..., -1:]).mean(axis=1)  # (R, 3)
+    return np.concatenate([by_sentences, by_sentences[:, :-1] - by_sentences[:, 1:]], axis=1)

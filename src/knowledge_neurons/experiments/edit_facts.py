@@ -8,7 +8,7 @@ Random neurons show what the change of any neuron does.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -16,7 +16,13 @@ import numpy as np
 from custom_bert import Bert, BertConfig
 from knowledge_neurons import editing
 from knowledge_neurons.evaluation import Reader, Reading
-from knowledge_neurons.experiments.choose_facts import Bags, Place, Planned, prompt_at
+from knowledge_neurons.experiments.choose_facts import (
+    Bags,
+    Place,
+    Planned,
+    Watching,
+    prompt_at,
+)
 from knowledge_neurons.experiments.edit_summary import (
     KNOWLEDGE,
     RANDOM,
@@ -53,10 +59,12 @@ def random_neurons(
 
 def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
     """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
-    same size (Frobenius norm).  The random ones depend on seed and fact, not on the lambdas."""
-    # DEVIATION: the released code has its random neurons commented out (difference 16)
+    same size (Frobenius norm).  The random ones depend on seed, fact and how often it was edited
+    before, not on the lambdas."""
+    # DEVIATION: the released code has its random neurons commented out (difference 15)
     own = knowledge_edit(model, planned, variant)
-    rng = random.Random(f"{seed} {planned.asked.relation} {planned.asked.fact} neurons")
+    asked, again = planned.asked, f" {planned.repeat}" * bool(planned.repeat)
+    rng = random.Random(f"{seed} {asked.relation} {asked.fact}{again} neurons")
     drawn = random_neurons(model.config, planned.neurons, len(own.neurons), rng)
     lambdas = variant.lambda_1, variant.lambda_2
     control = editing.update(model, drawn, planned.old, planned.new, *lambdas)
@@ -74,7 +82,9 @@ def edit_fact(
 ) -> Iterator[EditRecord]:
     """Edit one fact in every variant with every kind of neurons; each is undone before the next."""
     own = bags[planned.asked.relation][planned.asked.fact]
-    watched = [prompt_at(bags, place) for place in (*planned.same, *planned.other)]
+    places = [place for one in (*planned.same, *planned.other) for place in one.places]
+    rows = {place: len(own) + row for row, place in enumerate(dict.fromkeys(places))}
+    watched = [prompt_at(bags, place) for place in rows]  # once, however often a fact was drawn
     tokens = [(planned.old, planned.new)] * len(own) + [(p.answer, p.answer) for p in watched]
     reader = Reader(model, [*own, *watched], tokens)
     before = reader.read()
@@ -83,7 +93,6 @@ def edit_fact(
         for kind, edit in edits(model, planned, variant, seed).items():
             with editing.edited(model, edit):
                 after = reader.read()
-            same_end = len(own) + len(planned.same)
             yield EditRecord(
                 *(planned.asked.relation, planned.asked.fact, planned.asked.prompt, old, new),
                 kind,
@@ -91,8 +100,9 @@ def edit_fact(
                 neurons=[list(neuron) for neuron in edit.neurons],
                 size=editing.size_of(edit),
                 prompts=_outcomes(before, after, len(own), tokenizer),
-                same=_watched(before, after, planned.same, len(own)),
-                other=_watched(before, after, planned.other, same_end),
+                same=_watched(before, after, planned.same, rows),
+                other=_watched(before, after, planned.other, rows),
+                repeat=planned.repeat,
             )
 
 
@@ -113,12 +123,22 @@ def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenize
     ]
 
 
-def _watched(before: Reading, after: Reading, places: Sequence[Place], start: int) -> list[dict]:
-    """Of each watching prompt: where it stands, and the right answer's [before, after]."""
-    return [
-        {
-            "prompt": list(place),
-            "log_p": [float(r.log_probabilities[row, 0]) for r in (before, after)],
-        }
-        for row, place in enumerate(places, start)
-    ]
+def _watched(
+    before: Reading, after: Reading, facts: Sequence[Watching], rows: Mapping[Place, int]
+) -> list[dict]:
+    """Of each fact that watches: which it is, and the right answers' [before, after].
+
+    rows: where a prompt stands in the readings.
+    """
+    records = []
+    for watching in facts:
+        own = [rows[place] for place in watching.places]
+        log_p = [_short(reading.log_probabilities[own, 0]) for reading in (before, after)]
+        where = {"fact": [watching.relation, watching.fact], "prompts": list(watching.prompts)}
+        records.append({**where, "log_p": log_p})
+    return records
+
+
+def _short(values: np.ndarray) -> list[float]:
+    """With the digits of a float32, which they were read in: the records are half as long."""
+    return [float(str(value)) for value in values.astype(np.float32)]

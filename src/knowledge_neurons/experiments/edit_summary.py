@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.metrics import (
-    Interval,
     binomial_interval,
     bootstrap_interval,
+    mean_share,
     perplexity,
     top_k,
 )
@@ -35,7 +36,9 @@ class EditRecord:
     neurons: [layer, index] of each.  size: Frobenius norm of the change.
     prompts: of the fact, in data order, each with probability and rank of the old and the new
     answer, [before, after], and the prediction after.
-    same, other: of the watching prompts, the right answer's log probability in nats, likewise.
+    same, other: the facts that watch, each with `fact` (relation and index), `prompts` (which ones
+    were read) and `log_p`, [of each prompt before, of each after]: the right answer's, in nats.
+    repeat: how many edits of the same fact came before, prompt and answer drawn anew.
     """
 
     relation: str
@@ -52,15 +55,7 @@ class EditRecord:
     prompts: list[dict]
     same: list[dict]
     other: list[dict]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,8 +76,7 @@ class Summary:
     the same with "among the first five".  paraphrase_: share of the fact's other prompts, mean over
     the edits of facts that have any.  probability_new, rank_new: of the new answer on the prompt
     asked, mean and median after the edit, and before it.
-    same_relation, other_relations: perplexity of the watching prompts, pooled over all edits; None
-    where there were none.
+    same_relation, other_relations: perplexity of the facts that watch; None where there were none.
     """
 
     variant: Variant
@@ -157,13 +151,13 @@ def _summary(variant: Variant, kind: str, records: list[EditRecord], seed: int) 
 def _rate(hits: np.ndarray) -> Estimate:
     """The share of hits, with its binomial interval."""
     successes, trials = int(hits.sum()), len(hits)
-    return Estimate(successes / trials, *binomial_interval(successes, trials))
+    return Estimate(successes / trials, binomial_interval(successes, trials))
 
 
 def _mean(values: Sequence[float], seed: int) -> Estimate:
     """The mean of one number per edit, with its bootstrap interval."""
     column = np.array(values, float)[:, None]
-    return Estimate(float(column.mean()), *bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
+    return Estimate(float(column.mean()), bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
 
 
 def _paraphrases(
@@ -175,27 +169,25 @@ def _paraphrases(
         others = [p for index, p in enumerate(record.prompts) if index != record.asked]
         if others:
             shares.append(sum(map(hit, others)) / len(others))
-    return _mean(shares, seed) if shares else None
+    return mean_share(shares, seed) if shares else None
 
 
 def _perplexity(watched: list[list[dict]], seed: int) -> Perplexity | None:
-    """Before and after, over the watching prompts of all edits."""
-    # UPSTREAM: exp of the mean over all edits, not a mean of perplexities (difference 15)
-    log_p = [np.array([prompt["log_p"] for prompt in edit]) for edit in watched if edit]
-    if not log_p:
+    """Before and after: exp of the mean over edits of -log p, each edit's mean over its prompts."""
+    # UPSTREAM: one exp, of the mean over edits; not a mean of perplexities
+    log_p = np.array([_mean_log_p(facts) for facts in watched if facts])  # (edits, 2)
+    if not len(log_p):
         return None
-    pooled = np.concatenate(log_p)  # (prompts, before and after)
-    before, after = perplexity(pooled[:, 0]), perplexity(pooled[:, 1])
-    interval = _growth_interval(log_p, seed)
-    return Perplexity(before, after, Estimate(after - before, *interval))
-
-
-def _growth_interval(log_p: list[np.ndarray], seed: int) -> Interval:
-    """Bootstrap over edits: the prompts of one edit are drawn together."""
-    sums = np.array([[*edit.sum(0), len(edit)] for edit in log_p])  # (edits, 3)
+    before, after = map(perplexity, log_p.T)
 
     def growth(means: np.ndarray) -> np.ndarray:
-        mean = -means[:, 0, :2] / means[:, 0, 2:]  # (R, before and after)
-        return np.exp(mean[:, 1]) - np.exp(mean[:, 0])
+        return np.exp(-means[:, 0, 1]) - np.exp(-means[:, 0, 0])
 
-    return bootstrap_interval([sums], growth, seed)
+    return Perplexity(
+        before, after, Estimate(after - before, bootstrap_interval([log_p], growth, seed))
+    )
+
+
+def _mean_log_p(facts: list[dict]) -> np.ndarray:
+    """Over all prompts of the facts that watch one edit: (2,), before and after."""
+    return np.concatenate([fact["log_p"] for fact in facts], axis=1).mean(axis=1)

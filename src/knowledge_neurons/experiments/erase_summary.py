@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from knowledge_neurons.experiments.edit_summary import Estimate
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.metrics import bootstrap_interval, increase, perplexity, top_k
 
 ERASED, RANDOM = EDITS = ("erased", "random")
@@ -92,6 +92,6 @@ def _change(relations: list[list[FactRecord]], edit: str, seed: int) -> Change:
         perplexity_before=before,
         perplexity_after=after,
         perplexity_increase=Estimate(
-            increase(before, after), *bootstrap_interval(sums, growth, seed)
+            increase(before, after), bootstrap_interval(sums, growth, seed)
         ),
     )

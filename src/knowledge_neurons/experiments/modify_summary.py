@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from knowledge_neurons import metrics
+from knowledge_neurons.estimates import Estimate
 
 SUPPRESS, AMPLIFY = 0.0, 2.0
 OWN, OTHER = ASKED = ("own", "other")
@@ -43,14 +44,6 @@ class FactRecord:
     other: Outcome | None
 
 
-@dataclass(frozen=True)
-class Change:
-    """The average change of a probability, as a share of it, and its 95 % interval."""
-
-    change: float
-    interval: metrics.Interval
-
-
 def sums_of(records: Iterable[FactRecord], asked: str, kind: str, factor: float) -> np.ndarray:
     """Per fact the sums over its prompts of P before and after: (facts, 2).
 
@@ -63,7 +56,7 @@ def sums_of(records: Iterable[FactRecord], asked: str, kind: str, factor: float)
 
 def average_change(
     relations: Mapping[str, Sequence[FactRecord]], asked: str, kind: str, factor: float, seed: int
-) -> Change | None:
+) -> Estimate | None:
     """Figures 4 and 5: see metrics.mean_relative_change; the interval is over facts.
 
     relations: relation -> records of its facts.  Relations of which no fact was asked do not count;
@@ -74,7 +67,7 @@ def average_change(
     if not groups:
         return None
     means = np.stack([rows.mean(axis=0) for rows in groups])  # (relations, 2)
-    return Change(
+    return Estimate(
         float(metrics.mean_relative_change(means)),
         metrics.bootstrap_interval(groups, metrics.mean_relative_change, seed),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from markupsafe import Markup
 from knowledge_neurons import activation_files, figures, gallery, outcomes, published
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.metrics import RESAMPLES
 from knowledge_neurons.outcomes import Outcomes
 from knowledge_neurons.provenance import Provenance, provenance
 from knowledge_neurons.report import tables
@@ -23,6 +25,7 @@ from knowledge_neurons.report.comparability import comparability, model_name, ou
 from knowledge_neurons.report.comparison import Comparison
 from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.types import BASELINE, KNOWLEDGE
 
 STAGES = {
     1: "attribution",
@@ -42,7 +45,7 @@ def render(results: Results) -> str:
     Raises ValueError for a folder without results, and for a file that is broken.
     """
     found = outcomes.read(results)
-    made = provenance(found.manifests)
+    made, edited = provenance(found.manifests), tables.main_run(found.edits)
     script = asset("browser.js")
     return (
         environment()
@@ -60,7 +63,11 @@ def render(results: Results) -> str:
             figures=drawn(found),
             triggers=triggers_of(found),
             differences=differences(),
+            checked_the_same=checked_the_same(),
             paper=published,
+            outside_band=outside_band(found.manifests),
+            resamples=RESAMPLES,
+            edit_draw=edited.draw if edited else "",
             embedded=embed(results),
             strongest=STRONGEST,
             **quadrature_of(made),
@@ -121,6 +128,20 @@ def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
     )
 
 
+def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Kind of neurons -> the relations that stage 2 could not bring to 2 to 5 neurons a fact, with
+    what they have instead; as far as its manifests say so."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(manifests, key=numeric):
+        manifest, refined = manifests[name], re.fullmatch(r"kn/(base_)?kn_bag-(.+)\.json", name)
+        if refined and manifest.get("in_band") is False:
+            kind = tables.NAMES[BASELINE if refined[1] else KNOWLEDGE]
+            told = "{}: {:.1f} at p = {:.2f}"
+            values = manifest["neurons_per_fact"], manifest["shared_used"]
+            found.setdefault(kind, []).append(told.format(refined[2], *values))
+    return found
+
+
 def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
     """Table or figure -> its rows; none where its stage has not run."""
     modified, activations = found.modified, found.activations
@@ -166,5 +187,12 @@ def enough_sentences(record: activation_files.TriggerRecord) -> bool:
 
 def differences() -> list[list[str]]:
     """Rows of the table of differences, the heads first; its cells are Markdown with `code`."""
-    rows = [line.strip().strip("|").split(" | ") for line in asset("differences.md").splitlines()]
-    return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-| ")]
+    lines = [line for line in asset("differences.md").splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in rows if not set("".join(row)) <= set("-| ")]
+
+
+def checked_the_same() -> list[str]:
+    """What was compared with the released code and agrees, from the same file."""
+    lines = asset("differences.md").splitlines()
+    return [line.removeprefix("- ") for line in lines if line.startswith("- ")]

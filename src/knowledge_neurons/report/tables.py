@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from knowledge_neurons import published
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, TableRow
 from knowledge_neurons.experiments.edit_summary import KINDS as EDIT_KINDS
-from knowledge_neurons.experiments.edit_summary import Estimate
 from knowledge_neurons.experiments.erase_summary import Change as Erasing
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS
 from knowledge_neurons.experiments.neuron_statistics import Statistics
@@ -56,9 +56,8 @@ def changes(overall: Changes, factor: float) -> list[Comparison]:
         for place, kind in enumerate(KINDS):
             change = overall[kind][asked].get(factor)
             if change:
-                low, high = change.interval
-                estimate = Estimate(100 * change.change, 100 * low, 100 * high)
-                rows.append(_row(WHOSE[asked], NAMES[kind], estimate, table, asked, place))
+                percent = change.times(100)
+                rows.append(_row(WHOSE[asked], NAMES[kind], percent, table, asked, place))
     return rows
 
 
@@ -68,10 +67,8 @@ def activations(overall: dict[str, TableRow]) -> list[Comparison]:
     for sentences in SENTENCE_KINDS:
         for place, kind in enumerate(KINDS):
             if kind in overall:
-                found = overall[kind].by_sentences[sentences]
-                estimate = Estimate(found.mean, *found.interval)
-                name = SENTENCES[sentences]
-                rows.append(_row(name, NAMES[kind], estimate, published.TABLE_4, sentences, place))
+                found, name = overall[kind].by_sentences[sentences], SENTENCES[sentences]
+                rows.append(_row(name, NAMES[kind], found, published.TABLE_4, sentences, place))
     return rows
 
 
@@ -87,8 +84,8 @@ def edits(run: EditRun) -> list[Comparison]:
         for summary in run.summaries:
             rate = value_of(summary)
             if rate:
-                percent = Estimate(100 * rate.value, 100 * rate.low, 100 * rate.high)
-                rows.append(_edit_row(quantity, summary.kind, percent, published.TABLE_6_RATES))
+                table = published.TABLE_6_RATES
+                rows.append(_edit_row(quantity, summary.kind, rate.times(100), table))
     for quantity, value_of in PERPLEXITIES.items():
         for summary in run.summaries:
             found = value_of(summary)
@@ -145,12 +142,12 @@ def _erasure_row(
     place: int,
     printed: tuple[float, float] | None,
 ) -> Comparison:
-    grown = change.perplexity_increase
+    grown = change.perplexity_increase.times(100)
     return Comparison(
         who,
         kind,
-        100 * grown.value,
-        (100 * grown.low, 100 * grown.high),
+        grown.value,
+        grown.interval,
         published.TABLE_5.rows[relation][place] if printed else None,
         published.TABLE_5.digits,
         published.TABLE_5.unit,
@@ -171,12 +168,11 @@ def _row(
 ) -> Comparison:
     """A row with the number that stands in the table under key, at place; none beyond it."""
     paper = (*table.rows.get(key, ()), None, None, None)[place]
-    interval = (estimate.low, estimate.high)
     return Comparison(
         quantity,
         neurons,
         estimate.value,
-        interval,
+        estimate.interval,
         paper,
         table.digits,
         table.unit,
