@@ -156,11 +156,13 @@ def advice(refined: dict[str, RefinedRelation], settings: dict[bool, Settings]) 
         }
         above = [name for name, average in averages.items() if average > used.most]
         below = [name for name, average in averages.items() if average < used.fewest]
-        for names, which, way in ((above, "more", "above"), (below, "fewer", "below")):
+        for names, said, way in (
+            (above, f"more than {used.most:g}", "above"),
+            (below, f"fewer than {used.fewest:g}", "below"),
+        ):
             if names:
                 rows[f"* {kind} of {', '.join(names)}"] = (
-                    f"{which} than {used.fewest:g} to {used.most:g} a fact for every p tried: "
-                    f"try {flag} {way} {used.coarse:g}"
+                    f"{said} a fact at the last p tried: try {flag} {way} {used.coarse:g}"
                 )
     return rows
 

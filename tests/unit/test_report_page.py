@@ -130,7 +130,7 @@ def test_relations_outside_the_band_are_named_beside_table_2(tmp_path):
     storage.write_manifest(made.results.fact_neurons("P19", True), made.identity, **told)
     html = report.render(made.results)
     assert "gives the knowledge neurons of\n2 relations 2 to 5" in html
-    assert "(P19: 23.4 at p = 0.95; P36: 12.0 at p = 0.95)" in html
+    assert "(P19: 23.40 at p = 0.95; P36: 12.00 at p = 0.95)" in html
     assert "Another <code>--coarse</code>" in html
     assert "Another <code>--base_coarse</code>" not in html
 

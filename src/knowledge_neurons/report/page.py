@@ -136,7 +136,7 @@ def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[s
         manifest, refined = manifests[name], re.fullmatch(r"kn/(base_)?kn_bag-(.+)\.json", name)
         if refined and manifest.get("in_band") is False:
             kind = tables.NAMES[BASELINE if refined[1] else KNOWLEDGE]
-            told = "{}: {:.1f} at p = {:.2f}"
+            told = "{}: {:.2f} at p = {:.2f}"
             values = manifest["neurons_per_fact"], manifest["shared_used"]
             found.setdefault(kind, []).append(told.format(refined[2], *values))
     return found
