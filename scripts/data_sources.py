@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 TRIES = 3
@@ -56,7 +56,7 @@ def checked(check: Check, content: Any, name: str) -> Any:
     """Run a check; whatever it stumbles over becomes a message with file name and advice."""
     try:
         return check(content)
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
         problem = f"got content that starts with {content[:40]!r}, expected JSON of another shape"
         raise ValueError(f"{name}: {problem} ({error!r}). {ALTERED}") from None
     except ValueError as error:

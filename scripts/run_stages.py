@@ -19,7 +19,9 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, TypedDict
 
+from msgspec import Meta
 from tqdm import tqdm
 
 from knowledge_neurons import cli, data, storage
@@ -121,16 +123,32 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
 # --- how long it takes -----------------------------------------------------------------------
 
 
+class _Timed(TypedDict):
+    """A step in RESULTS/run.json."""
+
+    stage: Annotated[int, Meta(ge=1, le=8)]
+    work: Annotated[float, Meta(gt=0, le=1e15)]
+    seconds: Annotated[float, Meta(ge=0, le=1e15)]
+    done: bool
+
+
+class _Log(TypedDict):
+    """RESULTS/run.json."""
+
+    steps: dict[str, _Timed]
+
+
 @dataclass
 class Log:
     """The steps so far, over all runs, kept in RESULTS/run.json: stage, work, seconds, done."""
 
     path: Path
-    steps: dict[str, dict] = field(default_factory=dict)
+    steps: dict[str, _Timed] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Log:
-        return cls(path, storage.read_json(path)["steps"] if path.exists() else {})
+        advice = "Remove it, and the time left is estimated anew"
+        return cls(path, storage.read_json(path, _Log, advice)["steps"] if path.exists() else {})
 
     def is_done(self, step: Step) -> bool:
         """Whether a step of this name and work is; with more facts it is another one."""

@@ -15,7 +15,18 @@ import argparse
 import time
 from pathlib import Path
 
-from knowledge_neurons import adaptive, artifacts, cli, data, models, origin, quadrature, storage
+from knowledge_neurons import (
+    adaptive,
+    artifacts,
+    cli,
+    data,
+    encoding,
+    growing,
+    models,
+    origin,
+    quadrature,
+    storage,
+)
 from knowledge_neurons.background import Background
 from knowledge_neurons.experiments import fact_scores, quadrature_audit
 from knowledge_neurons.refine import KEEP
@@ -158,13 +169,17 @@ def main() -> None:
     )
     group = fact_scores.group_size(reference.config, device)
     beside = results.quadrature(args.pt_relation)
-    with storage.GrowingLines(path, identity, group, beside) as lines:
+    under = cli.under_of(device)
+    with growing.GrowingLines(path, identity, group, beside, under) as lines:
+        if lines.finished:
+            print(f"{args.pt_relation} is done: {path}")
+            return
         resumed = lines.done
         score(engine, facts, encoded, lines, args.seed)
         audit = repair(engine, facts, encoded, lines)
         lines.finish(
             arguments=cli.plain(args),
-            device=str(device),
+            **under,
             wall_seconds=round(time.perf_counter() - started, 3),
             layers=reference.config.num_hidden_layers,
             neurons_per_layer=reference.config.intermediate_size,
@@ -190,7 +205,7 @@ def score(
     engine: fact_scores.Engine,
     facts: list[Fact],
     encoded: list[list[Prompt]],
-    lines: storage.GrowingLines,
+    lines: growing.GrowingLines,
     seed: int,
 ) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
@@ -200,7 +215,7 @@ def score(
     def write(group: list[fact_scores.ScoredFact]) -> None:
         lines.append(
             [artifacts.encode_fact_scores(fact.prompts) for fact in group],
-            [storage.encode_record(fact.record) for fact in group],
+            [encoding.encode(fact.record) for fact in group],
         )
 
     groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
@@ -217,11 +232,11 @@ def repair(
     engine: fact_scores.Engine,
     facts: list[Fact],
     encoded: list[list[Prompt]],
-    lines: storage.GrowingLines,
+    lines: growing.GrowingLines,
 ) -> dict[str, object]:
     """Compute in full what the audit leaves in doubt, and say how the quadrature did."""
     found = quadrature_audit.review(
-        lines.read_beside(),
+        lines.read_beside(quadrature_audit.Record),
         engine.ladder,
         engine.model.config.num_hidden_layers,
         same_precision=engine.model is engine.reference,

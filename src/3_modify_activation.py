@@ -130,7 +130,7 @@ def compute(
         group=modify_activation.GROUP,
         lines_from=lines_from,
     )
-    return activation_files.read_modified(path)
+    return activation_files.read_modified(path, scales)
 
 
 def averages(

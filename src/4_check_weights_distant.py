@@ -136,7 +136,9 @@ def main() -> None:
     storage.write_json(written[0], summary, readable=True)
     for kind in KINDS:
         written.append(inputs.results.distant_activations(kind == BASELINE))
-        storage.write_json(written[-1], activation_files.authors_activations(found, kind))
+        neurons = {relation.name: relation.neurons[kind] for relation in relations}
+        theirs = activation_files.authors_activations(found, neurons, kind)
+        storage.write_json(written[-1], theirs)
     sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
     for path in written:
         storage.write_manifest(path, identity | {"neurons_sha256": sums}, arguments=cli.plain(args))

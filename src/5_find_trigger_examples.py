@@ -12,14 +12,15 @@ from __future__ import annotations
 from knowledge_neurons import program  # isort: skip
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import neuron_stages
 from knowledge_neurons import activation_files, cli, storage
 from knowledge_neurons.experiments import distant_activation, trigger_examples
-from knowledge_neurons.types import KNOWLEDGE
+from knowledge_neurons.experiments.trigger_examples import Triggers
+from knowledge_neurons.types import KNOWLEDGE, Neuron
 from neuron_stages import Inputs, Relation
 
 TOP = 10
@@ -76,8 +77,7 @@ def compute(
         for group in groups:
             lines = []
             for found, own in zip(group, rest, strict=False):
-                text = activation_files.triggers_text(found, own).encode()
-                storage.write_atomic(folder / f"{relation.name}-{found.fact}.txt", text)
+                write_text(folder / f"{relation.name}-{found.fact}.txt", found, own)
                 lines.append(activation_files.encode_triggers(found, own, top))
             yield lines
 
@@ -89,6 +89,14 @@ def compute(
         group=distant_activation.GROUP,
         lines_from=lines_from,
     )
+
+
+def write_text(path: Path, found: Triggers, neurons: Sequence[Neuron]) -> None:
+    """As the authors' stage: no file for a fact without neurons or sentences, nor an old one."""
+    if found.ranked:
+        storage.write_atomic(path, activation_files.triggers_text(found, neurons).encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -109,12 +117,12 @@ def main() -> None:
             "top": args.top,
         }
         compute(inputs, relation, chosen, path, identity)
-        lines = storage.read_json_lines(path)
+        records = list(activation_files.read_triggers(path))
         rows[relation.name] = (
-            f"{len(lines):5} facts, {sum(line['sentences'] for line in lines):6} sentences ranked, "
-            f"{sum(not line['neurons'] for line in lines)} facts without neurons, "
-            f"{sum(bool(line['neurons']) and not line['sentences'] for line in lines)} without "
-            f"sentences, {sum(sum(line['unusable'].values()) for line in lines)} sentences unusable"
+            f"{len(records):5} facts, {sum(one.sentences for one in records):6} sentences ranked, "
+            f"{sum(not one.neurons for one in records)} facts without neurons, "
+            f"{sum(bool(one.neurons) and not one.sentences for one in records)} without "
+            f"sentences, {sum(sum(one.unusable.values()) for one in records)} sentences unusable"
         )
     cli.show(f"Trigger sentences, in {inputs.results.triggers}", rows)
     if left_out:

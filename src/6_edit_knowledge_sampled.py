@@ -19,7 +19,16 @@ from itertools import product
 from pathlib import Path
 
 import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, figures, patches, storage
+from knowledge_neurons import (
+    artifacts,
+    cli,
+    edit_files,
+    encoding,
+    figures,
+    growing,
+    patches,
+    storage,
+)
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Plan, Planned
 from knowledge_neurons.experiments.edit_summary import (
@@ -168,7 +177,7 @@ def edit_all(
     results: artifacts.Results,
     inputs: Inputs,
     plans: list[Plan],
-    lines: storage.GrowingLines,
+    lines: growing.GrowingLines,
 ) -> None:
     """Edit the facts that are not there yet, all edits of a fact as one group of lines."""
     started, resumed = time.perf_counter(), lines.done
@@ -176,7 +185,7 @@ def edit_all(
     variants = variants_of(args)
     model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
     first = resumed // (len(variants) * len(KINDS))
-    with lines, cli.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
+    with cli.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
         for fact in planned[first:]:
             records = list(
                 edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)
@@ -184,11 +193,11 @@ def edit_all(
             if args.save_patches:
                 for record in records:
                     save_patch(results, run_name(args), inputs, fact, record)
-            lines.append([storage.encode_record(record) for record in records])
+            lines.append([encoding.encode(record) for record in records])
             bar.update()
         lines.finish(
             arguments=cli.plain(args),
-            device=str(inputs.device),
+            **cli.under_of(inputs.device),
             wall_seconds=round(time.perf_counter() - started, 3),
             edits_resumed=resumed,
             model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
@@ -236,7 +245,7 @@ def write_summary(
 ) -> None:
     """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
     started = time.perf_counter()
-    summaries = summarise(list(storage.read_records(path, EditRecord)), args.seed)
+    summaries = summarise(edit_files.read_edits(path), args.seed)
     chosen = {
         plan.relation: {
             "edits": len(plan.facts),
@@ -296,8 +305,10 @@ def main() -> None:
     if storage.is_done(path, identity):
         print(f"all edits are done: {path}")
     else:
-        lines = storage.GrowingLines(path, identity, len(variants) * len(KINDS))
-        edit_all(args, results, inputs, plans, lines)
+        group, under = len(variants) * len(KINDS), cli.under_of(inputs.device)
+        with growing.GrowingLines(path, identity, group, under=under) as lines:
+            if not lines.finished:
+                edit_all(args, results, inputs, plans, lines)
     write_summary(args, results, plans, path)
 
 

@@ -18,13 +18,23 @@ import time
 from pathlib import Path
 
 import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, editing, patches, published, storage
+from knowledge_neurons import (
+    artifacts,
+    cli,
+    edit_files,
+    editing,
+    encoding,
+    growing,
+    patches,
+    published,
+    storage,
+)
 from knowledge_neurons.estimates import told
 from knowledge_neurons.experiments import erase_relation, erase_summary
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
 from knowledge_neurons.experiments.erase_relation import GROUP
-from knowledge_neurons.experiments.erase_summary import ERASED, RANDOM, Change, Erased, FactRecord
+from knowledge_neurons.experiments.erase_summary import ERASED, RANDOM, Change, Erased
 from knowledge_neurons.tokenizer import UNK
 from knowledge_neurons.types import WeightEdit
 from stage_6_7_arguments import Inputs
@@ -78,19 +88,19 @@ def read_all(
     inputs: Inputs,
     places: list[Place],
     edits: dict[str, WeightEdit],
-    lines: storage.GrowingLines,
+    lines: growing.GrowingLines,
 ) -> None:
     """Read the facts that are not there yet, before and under each edit."""
     started, resumed = time.perf_counter(), lines.done
     facts = len({(place.relation, place.fact) for place in places})
     model = inputs.pretrained.model
-    with lines, cli.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
+    with cli.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
         for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
-            lines.append([storage.encode_record(record) for record in group])
+            lines.append([encoding.encode(record) for record in group])
             bar.update(len(group))
         lines.finish(
             arguments=cli.plain(args),
-            device=str(inputs.device),
+            **cli.under_of(inputs.device),
             wall_seconds=round(time.perf_counter() - started, 3),
             facts_resumed=resumed,
             neurons={name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
@@ -102,7 +112,7 @@ def write_summary(
     args: argparse.Namespace, path: Path, identity: dict[str, object]
 ) -> dict[str, Erased]:
     """Table 5 from the lines alone, as JSON beside them."""
-    records = list(storage.read_records(path, FactRecord))
+    records = edit_files.read_erased(path)
     erased = {
         name: erase_summary.summarise(records, args.relation, name, args.seed)
         for name in (ERASED, RANDOM)
@@ -174,7 +184,10 @@ def main() -> None:
     if storage.is_done(path, identity):
         print(f"all prompts are read: {path}")
     else:
-        read_all(args, inputs, places, edits, storage.GrowingLines(path, identity, GROUP))
+        under = cli.under_of(inputs.device)
+        with growing.GrowingLines(path, identity, GROUP, under=under) as lines:
+            if not lines.finished:
+                read_all(args, inputs, places, edits, lines)
     header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
     patches.save(results.erasure(run), edits[ERASED], header)
     erased = write_summary(args, path, identity)

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons import artifacts, cli, data, interventions, models, origin, storage
+from knowledge_neurons import (
+    artifacts,
+    cli,
+    data,
+    growing,
+    interventions,
+    models,
+    origin,
+    storage,
+)
 from knowledge_neurons.strict_json import listed
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets
 
@@ -212,7 +221,10 @@ def grow(
     if storage.is_done(path, identity):
         return
     started = time.perf_counter()
-    with storage.GrowingLines(path, identity, group=group) as lines:
+    under = cli.under_of(inputs.device)
+    with growing.GrowingLines(path, identity, group, under=under) as lines:
+        if lines.finished:
+            return
         resumed = lines.done
         with cli.progress(total, str(identity["relation"]), "fact", done=resumed) as bar:
             for some in lines_from(resumed):
@@ -220,7 +232,7 @@ def grow(
                 bar.update(len(some))
         lines.finish(
             arguments=cli.plain(inputs.args),
-            device=str(inputs.device),
+            **under,
             wall_seconds=round(time.perf_counter() - started, 3),
             facts=total,
             facts_resumed=resumed,

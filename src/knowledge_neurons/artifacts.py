@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
-from knowledge_neurons.storage import named_tuple, read_json, write_json
+from knowledge_neurons.encoding import decode, encode
+from knowledge_neurons.storage import END, read_json, start_over, write_json
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 
 DEFAULT_PREFIX = "TREx-all"
@@ -67,7 +68,7 @@ class Results:
         """Relations that have refined neurons, sorted by name."""
         start = f"{_base(baseline)}kn_bag-"
         paths = self.kn.glob(f"{start}*.json")
-        names = [path.stem for path in paths if not path.name.endswith(".manifest.json")]
+        names = [path.stem for path in paths if not path.name.endswith(END)]
         return sorted(name[len(start) :] for name in names)
 
     @property
@@ -139,7 +140,7 @@ def _base(baseline: bool) -> str:
 
 def _summarised(folder: Path) -> list[str]:
     """NAME of every NAME.json in a folder, sorted."""
-    paths = (path for path in folder.glob("*.json") if not path.name.endswith(".manifest.json"))
+    paths = (path for path in folder.glob("*.json") if not path.name.endswith(END))
     return sorted(path.stem for path in paths)
 
 
@@ -148,8 +149,7 @@ def _summarised(folder: Path) -> list[str]:
 
 def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
     """One line of a scores file; a fact that was left out is the empty list."""
-    pairs = [[_tokens_info(prompt), _res_dict(prompt)] for prompt in prompts]
-    return orjson.dumps(pairs, default=named_tuple)
+    return encode([[_tokens_info(prompt), _res_dict(prompt)] for prompt in prompts])
 
 
 def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
@@ -162,13 +162,31 @@ def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
 
 
 def _res_dict(prompt: PromptScores) -> dict[str, Any]:
+    # UPSTREAM: pred is a list of one (1, V) matrix
     # DEVIATION: ig_pred is stored as triplets too; the released code leaves it dense (difference 2)
     return {
-        "pred": [prompt.probabilities] if prompt.probabilities else [],
+        "pred": [[prompt.probabilities]] if prompt.probabilities else [],
         "ig_pred": prompt.of_prediction,
         "ig_gold": prompt.of_answer,
         "base": prompt.baseline,
     }
+
+
+class _TokensInfo(msgspec.Struct):
+    tokens: list[str]
+    relation: str
+    gold_obj: str
+    pred_obj: str
+
+
+class _Scores(msgspec.Struct):
+    """What refining needs; ig_pred and pred are passed over, in whatever shape."""
+
+    ig_gold: list[Triplet]
+
+
+class _AllScores(_Scores):
+    base: list[Triplet]
 
 
 def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptScores]]:
@@ -177,38 +195,21 @@ def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptS
     baseline: False leaves the activations out, which are most of the file.
     Raises ValueError naming file and line of what is broken.
     """
+    kind = list[tuple[_TokensInfo, _AllScores if baseline else _Scores]]
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            try:
-                pairs = orjson.loads(line)
-                if not isinstance(pairs, list):
-                    raise TypeError(f"expected a list, got {type(pairs).__name__}")
-                yield [_prompt_scores(*pair, baseline) for pair in pairs]
-            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{path}, line {number} (fact {number - 1}): not a line of attribution scores "
-                    f"({type(error).__name__}: {error}).  Remove the file and run stage 1 again"
-                ) from error
-
-
-def _prompt_scores(info: dict[str, Any], result: dict[str, Any], baseline: bool) -> PromptScores:
-    return PromptScores(
-        tokens=info["tokens"],
-        answer=info["gold_obj"],
-        predicted=info["pred_obj"],
-        relation=info["relation"],
-        of_answer=_triplets(result["ig_gold"]),
-        baseline=_triplets(result["base"]) if baseline else [],
-    )
-
-
-def _triplets(rows: list) -> list[Triplet]:
-    """[[layer, index, score], ...] checked."""
-    for layer, index, score in rows:
-        whole = type(layer) is int and type(index) is int and layer >= 0 and index >= 0
-        if not (whole and type(score) in (float, int)):
-            raise ValueError(f"expected [layer, index, score], got {[layer, index, score]}")
-    return [Triplet(*row) for row in rows]
+            where = f"{path}, line {number} (fact {number - 1}), attribution scores"
+            yield [
+                PromptScores(
+                    tokens=info.tokens,
+                    answer=info.gold_obj,
+                    predicted=info.pred_obj,
+                    relation=info.relation,
+                    of_answer=scores.ig_gold,
+                    baseline=scores.base if baseline else [],
+                )
+                for info, scores in decode(line, kind, where, start_over(path))
+            ]
 
 
 # --- neurons ---------------------------------------------------------------------------------
@@ -230,12 +231,13 @@ def write_neurons(
 
 
 def read_fact_neurons(path: Path) -> list[list[Neuron]]:
-    """The neurons of each fact, in data order."""
-    content = read_json(path)
-    try:
-        facts = [[Neuron(*pair) for pair in fact] for fact in content]
-        if not all(type(number) is int for fact in facts for pair in fact for number in pair):
-            raise TypeError("not whole numbers")
-        return facts
-    except TypeError as error:
-        raise ValueError(f"{path}: expected [[layer, index], ...] for each fact") from error
+    """The neurons of each fact, in data order.
+
+    Raises ValueError naming the file and what in it is no neuron, or a fact that has one twice.
+    """
+    advice = "Expected [[layer, index], ...] for each fact: run 2_run_kn.sh again"
+    facts = read_json(path, list[list[Neuron]], advice)
+    for index, neurons in enumerate(facts):
+        if len(set(neurons)) < len(neurons):
+            raise ValueError(f"{path}: fact {index} has a neuron named twice.  {advice}")
+    return facts

@@ -249,6 +249,13 @@ def device_of(args: argparse.Namespace) -> torch.device:
     return device
 
 
+def under_of(device: torch.device) -> dict[str, object]:
+    """Device and threads, which decide the last digits of a result: for manifests."""
+    import torch
+
+    return {"device": str(device), "threads": torch.get_num_threads()}
+
+
 DTYPES = ("float32", "tf32", "bfloat16")
 
 
@@ -289,9 +296,9 @@ def plain(args: argparse.Namespace) -> dict[str, object]:
 def show(title: str, rows: dict[str, object]) -> None:
     """Print a small aligned table under a title."""
     width = max(map(len, rows), default=0)
-    print(title)
+    print(program.printable(title))
     for name, value in rows.items():
-        print(f"  {name:<{width}}  {value}")
+        print(program.printable(f"  {name:<{width}}  {value}"))
 
 
 def progress(total: int, description: str, unit: str, done: int = 0, step: bool = False) -> tqdm:

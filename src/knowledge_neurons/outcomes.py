@@ -7,26 +7,24 @@ has not run leaves its part empty, and `missing` says what to run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NotRequired, TypedDict
 
-from knowledge_neurons import activation_files, artifacts, data, storage
-from knowledge_neurons.estimates import Estimate, Interval
+from knowledge_neurons import activation_files, artifacts, authors_files, data, storage
+from knowledge_neurons.encoding import check_numbers, naming
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.experiments import distant_summary
-from knowledge_neurons.experiments.distant_summary import TableRow
-from knowledge_neurons.experiments.edit_summary import (
-    Perplexity,
-    Summary,
-    Variant,
-    by_lambdas,
-)
+from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation, TableRow
+from knowledge_neurons.experiments.edit_summary import Summary, by_lambdas
 from knowledge_neurons.experiments.erase_summary import EDITS, Erased
-from knowledge_neurons.experiments.erase_summary import Change as ErasedChange
+from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS
 from knowledge_neurons.experiments.neuron_statistics import Statistics
-from knowledge_neurons.types import KINDS
+from knowledge_neurons.provenance import check_manifest
+from knowledge_neurons.storage import END
+from knowledge_neurons.types import KINDS, Count, Number
 
 # What to run for a part that is not there.
 RUN = {
@@ -49,24 +47,30 @@ Changes = Mapping[str, Mapping[str, Mapping[float, Estimate]]]  # kind -> own, o
 class Modified:
     """Stage 3: changes of the right answer's probability, over all relations and of each.
 
-    counts: how many facts took part, and how many did not, by reason.
+    counts: how many facts took part, and how many did not, by reason; empty where the averages are
+    the released code's.
     """
 
     overall: Changes
     relations: dict[str, Changes]
     counts: dict[str, int]
 
+    @property
+    def by_authors(self) -> bool:
+        """Whether the released code's stage 3 made it: then there are no intervals."""
+        return not self.counts
+
 
 @dataclass(frozen=True)
 class Activations:
     """Stage 4: Table 4 over all relations and of each; kind of neurons -> its row.
 
-    A kind that no fact has is left out.  summary: the counts that stage 4 keeps beside its table.
+    A kind that no fact has is left out.  by_authors: whether the released code's stage 4 read them.
     """
 
     overall: dict[str, TableRow]
     relations: dict[str, dict[str, TableRow]]
-    summary: dict[str, Any]
+    by_authors: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,126 +176,150 @@ def read(results: artifacts.Results) -> Outcomes:
 # --- parts -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def _shape_of(path: Path, stage: int) -> Iterator[None]:
-    """Turn the ways in which JSON of another shape fails into an error that names the file."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(
-            f"{path}: not what stage {stage} writes ({type(error).__name__}: {error}).  Remove it "
-            f"and run stage {stage} again"
-        ) from error
+class _ByAsked(TypedDict):
+    own: dict[Number, Estimate]
+    other: dict[Number, Estimate]
+
+
+class _ByKind(TypedDict):
+    neurons: _ByAsked
+    baseline: _ByAsked
+
+
+class _ModifySummary(TypedDict):
+    change: _ByKind
+    counts: dict[str, Count]
+    relations: dict[str, _ByKind]
+
+
+class _StatisticsFile(TypedDict):
+    neurons: Statistics
+    baseline: Statistics
+
+
+class _Table4(TypedDict):
+    neurons: NotRequired[TableRow | None]
+    baseline: NotRequired[TableRow | None]
+
+
+class _DistantSummary(TypedDict):
+    table: _Table4
+
+
+class _EditSummary(TypedDict):
+    draw: str
+    relations: dict[str, dict[str, Count]]
+    edits: list[Summary]
+
+
+class _EraseSummary(TypedDict):
+    erased: Erased
+    random: Erased
+
+
+def _read(path: Path, kind: Any, stage: int) -> Any:
+    """A summary, its numbers within bounds."""
+    advice = f"It is not what stage {stage} writes: run stage {stage} again"
+    content = storage.read_json(path, kind, advice)
+    with naming(path, advice):
+        check_numbers(content)
+    return content
 
 
 def _statistics(results: artifacts.Results) -> dict[str, Statistics] | None:
     path = results.statistics
     if not path.exists():
         return None
-    content = storage.read_json(path)
-    with _shape_of(path, 2):
-        return {kind: Statistics(**content[kind]) for kind in KINDS}
+    found = _read(path, _StatisticsFile, 2)
+    lengths = {len(found[kind].layers) for kind in KINDS}
+    if len(lengths) > 1 or 0 in lengths:
+        raise ValueError(f"{path}: expected as many layers for both kinds.  Run stage 2 again")
+    return found
 
 
 def _modified(results: artifacts.Results) -> Modified | None:
     path = results.modified / "summary.json"
-    if not path.exists():
+    if path.exists():
+        content = _read(path, _ModifySummary, 3)
+        relations = dict(sorted(content["relations"].items()))
+        return Modified(content["change"], relations, content["counts"])
+    theirs = authors_files.modified(results)
+    if not theirs:
         return None
-    content = storage.read_json(path)
-    with _shape_of(path, 3):
-        return Modified(
-            _changes(content["change"]),
-            {relation: _changes(own) for relation, own in sorted(content["relations"].items())},
-            content["counts"],
-        )
+    relations = {
+        name: {
+            kind: {
+                asked: {factor: Estimate(ratio, None) for factor, ratio in by_factor.items()}
+                for asked, by_factor in by_asked.items()
+            }
+            for kind, by_asked in by_kind.items()
+        }
+        for name, by_kind in theirs.items()
+    }
+    return Modified(_mean_changes(list(theirs.values())), relations, {})
+
+
+def _mean_changes(relations: Sequence[authors_files.Ratios]) -> Changes:
+    """Figures 4 and 5 from averages of relations: their mean, without an interval."""
+    means: dict[str, dict[str, dict[float, Estimate]]] = {}
+    for kind in KINDS:
+        for asked in ASKED:
+            by_factor = means.setdefault(kind, {}).setdefault(asked, {})
+            for factor in (SUPPRESS, AMPLIFY):
+                told = [r[kind][asked][factor] for r in relations if factor in r[kind][asked]]
+                if told:
+                    by_factor[factor] = Estimate(fmean(told), None)
+    return means
 
 
 def _curves(results: artifacts.Results) -> dict[str, Changes]:
-    curves = {}
-    for path in sorted(results.dose_response.glob("*.json")):
-        if not path.name.endswith(".manifest.json"):
-            content = storage.read_json(path)
-            with _shape_of(path, 3):
-                curves[path.stem] = _changes(content)
-    return curves
-
-
-def _estimate(value: dict[str, Any]) -> Estimate:
-    return Estimate(value["value"], value["interval"] and Interval(*value["interval"]))
-
-
-def _changes(content: dict[str, Any]) -> Changes:
-    return {
-        kind: {
-            asked: {float(factor): _estimate(value) for factor, value in by_factor.items()}
-            for asked, by_factor in content[kind].items()
-        }
-        for kind in KINDS
-    }
+    paths = sorted(results.dose_response.glob("*.json"))
+    return {path.stem: _read(path, _ByKind, 3) for path in paths if not path.name.endswith(END)}
 
 
 def _activations(results: artifacts.Results) -> Activations | None:
     path = results.distant / "summary.json"
-    if not path.exists():
-        return None
-    content = storage.read_json(path)
-    with _shape_of(path, 4):
-        overall = {kind: _table_row(row) for kind, row in content.pop("table").items() if row}
-    identity = (storage.read_manifest(path) or {}).get("identity", {})
-    seed = identity.get("seed", SEED)
-    relations = {}
-    for records in sorted(results.distant.glob("*.jsonl")):
-        with _shape_of(records, 4):
-            facts = activation_files.read_activations(records)
-            rows = {kind: distant_summary.table_row(facts, kind, seed) for kind in KINDS}
-        relations[records.stem] = {kind: row for kind, row in rows.items() if row}
-    return Activations(overall, relations, content)
+    if path.exists():
+        table = _read(path, _DistantSummary, 4)["table"]
+        overall = {kind: _checked(path, row) for kind, row in table.items() if row}
+        identity = (storage.read_manifest(path) or {}).get("identity", {})
+        seed, records = identity.get("seed", SEED), {}
+        for lines in sorted(results.distant.glob("*.jsonl")):
+            records[lines.stem] = activation_files.read_activations(lines)
+    else:
+        seed, records = SEED, authors_files.activations(results)
+        if not records:
+            return None
+        overall = _rows([fact for facts in records.values() for fact in facts], seed)
+    relations = {name: _rows(facts, seed) for name, facts in records.items()}
+    return Activations(overall, relations, by_authors=not path.exists())
 
 
-def _table_row(row: dict[str, Any]) -> TableRow:
-    def estimates(values: dict[str, Any]) -> dict[str, Estimate]:
-        return {name: _estimate(value) for name, value in values.items()}
+def _rows(facts: Sequence[FactActivation], seed: int) -> dict[str, TableRow]:
+    """Table 4, kinds that no fact has left out."""
+    rows = {kind: distant_summary.table_row(facts, kind, seed) for kind in KINDS}
+    return {kind: row for kind, row in rows.items() if row}
 
-    return TableRow(row["facts"], estimates(row["by_sentences"]), estimates(row["contrasts"]))
+
+def _checked(path: Path, row: TableRow) -> TableRow:
+    if row.by_sentences.keys() != set(SENTENCE_KINDS):
+        raise ValueError(
+            f"{path}: by_sentences has {sorted(row.by_sentences)}, expected "
+            f"{sorted(SENTENCE_KINDS)}.  Run stage 4 again"
+        )
+    return row
 
 
 def _edit_run(results: artifacts.Results, run: str) -> EditRun:
-    path = results.edits(run).with_suffix(".json")
-    content = storage.read_json(path)
-    with _shape_of(path, 6):
-        rows = [_summary(row) for row in content["edits"]]
-        return EditRun(run, content["draw"], content["relations"], rows)
-
-
-def _summary(row: dict[str, Any]) -> Summary:
-    """A Summary whose fields are again what they were."""
-    values = {}
-    for name, value in row.items():
-        if isinstance(value, dict) and "interval" in value:
-            value = _estimate(value)
-        elif name in ("same_relation", "other_relations") and value:
-            value = Perplexity(**value | {"increase": _estimate(value["increase"])})
-        values[name] = value
-    return Summary(**values | {"variant": Variant(**row["variant"])})
+    content = _read(results.edits(run).with_suffix(".json"), _EditSummary, 6)
+    return EditRun(run, content["draw"], content["relations"], content["edits"])
 
 
 def _erasure(results: artifacts.Results, run: str) -> Erasure:
-    path = results.erased(run).with_suffix(".json")
-    content = storage.read_json(path)
+    content = _read(results.erased(run).with_suffix(".json"), _EraseSummary, 7)
     emptied = (storage.read_manifest(results.erased(run)) or {}).get("neurons", {}).get("erased")
-    with _shape_of(path, 7):
-        rows = [_erased(content[edit]) for edit in EDITS]
+    rows = [content[edit] for edit in EDITS]
     return Erasure(run, run.split("-")[0], emptied and len(emptied), *rows)
-
-
-def _erased(row: dict[str, Any]) -> Erased:
-    def change(values: dict[str, Any]) -> ErasedChange:
-        grown = _estimate(values["perplexity_increase"])
-        return ErasedChange(**values | {"perplexity_increase": grown})
-
-    others = row["others"]
-    each = {relation: change(values) for relation, values in row["each_other"].items()}
-    return Erased(change(row["relation"]), others and change(others), each)
 
 
 def _labels(results: artifacts.Results) -> dict[str, str]:
@@ -312,12 +340,11 @@ def _labels(results: artifacts.Results) -> dict[str, str]:
 
 def _manifests(results: artifacts.Results) -> dict[str, dict[str, Any]]:
     """The manifests of finished outputs, patches left out."""
-    end = ".manifest.json"
-    paths = [*results.root.glob(f"*{end}"), *results.root.glob(f"*/*{end}")]
+    folders = [results.root, *(path for path in results.root.glob("*") if path.is_dir())]
     found = {}
-    for path in sorted(paths):
-        output = path.with_name(path.name.removesuffix(end))
-        manifest = storage.read_json(path)
-        if manifest.get("complete"):
-            found[str(output.relative_to(results.root))] = manifest
+    for output in sorted(path for one in folders for path in storage.outputs_with_manifest(one)):
+        manifest = storage.read_manifest(output)
+        if manifest and manifest.get("complete"):
+            name = str(output.relative_to(results.root))
+            found[name] = check_manifest(name, manifest, output)
     return found

@@ -13,22 +13,24 @@ that were there are not in the file: they are those of the model whose sha256 th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
-import orjson
 import safetensors
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from custom_bert import Bert
 from knowledge_neurons import editing, storage
+from knowledge_neurons.encoding import convert, decode, encode
 from knowledge_neurons.models import fingerprint
-from knowledge_neurons.types import Neuron, WeightEdit
+from knowledge_neurons.types import Index, Neuron, Number, WeightEdit
 
 FORMAT = 1
-KINDS = ("update", "erase")
+ADVICE = "Write it again with --save_patches of stage 6, or with stage 7"
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,14 @@ class Header:
     from (`models.fingerprint`).  fact, old, new, lambdas: of an update, None for an erasure.
     """
 
-    kind: str
+    kind: Literal["update", "erase"]
     model_sha256: str
     relation: str
     neurons: tuple[Neuron, ...]
-    fact: int | None = None
+    fact: Index | None = None
     old: str | None = None
     new: str | None = None
-    lambdas: tuple[float, float] | None = None
+    lambdas: tuple[Number, Number] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,15 @@ class Patch:
 
 
 def save(path: Path, edit: WeightEdit, header: Header) -> None:
-    """Write the edit as a patch, atomically; the same edit gives the same bytes."""
+    """Write the edit as a patch, atomically; the same edit gives the same bytes.
+
+    Raises ValueError for numbers that are not finite.
+    """
     if edit.neurons != header.neurons:
         raise ValueError("the header names other neurons than the edit has")
-    text = orjson.dumps({"format": FORMAT} | asdict(header), default=list).decode()
+    text = encode({"format": FORMAT} | asdict(header)).decode()
     slots = edit.after.detach().float().cpu().contiguous()
+    _check_finite(path, slots)
     content = safetensors.torch.save({"value_slots": slots}, metadata={"patch": text})
     storage.write_atomic(path, content)
 
@@ -71,22 +77,44 @@ def load(path: Path) -> Patch:
     """Read a patch; ValueError names a file that is missing, damaged or none."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            content = orjson.loads((file.metadata() or {})["patch"])
-            if content.pop("format") != FORMAT:
-                raise ValueError(f"its format is not {FORMAT}: made by a later version?")
-            slots = file.get_tensor("value_slots")
-        neurons = tuple(Neuron(*pair) for pair in content.pop("neurons"))
-        lambdas = content.pop("lambdas")
-        header = Header(
-            **content, neurons=neurons, lambdas=None if lambdas is None else tuple(lambdas)
-        )
-        if header.kind not in KINDS or slots.shape[:1] != (len(neurons),) or slots.ndim != 2:
-            raise ValueError(f"kind {header.kind!r}, slots {tuple(slots.shape)}")
+            text = (file.metadata() or {}).get("patch")
+            slots = file.get_tensor("value_slots") if "value_slots" in file.keys() else None  # noqa: SIM118
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not a patch ({type(error).__name__}: {error})") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a patch ({error}).  {ADVICE}") from error
+    if text is None or slots is None:
+        raise ValueError(f"{path}: not a patch, it has no header or no value_slots.  {ADVICE}")
+    header = _header(path, text)
+    if slots.dtype != torch.float32 or slots.ndim != 2 or len(slots) != len(header.neurons):
+        raise ValueError(
+            f"{path}: not a patch, value_slots is {tuple(slots.shape)} {slots.dtype}, expected "
+            f"({len(header.neurons)}, D) float32.  {ADVICE}"
+        )
+    _check_finite(path, slots)
     return Patch(header, slots)
+
+
+def _header(path: Path, text: str) -> Header:
+    """What the metadata says, checked."""
+    where = f"{path}: not a patch, its header"
+    content = decode(text, dict[str, Any], where, ADVICE)
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{where} is not of format {FORMAT}: made by a later version?")
+    if unknown := content.keys() - {"format", *(one.name for one in fields(Header))}:
+        raise ValueError(f"{where} has unknown fields: {sorted(unknown)}.  {ADVICE}")
+    header = convert(content, Header, where, ADVICE)
+    if len(set(header.neurons)) < len(header.neurons) or not header.neurons:
+        raise ValueError(f"{where} names no neuron, or one twice.  {ADVICE}")
+    of_update = [header.fact, header.old, header.new, header.lambdas]
+    if (header.kind == "update") != all(value is not None for value in of_update):
+        raise ValueError(f"{where} needs fact, old, new and lambdas for an update alone.  {ADVICE}")
+    return header
+
+
+def _check_finite(path: Path, slots: Tensor) -> None:
+    if not torch.isfinite(slots).all():
+        raise ValueError(f"{path}: its value slots hold NaN or infinity, nothing to put in a model")
 
 
 def edit_of(patch: Patch, model: Bert) -> WeightEdit:
@@ -94,7 +122,7 @@ def edit_of(patch: Patch, model: Bert) -> WeightEdit:
     found = fingerprint(model)
     if found != patch.header.model_sha256:
         raise ValueError(
-            f"the patch is of the model with sha256 {patch.header.model_sha256}, this one has "
+            f"the patch is of the model with sha256 {patch.header.model_sha256!r}, this one has "
             f"{found}: load the model that the patch was made from"
         )
     before = editing.value_slots(model, patch.header.neurons)  # (N, D)

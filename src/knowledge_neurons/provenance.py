@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NotRequired, Required, TypedDict
+
+from knowledge_neurons.encoding import check_numbers, convert, naming
+from knowledge_neurons.storage import start_over
+from knowledge_neurons.types import Count, Index, Number, Share
 
 # The outputs of each stage whose manifests tell its seconds, so that none is counted twice.
 TIMED = {
@@ -42,6 +47,83 @@ class Provenance:
     seconds: dict[int, float]
     rules: list[str]
     quadrature: dict[str, dict[str, Any]]
+
+
+# --- what is read of manifests, as types -----------------------------------------------------
+
+
+class _Arguments(TypedDict, total=False):
+    bert_model: str
+    data_path: str
+    seed: int
+
+
+class _Identity(TypedDict, total=False):
+    model_sha256: str
+    data_sha256: str
+    seed: int
+
+
+class _Manifest(TypedDict, total=False):
+    """Of any output."""
+
+    identity: _Identity
+    arguments: _Arguments
+    made_with: dict[str, str | None]
+    device: str
+    wall_seconds: Number
+
+
+class _ScoresIdentity(_Identity, total=False):
+    relation: Required[str]
+    rule: Required[str]
+    steps: Required[Count]
+
+
+class _Integral(TypedDict):
+    prompts: Count
+    median: Number
+    p95: Number
+    largest: Number
+    coarse_same: Share
+    completeness_gap: Number
+
+
+class _Quadrature(TypedDict):
+    tolerance: Number | None
+    points_per_layer: Number
+    audited_facts: Count
+    audited_prompts: Count
+    over_tolerance: Count
+    worst_error: Number
+    coarse_same: Count
+    refined_same: Count
+    repaired_facts: list[Index]
+    integral: NotRequired[_Integral]
+
+
+class _ScoresManifest(_Manifest, total=False):
+    """Of a relation's scores."""
+
+    identity: Required[_ScoresIdentity]
+    facts: Count
+    prompts: Count
+    prompts_cut: Count
+    skipped_facts: list[Index]
+    quadrature: _Quadrature
+
+
+def check_manifest(output: str, manifest: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The manifest, whole, if what is read of it here and in the report has the right types.
+
+    output: its name, relative to the results folder.  path: where it is.
+    Raises ValueError naming the manifest's file and the field.
+    """
+    kind = _ScoresManifest if re.fullmatch(TIMED[1], output) else _Manifest
+    convert(manifest, kind, f"manifest of {path}", start_over(path))
+    with naming(f"manifest of {path}", start_over(path)):
+        check_numbers(manifest)
+    return manifest
 
 
 def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> Provenance:

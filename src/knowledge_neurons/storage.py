@@ -1,13 +1,17 @@
-"""How files are written, found whole again, and known by what they were made from.
+"""JSON files, and the manifests that say what each output was made from.
 
-Nothing is ever half there under its final name: whole files are written beside their place and
-renamed, and a file that grows by lines does so as NAME.partial.  Beside each output lies
-NAME.manifest.json, which says what it was made from.  What the files are is `artifacts`' matter.
+Beside each output NAME lies manifests/NAME.manifest.json, out of the way of programs that list a
+folder by the names of its files.  Manifests of before lie beside the output: they are read, and
+removed when the output is written again.  What the files hold is `artifacts`' matter, how they are
+never half there that of `atomic` and `growing`.
+
+The same command gives the same bytes on the same machine, device and number of threads; under
+others the scores agree to 8e-6 of the largest and neuron sets are the same, so a file that was
+resumed under others says so in its manifest (`made_under`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -15,64 +19,60 @@ import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, TypedDict
 
-import orjson
+from msgspec import Meta
+
+from knowledge_neurons.atomic import write_atomic
+from knowledge_neurons.encoding import convert, decode, encode, encode_readable, naming
+from knowledge_neurons.types import Count, Index, Layer, Neuron, Share
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = (
     *("torch", "numpy", "scipy", "matplotlib", "seaborn"),
-    *("tokenizers", "safetensors", "huggingface_hub", "orjson", "jinja2"),
+    *("tokenizers", "safetensors", "huggingface_hub", "msgspec", "jinja2"),
 )
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside the final place, then rename: readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+END = ".manifest.json"
 
 
 def write_json(path: Path, value: Any, readable: bool = False) -> None:
     """JSON, atomically; readable: indented, for people."""
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    options |= orjson.OPT_INDENT_2 * readable
-    write_atomic(path, orjson.dumps(value, default=named_tuple, option=options))
+    with naming(path):
+        content = encode_readable(value) if readable else encode(value) + b"\n"
+    write_atomic(path, content)
 
 
-def named_tuple(value: Any) -> list:
-    """orjson's fallback: it writes tuples, but Neuron and Triplet only through this."""
-    if isinstance(value, tuple):
-        return list(value)
-    raise TypeError
+def read_json(path: Path, kind: Any, advice: str = "") -> Any:
+    """The content of a JSON file as this type, see `encoding.decode`.
 
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; ValueError names a file that is missing or broken."""
+    Raises ValueError naming a file that is missing, broken or of another shape, and the advice.
+    """
     try:
-        return orjson.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    return decode(content, kind, path, advice)
 
 
-def read_json_lines(path: Path) -> list[Any]:
-    """The lines of a finished file of records; ValueError names a line that is broken."""
+def read_records(
+    path: Path, kind: Any, check: Callable[[Any], None] | None = None
+) -> Iterator[Any]:
+    """The lines of a finished file as this type, one at a time.
+
+    check: raises ValueError for a record whose parts do not fit each other.
+    Raises ValueError naming file and line; for a file that was cut, before the first.
+    """
     check_whole(path)
-    values = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            values.append(orjson.loads(line))
-        except orjson.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not valid JSON ({error})") from error
-    return values
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where, advice = f"{path}, line {number}", start_over(path)
+            record = decode(line, kind, where, advice)
+            if check:
+                with naming(where, advice):
+                    check(record)
+            yield record
 
 
 def sha256_of(path: Path) -> str:
@@ -80,151 +80,92 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def encode_record(record: Any) -> bytes:
-    """A dataclass or a mapping as one line of JSON."""
-    return orjson.dumps(record)
-
-
-def read_records(path: Path, kind: type) -> Iterator[Any]:
-    """The lines of a file as dataclasses of this kind; ValueError names file and line."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield kind(**orjson.loads(line))
-            except (orjson.JSONDecodeError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number}: no {kind.__name__} ({error}).  Remove the file and "
-                    "run the stage again"
-                ) from error
-
-
-# --- files that grow by lines -----------------------------------------------------------------
-
-
-class GrowingLines:
-    """A JSON-lines file that is computed in groups of lines and can be interrupted at any time.
-
-    It grows as NAME.partial; `finish` gives it its name and its manifest.  What was complete when a
-    run stopped is found again: `done` lines, a multiple of `group`, so that a resumed run forms the
-    same groups as an uninterrupted one and writes the same bytes.  A manifest that disagrees with
-    that of the lines already there is refused.
-
-    beside: a second file that grows line by line with the first.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        identity: Mapping[str, Any],
-        group: int = 1,
-        beside: Path | None = None,
-    ):
-        self.path, self.partial = path, _partial(path)
-        self.identity = identity
-        self._paths = [path] if beside is None else [path, beside]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # An empty one is of a run that ended before it had written its manifest.
-        if self.partial.exists() and self.partial.stat().st_size:
-            check_identity(path, identity)
-        self._files = [_partial(one).open("ab") for one in self._paths]
-        _lock(self._files[0], path)
-        self.done = _drop_incomplete([_partial(one) for one in self._paths], group)
-        write_json(manifest_path(path), {"complete": False, "identity": identity}, readable=True)
-
-    def append(self, lines: Sequence[bytes], beside: Sequence[bytes] = ()) -> None:
-        """Add one group of lines to each file and hand it to the system."""
-        for file, some in zip(self._files, (lines, beside), strict=False):
-            file.write(b"".join(line + b"\n" for line in some))
-            file.flush()
-        self.done += len(lines)
-
-    def read_beside(self) -> list[Any]:
-        """The second file's lines so far."""
-        return [orjson.loads(line) for line in _partial(self._paths[1]).read_bytes().splitlines()]
-
-    def replace(self, lines: Mapping[int, bytes]) -> None:
-        """Give some lines of the first file, by number from 0, another content; the last change."""
-        if not lines:
-            return
-        temporary = self.partial.with_name(f"{self.partial.name}.new")
-        with self.partial.open("rb") as old, temporary.open("wb") as new:
-            for number, line in enumerate(old):
-                new.write(lines[number] + b"\n" if number in lines else line)
-        temporary.replace(self.partial)
-
-    def finish(self, **facts: Any) -> None:
-        """Write the final manifest, then give the files their final names."""
-        size = self.partial.stat().st_size
-        write_manifest(self.path, self.identity, bytes=size, **facts)
-        for path in reversed(self._paths):
-            _partial(path).replace(path)
-        self.close()
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-
-    def __enter__(self) -> GrowingLines:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()
-
-
-def _partial(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
+    """What a file is called while it grows."""
     return path.with_name(f"{path.name}.partial")
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep a second run off the same file; the system frees the lock when this one ends."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise ValueError(f"{path} is being written by another run; wait for it to end") from error
-
-
-def _drop_incomplete(paths: Sequence[Path], group: int) -> int:
-    """Cut files after the last group of lines that all of them have whole; return lines left."""
-    ends = [_ends_of_lines(path) for path in paths]
-    whole = min(map(len, ends)) // group * group
-    for path, of_file in zip(paths, ends, strict=True):
-        os.truncate(path, of_file[whole - 1] if whole else 0)
-    return whole
-
-
-def _ends_of_lines(path: Path) -> list[int]:
-    """Where each complete line of a file ends."""
-    ends, position = [], 0
-    with path.open("rb") as file:
-        for line in file:
-            position += len(line)
-            if line.endswith(b"\n"):
-                ends.append(position)
-    return ends
 
 
 # --- manifests -------------------------------------------------------------------------------
 
 
+class Scores(TypedDict, total=False):
+    """What is read of the identity of a relation's scores."""
+
+    keep: Share
+    max_facts: Count
+
+
+class Identity(Scores, total=False):
+    """What is read of an identity, of whatever output."""
+
+    seed: Annotated[int, Meta(ge=0)]
+    scores: Scores
+    scores_sha256: str
+
+
+class MadeUnder(TypedDict):
+    """Device and threads that the lines from this number on, from 0, were computed with."""
+
+    device: str
+    threads: Count
+    from_line: Count
+
+
+class Manifest(TypedDict, total=False):
+    """What stages read of a manifest; it holds more, and is kept whole."""
+
+    complete: bool
+    identity: Identity
+    bytes: Count
+    made_under: list[MadeUnder]
+    layers: Layer
+    neurons_per_layer: Index
+    facts_without_prompts: list[Index]
+    neurons: dict[str, list[Neuron]]
+
+
 def manifest_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.manifest.json")
+    return path.parent / "manifests" / f"{path.name}{END}"
 
 
-def write_manifest(path: Path, identity: Mapping[str, Any], **facts: Any) -> None:
-    """Write NAME.manifest.json for a finished output.
+def manifest_beside(path: Path) -> Path:
+    """Where the manifest of an output was before it had a folder."""
+    return path.with_name(f"{path.name}{END}")
+
+
+def write_manifest(
+    path: Path, identity: Mapping[str, Any], complete: bool = True, **facts: Any
+) -> None:
+    """Write the manifest of an output, in place of any there is.
 
     identity: what decides the content (arguments, sha256 of model and data): files with different
     identities must not be mixed.  facts: what else is worth knowing (seconds, counts).
+    complete: False while the output grows.
     """
-    content = {"complete": True, "identity": identity, **facts, "made_with": environment()}
+    content = {"complete": complete, "identity": identity, **facts}
+    if complete:
+        content["made_with"] = environment()
     write_json(manifest_path(path), content, readable=True)
+    manifest_beside(path).unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of an output, None where there is none (a file of the released code)."""
-    manifest = manifest_path(path)
-    return read_json(manifest) if manifest.exists() else None
+    """The manifest of an output, None where there is none (a file of the released code).
+
+    Raises ValueError naming the manifest and what in it is of another type.
+    """
+    for manifest in (manifest_path(path), manifest_beside(path)):
+        if manifest.exists():
+            content = read_json(manifest, dict[str, Any], start_over(path))
+            convert(content, Manifest, manifest, start_over(path))
+            return content
+    return None
+
+
+def outputs_with_manifest(folder: Path) -> list[Path]:
+    """The outputs in a folder that have a manifest, by name; a manifest's output may be gone."""
+    found = [*folder.glob(f"manifests/*{END}"), *folder.glob(f"*{END}")]
+    return [folder / name for name in sorted({path.name.removesuffix(END) for path in found})]
 
 
 def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
@@ -243,12 +184,18 @@ def check_whole(path: Path) -> None:
     if manifest.get("bytes", size) != size:
         raise ValueError(
             f"{path} has {size} bytes, its manifest says {manifest['bytes']}: it was changed or "
-            f"cut.  {_start_over(path)}"
+            f"cut.  {start_over(path)}"
         )
 
 
-def _start_over(path: Path) -> str:
-    return f"To start over: rm {shlex.quote(str(path))}*; to keep it choose another --output_dir"
+def start_over(path: Path) -> str:
+    """What to do about an output that cannot be used: the command names all that belongs to it."""
+    every = (path, partial_path(path), manifest_path(path), manifest_beside(path))
+    there = [shlex.quote(str(one)) for one in every if one.exists()]
+    return (
+        f"To start over: rm {' '.join(there)} and run the stage that wrote it again; to keep it "
+        "choose another --output_dir"
+    )
 
 
 ADDED = ("tokenizer_sha256",)  # to identities: files of before say nothing of it
@@ -259,18 +206,24 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
     manifest = read_manifest(path)
     if manifest is None:
         raise ValueError(
-            f"{path} is there without a manifest, so not from here.  {_start_over(path)}"
+            f"{path} is there without a manifest, so not from here.  {start_over(path)}"
         )
-    there, asked = manifest.get("identity", {}), orjson.loads(orjson.dumps(dict(identity)))
+    there = manifest.get("identity", {})
+    asked = decode(encode(dict(identity)), dict[str, Any], "identity")
     differing = [
-        f"{key} is {there.get(key)!r} there and {asked.get(key)!r} now"
+        f"{key} is {_short(there.get(key))} there and {_short(asked.get(key))} now"
         for key in sorted(there.keys() | asked.keys())
         if there.get(key) != asked.get(key) and (key in there or key not in ADDED)
     ]
     if differing:
         raise ValueError(
-            f"{path} was made differently: {'; '.join(differing)}.  {_start_over(path)}"
+            f"{path} was made differently: {'; '.join(differing)}.  {start_over(path)}"
         )
+
+
+def _short(value: Any, most: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 @functools.cache

@@ -52,5 +52,5 @@ def interrupt(whole: Path, path: Path, kept: float) -> None:
     lines = whole.read_bytes().splitlines(keepends=True)
     content = b"".join(lines[: int(kept)]) + (lines[int(kept)][:40] if kept % 1 else b"")
     storage.write_atomic(path.with_name(f"{path.name}.partial"), content)
-    manifest = storage.manifest_path(whole).read_bytes()
-    storage.write_atomic(storage.manifest_path(path), manifest)
+    identity = storage.read_manifest(whole)["identity"]
+    storage.write_manifest(path, identity, complete=False)

@@ -143,7 +143,7 @@ class Place:
         return [json.loads(line) for line in self.scores(relation).read_bytes().splitlines()]
 
     def manifest(self, name: str) -> dict:
-        return json.loads((self.results / f"{name}.manifest.json").read_bytes())
+        return json.loads(storage.manifest_path(self.results / name).read_bytes())
 
     def scores_manifest(self, relation: str) -> dict:
         return self.manifest(self.scores(relation).name)

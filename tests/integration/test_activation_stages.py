@@ -44,8 +44,7 @@ def neurons_of(place: Place, kind: str, relation: str = "P19") -> list[tuple[Neu
 
 def without_manifests(place: Place) -> None:
     """As the authors' stages leave them."""
-    for path in (place.results / "kn").glob("*.manifest.json"):
-        path.unlink()
+    shutil.rmtree(place.results / "kn" / "manifests")
 
 
 # --- stage 3 ---------------------------------------------------------------------------------
@@ -94,7 +93,7 @@ def test_every_average_comes_from_the_records(modified):
     summary = load(modified, "modify_activation/summary.json")
     for kind, base in (("neurons", ""), ("baseline", "base_")):
         averages = load(modified, f"kn/{base}modify_activation_rlt.json")
-        assert list(averages) == ["kn_bag-P19", "kn_bag-P36"]
+        assert list(averages) == [f"{base}kn_bag-P19", f"{base}kn_bag-P36"]
         for asked, theirs in (("own", "own"), ("other", "oth")):
             for verb, factor in (("rm", "0.0"), ("eh", "2.0")):
                 ratios = []
@@ -103,7 +102,7 @@ def test_every_average_comes_from_the_records(modified):
                     before = [p for line in records for p in line[asked]["original"]]
                     after = [p for line in records for p in line[asked]["edited"][kind][factor]]
                     delta = float(np.mean(np.subtract(after, before)))
-                    values = averages[f"kn_bag-{relation}"]
+                    values = averages[f"{base}kn_bag-{relation}"]
                     assert values[f"{theirs}:ori_prob"] == pytest.approx(np.mean(before))
                     assert values[f"{verb}_{theirs}:ave_delta"] == pytest.approx(delta, abs=1e-9)
                     ratios.append(delta / np.mean(before))
@@ -226,8 +225,9 @@ def test_skipped_facts_and_sentences_are_counted(read):
                 continue
             expected = "no_kn"
             if own:
+                order = sorted(range(len(own)), key=own.__getitem__)
                 means = found[fact]["means"][kind]
-                expected = [means[k] for k in ("both", "head", "random")]
+                expected = [[means[k][n] for n in order] for k in ("both", "head", "random")]
             assert theirs["P19"][fact] == expected
 
 
@@ -260,7 +260,7 @@ def test_random_sentences_do_not_depend_on_what_is_run(read, own):
 
 
 def test_ranks_sentences(own):
-    """The text file and the JSON of a fact agree with the twin's sums, the highest first."""
+    """The text file, in the authors' layout, and the JSON of a fact agree with the twin's sums."""
     fine(own.shell("5_run_trigger_examples.sh", "--top", 2))
     pretrained = models.from_pretrained(own.model)
     found = lines(own, RECORDS[5])
@@ -268,27 +268,35 @@ def test_ranks_sentences(own):
     assert len(found) == 18 and len(lines(own, "trigger_examples_th/P36.jsonl")) == 4
     for line in found:
         fact, neurons = line["fact"], sets[line["fact"]]
-        text = (own.results / f"trigger_examples_th/P19-{fact}.txt").read_text().splitlines()
+        path = own.results / f"trigger_examples_th/P19-{fact}.txt"
+        assert line["sentences"] == (0 if fact == 1 or not neurons else 2 if fact == 2 else 3)
+        assert path.exists() == bool(line["sentences"]), "as the authors': none without sentences"
+        if not line["sentences"]:
+            assert line["top"] == line["bottom"] == []
+            continue
         head, tail = PAIRS["P19"][fact]
-        assert text[0] == f"Triplet: {head}, place of birth, {tail}"
-        assert text[1] == f"Kneurons: {[list(neuron) for neuron in neurons]}"
-        ranking = [row.split("\t") for row in text[3:]]
-        assert (
-            line["sentences"]
-            == len(ranking)
-            == (0 if fact == 1 or not neurons else 2 if fact == 2 else 3)
-        )
-        scores = {}
-        for sentence in (sentence for _, sentence in ranking):
-            masked = data.mask_tail(sentence, head, tail)
-            (prompt,) = encode_sentences([masked], pretrained.tokenizer, 24)
-            scores[sentence] = sum(literal.activations(pretrained.model, prompt, neurons))
-        assert [s for _, s in ranking] == sorted(scores, key=lambda s: -scores[s])
-        assert [float(a) for a, _ in ranking] == pytest.approx(
-            [scores[s] for _, s in ranking], abs=1e-4
-        )
-        assert [t["sentence"] for t in line["top"]] == [s for _, s in ranking[:2]]
-        assert [t["sentence"] for t in line["bottom"]] == [s for _, s in ranking[::-1][:2]]
+        scores, sentence_of = {}, {}
+        for sentence in SENTENCES["P19"][fact]["th_bags"]:
+            if tail in sentence:
+                masked = data.mask_tail(sentence, head, tail)
+                (prompt,) = encode_sentences([masked], pretrained.tokenizer, 24)
+                tokens = " ".join(pretrained.tokenizer.tokens(prompt.ids))
+                assert tokens.startswith("[CLS] ") and "[MASK]" in tokens
+                scores[tokens] = sum(literal.activations(pretrained.model, prompt, neurons))
+                sentence_of[tokens] = sentence
+        ranked = sorted(scores, key=lambda tokens: -scores[tokens])
+        text = path.read_text().splitlines()
+        assert text[: 4 + len(neurons)] == [
+            *("Triplet:", f"({head}, P19, {tail})", "Kneurons:"),
+            *(f"{layer} {index}" for layer, index in neurons),
+            "Top-10 Trigger examples:",
+        ]
+        ranking = [row.split("\t") for row in text[4 + len(neurons) :]]
+        assert [tokens for _, tokens in ranking] == ranked
+        found_scores = [float(score) for score, _ in ranking]
+        assert found_scores == pytest.approx([scores[tokens] for tokens in ranked], abs=1e-4)
+        for end, of_end in (("top", ranked[:2]), ("bottom", ranked[::-1][:2])):
+            assert [t["sentence"] for t in line[end]] == [sentence_of[tokens] for tokens in of_end]
     assert found[2]["unusable"] == {"the tail does not occur": 1}
 
 
@@ -348,7 +356,7 @@ def test_refuses_what_does_not_belong_together(own, stage, tmp_path):
     refused(own.here(script), "P19 fact 4", "neuron 1 of layer 7", "another model")
     neurons[4] = [["7", 1]]
     (kn / "kn_bag-P19.json").write_text(json.dumps(neurons))
-    refused(own.here(script), "kn_bag-P19.json", "[[layer, index], ...]")
+    refused(own.here(script), "kn_bag-P19.json", "got `str` - at `$[4][0][0]`")
     (kn / "base_kn_bag-P36.json").unlink()
     refused(own.here(script, "--relations", "P36"), "base_kn_bag-P36.json", "no such file")
     shutil.rmtree(kn)

@@ -68,7 +68,7 @@ def test_a_broken_file_is_named(own):
     path = own.scores("P36")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"[[1]]\n", *lines[2:]]))
-    refused(own.here(STAGE), path, "line 2", "run stage 1 again")
+    refused(own.here(STAGE), path, "line 2", "run the stage that wrote it again")
 
 
 def test_an_installed_package_has_all_files_of_the_report():

@@ -32,7 +32,8 @@ def test_stage_1_says_what_it_does_and_writes(scored):
         assert part in ended.out
     assert str(place.data) in ended.out and str(place.model) in ended.out
     assert f"wrote {place.scores('P19')}" in ended.out
-    names = {path.name for path in place.results.iterdir() if path.is_file()}
+    paths = [*place.results.iterdir(), *(place.results / "manifests").iterdir()]
+    names = {path.name for path in paths if path.is_file()}
     assert names == {
         "TREx-all.args.json",
         "TREx-all-P19.quadrature.jsonl",
@@ -119,12 +120,12 @@ def test_scores_and_activations_are_the_papers_arithmetic(scored):
 
 
 def test_prediction_and_probabilities_on_request(place):
-    """--get_pred: [[V]] that sums to 1, its largest is pred_obj; --get_ig_pred: scores for it."""
+    """--get_pred: [[[V]]] that sums to 1, its largest is pred_obj; --get_ig_pred: scores for it."""
     fine(place.score("P36", "--get_pred", "--get_ig_pred", "--max_facts", 2))
     tokenizer = models.from_pretrained(place.model).tokenizer
     for line in place.lines("P36"):
         for info, result in line:
-            (probabilities,) = result["pred"]
+            ((probabilities,),) = result["pred"]
             assert len(probabilities) == len(tokenizer)
             assert sum(probabilities) == pytest.approx(1, abs=1e-5)
             best = max(range(len(probabilities)), key=probabilities.__getitem__)
@@ -216,6 +217,7 @@ def test_resumed_from_any_line_equals_uninterrupted(copied, lines, resumed):
     kept = b"".join(rows[: int(lines)]) + (rows[int(lines)][:50] if lines % 1 else b"")
     path.with_name(f"{path.name}.partial").write_bytes(kept)
     path.unlink()
+    storage.write_manifest(path, copied.identity("P19"), complete=False)
     fine(copied.score("P19"))
     assert path.read_bytes() == whole and beside.read_bytes() == records
     assert copied.scores_manifest("P19")["facts_resumed"] == resumed

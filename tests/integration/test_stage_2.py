@@ -20,8 +20,9 @@ def test_stage_2_writes_neurons_statistics_and_figure(refined):
     names = {f"{kind}-{rel}" for kind in ("kn_bag", "kn_rel") for rel in ("P19", "P36")}
     names = {f"{base}{name}.json" for name in names for base in ("", "base_")}
     names |= {"statistics.json"}
-    expected = names | {f"{name}.manifest.json" for name in names}
-    assert {path.name for path in (place.results / "kn").iterdir()} == expected
+    assert {path.name for path in (place.results / "kn").iterdir()} == names | {"manifests"}
+    manifests = {path.name for path in (place.results / "kn" / "manifests").iterdir()}
+    assert manifests == {f"{name}.manifest.json" for name in names}
     figure = place.results / "figs" / "kneurons_distribution"
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
     assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -65,10 +66,8 @@ def test_statistics_cover_both_kinds_and_all_layers(refined):
 def test_stage_2_of_chosen_relations_and_thresholds(copied):
     """--relations, --coarse, --shared, --min_prompts reach the refinement and the manifest."""
     fine(copied.here(STAGE_2, "--relations", "P36", "--coarse", 0.9, "--shared", 0.2))
-    assert {path.name for path in (copied.results / "kn").glob("kn_bag-*.json")} == {
-        "kn_bag-P36.json",
-        "kn_bag-P36.json.manifest.json",
-    }
+    names = [path.name for path in (copied.results / "kn").glob("kn_bag-*.json")]
+    assert names == ["kn_bag-P36.json"]
     facts = [[result["ig_gold"] for _, result in line] for line in copied.lines("P36")]
     neurons = literal_refine.refine_relation(facts, 0.9, 0.2, 6, 3)[0]
     written = json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())
@@ -107,7 +106,7 @@ def test_broken_scores_are_named_by_file_and_line(copied):
     lines[1] = lines[1][:40] + b"\n"
     path.write_bytes(b"".join(lines))
     ended = copied.shell("2_run_kn.sh")
-    refused(ended, f"{path}, line 2 (fact 1)", "run stage 1 again")
+    refused(ended, f"{path}, line 2 (fact 1)", "run the stage that wrote it again")
     assert not (copied.results / "kn/kn_bag-P36.json").exists()
     assert not (copied.results / "kn/statistics.json").exists()
 
@@ -165,7 +164,7 @@ def test_relation_all_of_whose_answers_are_unknown(place, tmp_path):
 def test_scores_of_different_rules_are_not_mixed(copied):
     """Relations scored differently: both are named, with the field; nothing is overwritten."""
     scores = copied.scores("P36")
-    manifest = scores.with_name(f"{scores.name}.manifest.json")
+    manifest = storage.manifest_path(scores)
     content = json.loads(manifest.read_bytes())
     content["identity"]["steps"] = 7
     manifest.write_text(json.dumps(content))

@@ -257,7 +257,7 @@ def test_facts_answered_wrong_are_counted(place, tmp_path):
         ([[[3, 1]]] * (FACTS - 1), ("has 11 facts", "has 12 of P36", "--max_facts")),
         ([[[3, 1]]] * (FACTS - 1) + [[[4, 0]]], ("fact 11", "layers 0 to 3 of 512 neurons")),
         ([[[3, 1], [3, 1]]] * FACTS, ("fact 0", "named twice")),
-        ({"a": 1}, ("expected [[layer, index], ...]",)),
+        ({"a": 1}, ("Expected `array`, got `object`", "[[layer, index], ...]")),
     ],
 )
 def test_neurons_that_do_not_fit_are_refused(place, neurons, parts):

@@ -156,7 +156,7 @@ class Writer:
             lines = []
             for index, (fact, own) in enumerate(zip(facts, self.neurons[name], strict=True)):
                 texts = [f"{fact.head} and {fact.tail}, sentence {place}." for place in range(4)]
-                ranked = [Triggered(4.0 - i, text, text) for i, text in enumerate(texts)]
+                ranked = [Triggered(4.0 - i, t, t, t.split()) for i, t in enumerate(texts)]
                 found = Triggers(name, index, fact.head, label, fact.tail, ranked, {})
                 lines.append(activation_files.encode_triggers(found, own, 2))
             self._lines(self.results.triggers / f"{name}.jsonl", lines)

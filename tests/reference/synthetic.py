@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from knowledge_neurons import activation_files, storage
+from knowledge_neurons import activation_files, encoding, growing, storage
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.experiments.edit_summary import KINDS as EDITED
@@ -63,7 +63,7 @@ def write_of(root: Path, names: dict[str, str], parts: Collection[str]) -> Resul
 
 
 def _lines(path: Path, lines: list[bytes]) -> None:
-    with storage.GrowingLines(path, IDENTITY) as file:
+    with growing.GrowingLines(path, IDENTITY) as file:
         file.append(lines)
         file.finish(wall_seconds=2.0, arguments={"bert_model": "made-up"})
 
@@ -148,7 +148,8 @@ def _activations(inputs: Namespace, names: dict[str, str], rng: np.random.Genera
 
 def _triggers(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
     for name, label in names.items():
-        ranked = [Triggered(float(a), "one <b>", "[MASK] <b>") for a in (3.0, 1.0)]
+        texts = ("one <b>", "[MASK] <b>", ["[MASK]", "<b>"])
+        ranked = [Triggered(activation, *texts) for activation in (3.0, 1.0)]
         own = Triggers(name, 0, "head", label, "tail", ranked, {})
         path = inputs.results.triggers / f"{name}.jsonl"
         _lines(path, [activation_files.encode_triggers(own, [Neuron(1, 2)], 1)])
@@ -186,7 +187,7 @@ def _edits(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -
         _lines(
             path,
             [
-                storage.encode_record(_edit(name, fact, kind, top_k, rng))
+                encoding.encode(_edit(name, fact, kind, top_k, rng))
                 for name in names
                 for fact in range(3)
                 for top_k in counts
@@ -213,6 +214,6 @@ def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator
                     ranks[edit] = [1 + (p < math.log(0.35)) for p in log_p[edit]]
                 records.append(ReadRecord(name, fact, list(range(PROMPTS)), log_p, ranks))
         path = inputs.results.erased(erased)
-        _lines(path, [storage.encode_record(record) for record in records])
+        _lines(path, [encoding.encode(record) for record in records])
         args = Namespace(relation=erased, seed=1, value="zero")
         stage.write_summary(args, path, IDENTITY)

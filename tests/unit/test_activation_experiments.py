@@ -17,7 +17,7 @@ from knowledge_neurons.experiments import (
 )
 from knowledge_neurons.experiments.distant_summary import FactActivation
 from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
-from knowledge_neurons.types import Fact, FactSentences
+from knowledge_neurons.types import Fact, FactSentences, Neuron
 from tests.reference import released as literal
 
 
@@ -215,17 +215,19 @@ def test_table_is_the_slow_twins_over_relations():
 
 
 def test_authors_activations():
-    """[th, h, rd] per neuron, or why not; no example before no neuron."""
-    found = activation_files.authors_activations({"P1": READ}, "neurons")
+    """[th, h, rd] per neuron by layer and index, or why not; no example before no neuron."""
+    neurons = {"P1": [[Neuron(2, 0), Neuron(1, 9)], [Neuron(0, 0)], [], [Neuron(0, 0)]]}
+    found = activation_files.authors_activations({"P1": READ}, neurons, "neurons")
     assert found == {
         "P1": [
-            [[1.0, 3.0], [0.5, 0.5], [0.0, 0.0]],
+            [[3.0, 1.0], [0.5, 0.5], [0.0, 0.0]],
             [[4.0], [1.5], [1.0]],
             "no_kn",
             "no_exmp",
         ]
     }
-    assert activation_files.authors_activations({"P1": READ}, "baseline")["P1"] == [
+    none = {"P1": [[]] * 4}
+    assert activation_files.authors_activations({"P1": READ}, none, "baseline")["P1"] == [
         *["no_kn"] * 3,
         "no_exmp",
     ]

@@ -3,16 +3,16 @@
 Run: pytest tests/unit/test_artifacts.py
 """
 
+import json
 import re
 import tempfile
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import artifacts, storage
+from knowledge_neurons import artifacts, encoding, storage
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.erase_summary import FactRecord
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
@@ -57,7 +57,7 @@ def test_a_line_of_the_authors_is_read(tmp_path):
 
 
 def test_a_written_line_has_the_authors_shape_to_the_letter():
-    """Keys, their order, triplets as [layer, index, score], `pred` as [[V]], the rest []."""
+    """Keys, their order, triplets as [layer, index, score], `pred` as [[[V]]], the rest []."""
     scores = PromptScores(
         ["[CLS]", "[MASK]", "[SEP]"],
         "Rome",
@@ -73,7 +73,7 @@ def test_a_written_line_has_the_authors_shape_to_the_letter():
         b'"gold_obj":"Rome","pred_obj":"Paris"}'
     )
     full = (
-        b'{"pred":[[0.25,0.75]],"ig_pred":[[2,3,0.75]],'
+        b'{"pred":[[[0.25,0.75]]],"ig_pred":[[2,3,0.75]],'
         b'"ig_gold":[[0,1,0.25],[11,3071,0.5]],"base":[[1,1,2.5]]}'
     )
     assert artifacts.encode_fact_scores([scores]) == b"[[" + info + b"," + full + b"]]"
@@ -134,7 +134,7 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path, bad):
     assert [next(facts), next(facts)] == [AUTHORS_FACT, []]
     with pytest.raises(ValueError, match=r"line 3 \(fact 2\)") as error:
         next(facts)
-    assert str(path) in str(error.value) and "run stage 1 again" in str(error.value)
+    assert str(path) in str(error.value) and "run the stage that wrote it again" in str(error.value)
 
 
 # --- neurons ---------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ def test_neurons_round_trip(tmp_path, baseline):
         results.relation_neurons("P19", baseline),
     ]
     assert artifacts.read_fact_neurons(written[0]) == facts
-    assert orjson.loads(written[0].read_bytes()) == [[[0, 5], [11, 3071]], [], [[0, 5]]]
-    assert orjson.loads(written[1].read_bytes()) == [[0, 5]]
+    assert json.loads(written[0].read_bytes()) == [[[0, 5], [11, 3071]], [], [[0, 5]]]
+    assert json.loads(written[1].read_bytes()) == [[0, 5]]
 
 
 @pytest.mark.parametrize("content", ["[[[0, 5, 1]]]", "[[5]]", "[5]", "5", '{"a": 1', None])
@@ -171,10 +171,10 @@ def test_broken_neurons_name_the_file(tmp_path, content):
 def test_records_round_trip_and_a_broken_line_is_named(tmp_path):
     record = FactRecord("P1", 3, [0, 2], {"before": [-0.5, -1.0]}, {"before": [1, 2]})
     path = tmp_path / "records.jsonl"
-    line = storage.encode_record(record) + b"\n"
+    line = encoding.encode(record) + b"\n"
     path.write_bytes(line * 2)
     assert list(storage.read_records(path, FactRecord)) == [record, record]
     for broken in (b'{"relation": "P1"', b'{"relation": "P1"}\n', b"3\n"):
         path.write_bytes(line + broken)
-        with pytest.raises(ValueError, match=r"records\.jsonl, line 2: no FactRecord"):
+        with pytest.raises(ValueError, match=r"records\.jsonl, line 2: "):
             list(storage.read_records(path, FactRecord))

@@ -4,18 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import activation_files, artifacts, outcomes, storage
+from knowledge_neurons import activation_files, artifacts, encoding, outcomes, storage
 from knowledge_neurons.estimates import Interval
 from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
 from knowledge_neurons.experiments.edit_summary import EditRecord
 from knowledge_neurons.experiments.modify_summary import average_change
 from knowledge_neurons.outcomes import RUN
-from knowledge_neurons.types import KINDS, PromptScores
+from knowledge_neurons.types import KINDS, Neuron, PromptScores
 from tests.reference import synthetic
 
 COUNT = 3
@@ -81,8 +80,7 @@ def test_activations_of_each_relation_come_from_its_records(results, found):
     assert overall.facts == COUNT * synthetic.FACTS
     low, high = overall.by_sentences["both"].interval
     assert low < overall.by_sentences["both"].value < high
-    assert found.activations.summary["facts"] == overall.facts
-    assert "table" not in found.activations.summary
+    assert not found.activations.by_authors
 
 
 def test_summaries_of_edits_are_what_they_were(results, found):
@@ -105,9 +103,12 @@ def test_curves_of_success_are_by_lambdas_and_kind(found):
 
 def test_several_lambdas_are_a_sweep(found):
     run = found.edits[0]
-    rows = json.dumps([asdict(row) for row in run.summaries]).replace("8.0", "4.0")
-    summaries = [*run.summaries, *map(outcomes._summary, json.loads(rows))]
-    both = outcomes.EditRun("edit-sweep", "released", {}, summaries)
+    rows = [
+        json.loads(json.dumps(row).replace("8.0", "4.0"))
+        for row in json.loads(encoding.encode(run.summaries))
+    ]
+    again = encoding.convert(rows, list[edit_summary.Summary], "here")
+    both = outcomes.EditRun("edit-sweep", "released", {}, run.summaries + again)
     assert both.lambdas == [(1.0, 8.0), (1.0, 4.0)]
     assert not both.by_count and found.sweep == []
 
@@ -126,7 +127,7 @@ def test_triggers_are_read_a_line_at_a_time(found):
     (record,) = activation_files.read_triggers(found.triggers[0])
     assert (record.head, record.tail, record.sentences) == ("head", "tail", 2)
     assert record.top == [{"activation": 3.0, "sentence": "one <b>", "masked": "[MASK] <b>"}]
-    assert record.neurons == [[1, 2]]
+    assert record.neurons == [Neuron(1, 2)]
 
 
 def test_labels_come_from_triggers_or_scores(results, found, tmp_path):

@@ -3,7 +3,8 @@
 Run: pytest tests/unit/test_patches.py
 """
 
-import orjson
+import json
+
 import pytest
 import safetensors.torch
 import torch
@@ -99,7 +100,7 @@ def good_header(**changes) -> dict:
 def test_files_that_are_no_patch_are_refused_by_name(tmp_path, fields, rows):
     path = tmp_path / "odd.safetensors"
     content = {"value_slots": torch.zeros(rows, 32)}
-    metadata = {"patch": orjson.dumps(fields).decode()}
+    metadata = {"patch": json.dumps(fields)}
     path.write_bytes(safetensors.torch.save(content, metadata=metadata))
     with pytest.raises(ValueError, match=r"odd\.safetensors: not a patch"):
         patches.load(path)

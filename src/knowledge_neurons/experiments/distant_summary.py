@@ -10,10 +10,11 @@ import numpy as np
 
 from knowledge_neurons import metrics
 from knowledge_neurons.estimates import Estimate
+from knowledge_neurons.types import Count, Index, Number
 
 BOTH, HEAD, RANDOM = SENTENCE_KINDS = ("both", "head", "random")  # T1, T2, T3
 
-Means = dict[str, dict[str, list[float]]]  # kind of neurons -> of sentences -> each neuron's mean
+Means = dict[str, dict[str, list[Number]]]  # kind of neurons -> of sentences -> each neuron's mean
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class FactActivation:
     """
 
     relation: str
-    fact: int
+    fact: Index
     head: str
     tail: str
-    sentences: dict[str, int]
-    cut: int
-    unusable: dict[str, int]
-    names_tail: int
-    neurons: dict[str, int]
+    sentences: dict[str, Count]
+    cut: Count
+    unusable: dict[str, Count]
+    names_tail: Count
+    neurons: dict[str, Count]
     means: Means | None
 
     @property

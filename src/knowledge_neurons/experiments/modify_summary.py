@@ -9,6 +9,7 @@ import numpy as np
 
 from knowledge_neurons import metrics
 from knowledge_neurons.estimates import Estimate
+from knowledge_neurons.types import Count, Index, Share
 
 SUPPRESS, AMPLIFY = 0.0, 2.0
 OWN, OTHER = ASKED = ("own", "other")
@@ -23,9 +24,9 @@ class Outcome:
     """
 
     relation: str
-    fact: int
-    original: list[float]
-    edited: dict[str, dict[float, list[float]]]
+    fact: Index
+    original: list[Share]
+    edited: dict[str, dict[float, list[Share]]]
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class FactRecord:
     """
 
     relation: str
-    fact: int
+    fact: Index
     answer: str
-    neurons: dict[str, int]
+    neurons: dict[str, Count]
     own: Outcome | None
     other: Outcome | None
 

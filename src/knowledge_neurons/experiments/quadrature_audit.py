@@ -15,18 +15,46 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from knowledge_neurons import adaptive, refine
 from knowledge_neurons.adaptive import Audited, Ladder
+from knowledge_neurons.types import Count, Layer, Number
 
 CHECKED_SHARE, FEWEST_CHECKED = 0.01, 4  # of the facts
 SAME_SETS = 0.995  # share of prompts and of facts whose neurons must be those of the full sums
 
 Triplets = list[tuple[int, int, float]]
-Record = dict[str, Any]  # as JSON has it
+
+
+class Audit(TypedDict):
+    """What `compare` says of a fact."""
+
+    prompts: Annotated[list[tuple[list[int], list[Number], list[Number]]], Meta(min_length=1)]
+    worst: Number
+    coarse_same: Count
+    refined_same: bool
+
+
+class Integral(TypedDict):
+    """What `compare_integral` says of a prompt."""
+
+    error: Number
+    gap: Number
+    coarse_same: bool
+
+
+class Record(TypedDict):
+    """What stage 1 keeps of each fact, see `fact_scores.ScoredFact`."""
+
+    prompts: Count
+    points: Count
+    accepted: list[tuple[Layer, Count, Annotated[float, Meta(gt=0, le=1e30)]]]
+    audit: Audit | None
+    integral: list[Integral] | None
 
 
 def draw_checked(has_prompts: Sequence[bool], seed: int) -> set[int]:
@@ -38,7 +66,7 @@ def draw_checked(has_prompts: Sequence[bool], seed: int) -> set[int]:
 
 def compare(
     written: Sequence[Triplets], exact: Sequence[Triplets], audited: Sequence[Audited]
-) -> Record:
+) -> Audit:
     """A fact's audit: the kept scores of each prompt as written, beside its full sums.
 
     Returns per prompt `rungs`, `indicators` and `errors` of its layers; `worst` difference of a
@@ -61,7 +89,7 @@ def compare(
     }
 
 
-def compare_integral(exact: Triplets, integral: Triplets, error: float, gap: float) -> Record:
+def compare_integral(exact: Triplets, integral: Triplets, error: float, gap: float) -> Integral:
     """A prompt's full sums beside the integral: kept scores of both.
 
     error: largest difference of any neuron, as a share of the prompt's largest integral.
@@ -99,13 +127,15 @@ def review(
     sets may differ for that, and full sums in the same few digits would not mend it.
     """
     audits = [record["audit"] for record in records if record["audit"]]
+    for index, record in enumerate(records):
+        _check_lengths(index, record["audit"], layers)
     audited = [Audited(*map(np.asarray, one)) for audit in audits for one in audit["prompts"]]
     after = adaptive.distrust(ladder, audited)
     doubtful = [
         index
         for index, record in enumerate(records)
         if any(
-            after.trust[layer, points] * seen > ladder.tolerance
+            after.trust.get((layer, points), np.inf) * seen > ladder.tolerance
             for layer, points, seen in record["accepted"]
         )
     ]
@@ -137,7 +167,17 @@ def review(
     return Review(doubtful, summary)
 
 
-def _integral_summary(prompts: Sequence[Record]) -> Record:
+def _check_lengths(fact: int, audit: Audit | None, layers: int) -> None:
+    """Raise ValueError for a record of a damaged file."""
+    for prompt in audit["prompts"] if audit else ():
+        if any(len(values) != layers for values in prompt):
+            raise ValueError(
+                f"the record of fact {fact}'s quadrature has another number of layers than the "
+                f"model, {layers}: remove the relation's .partial files and run the stage again"
+            )
+
+
+def _integral_summary(prompts: Sequence[Integral]) -> dict[str, Any]:
     """What `compare_integral` said of the prompts, in one; errors and coarse_same as shares."""
     errors = np.array([prompt["error"] for prompt in prompts])
     return {

@@ -19,11 +19,15 @@ from knowledge_neurons.types import FactSentences, Neuron
 
 @dataclass(frozen=True)
 class Triggered:
-    """One sentence and the sum of the neurons' activations at its [MASK]."""
+    """One sentence and the sum of the neurons' activations at its [MASK].
+
+    tokens: what was read of it, with [CLS] and [SEP].
+    """
 
     activation: float
     sentence: str
     masked: str
+    tokens: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ def rank_sentences(
         prompts = batching.encode_sentences([text for *_, text in usable], tokenizer, max_tokens)
         read = neuron_activations(model, prompts, [own[place] for place, *_ in usable])
         ranked: list[list[Triggered]] = [[] for _ in group]
-        for (place, sentence, text), values in zip(usable, read, strict=True):
-            ranked[place].append(Triggered(sum(values), sentence, text))
+        for (place, sentence, text), prompt, values in zip(usable, prompts, read, strict=True):
+            tokens = tokenizer.tokens(prompt.ids)
+            ranked[place].append(Triggered(sum(values), sentence, text, tokens))
         yield [
             Triggers(
                 relation=fact.relation,

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import orjson
+import msgspec
 
 from knowledge_neurons import activation_files, artifacts, storage
 from knowledge_neurons.artifacts import Results
+from knowledge_neurons.encoding import encode
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
 from knowledge_neurons.types import KNOWLEDGE, Neuron, Triplet
 
@@ -81,12 +82,12 @@ def numeric(relation: str) -> tuple[int, str]:
 
 def pack(value: Any) -> str:
     """JSON, gzipped, in base64; the same value gives the same text."""
-    return base64.b64encode(gzip.compress(orjson.dumps(value), 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(encode(value), 9, mtime=0)).decode()
 
 
 def unpack(text: str) -> Any:
     """What `pack` was given, as JSON has it."""
-    return orjson.loads(gzip.decompress(base64.b64decode(text)))
+    return msgspec.json.decode(gzip.decompress(base64.b64decode(text)))
 
 
 # --- a relation ------------------------------------------------------------------------------
