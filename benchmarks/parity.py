@@ -39,7 +39,8 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from knowledge_neurons.models import HUB_NAMES, from_pretrained  # noqa: E402
+from knowledge_neurons.models import from_pretrained  # noqa: E402
+from knowledge_neurons.sources import HUB_NAMES  # noqa: E402
 from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer  # noqa: E402
 from tests.reference import wordpiece as literal  # noqa: E402
 

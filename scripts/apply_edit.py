@@ -58,6 +58,7 @@ def main() -> None:
         else f"{header.relation} fact {header.fact}: {header.old} -> {header.new}, "
         f"lambdas {header.lambdas[0]:g} and {header.lambdas[1]:g}"
     )
+    what = program.printable(what)  # the header may be anybody's
     cli.show(
         f"wrote {args.output}",
         {

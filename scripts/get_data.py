@@ -284,7 +284,7 @@ def main(argv: list[str] | None = None, expected: Expected = FULL) -> int:
     try:
         run(parse_args(argv), expected)
     except (ValueError, OSError) as error:
-        print(f"get_data: {error}", file=sys.stderr)
+        print(f"get_data: {str(error)[:2000]}", file=sys.stderr)  # the source may be anything
         return 2
     except KeyboardInterrupt:
         print("get_data: interrupted; run the same command again to go on", file=sys.stderr)

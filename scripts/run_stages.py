@@ -70,7 +70,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 def prompts_of(args: argparse.Namespace) -> dict[str, list[int]]:
     """For each relation asked for the number of prompts of each fact."""
     bags = data.read_bags(args.data_path)
-    relations = cli.names_of(args.relations) or list(bags)
+    relations = cli.relations_of(args.relations) or list(bags)
     at_most = args.max_facts if args.max_facts > 0 else None
     return {
         relation: [

@@ -23,6 +23,7 @@ from knowledge_neurons import (
     encoding,
     growing,
     models,
+    origin,
     quadrature,
     storage,
 )
@@ -117,10 +118,7 @@ def identity_of(
     """Everything that decides what the scores are."""
     return {
         "relation": args.pt_relation,
-        "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(source),
-        "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
+        **origin.of(pretrained, source),
         "max_seq_length": args.max_seq_length,
         "max_facts": max(args.max_facts, 0),
         "oov": args.oov,
@@ -148,7 +146,7 @@ def main() -> None:
         return
     max_tokens = min(args.max_seq_length, pretrained.model.config.max_position_embeddings)
     encoded = fact_scores.encode_facts(
-        facts, pretrained.tokenizer, max_tokens, skip_unknown=args.oov == "skip"
+        facts, pretrained.tokenizer, max_tokens, args.oov == "skip", source
     )
     counts = counts_of(encoded)
     precision = "all points" if args.exact else f"within {args.tolerance:g} of the largest score"

@@ -84,7 +84,7 @@ def main() -> None:
     args = stage_2_arguments.parse(__doc__.splitlines()[0])
     results = cli.results_of(args)
     started = time.perf_counter()
-    relations = cli.names_of(args.relations) or results.refined_relations(False)
+    relations = cli.relations_of(args.relations) or results.refined_relations(False)
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:

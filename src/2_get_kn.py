@@ -16,13 +16,13 @@ import time
 from dataclasses import asdict
 
 import stage_2_arguments
-from knowledge_neurons import artifacts, cli, storage
+from knowledge_neurons import artifacts, cli, origin, storage
 from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
 from knowledge_neurons.refine import KEEP, Refined, Settings
 
 # What the scores of relations that are refined together must have in common.
 COMMON = (
-    *("model_sha256", "lowercase", "layer_norm_eps"),
+    *origin.MODEL,
     *("rule", "steps", "keep", "max_seq_length"),
 )
 
@@ -54,16 +54,11 @@ def check_scores(
                 f"more: run stage 1 with --keep {lowest}"
             )
         identities[relation] = identity
-    with_manifest = [relation for relation in relations if identities[relation]]
-    for relation in with_manifest[1:]:
-        for field in COMMON:
-            first, here = (identities[r].get(field) for r in (with_manifest[0], relation))
-            if first != here:
-                raise ValueError(
-                    f"the scores of {relation} and {with_manifest[0]} do not belong together: "
-                    f"{field} is {here!r} and {first!r}.  Refine them apart with --relations, or "
-                    "run stage 1 again for one of them"
-                )
+    if difference := origin.first_difference(identities, COMMON):
+        raise ValueError(
+            f"the scores {difference}: they do not belong together.  Refine them apart with "
+            "--relations, or run stage 1 again for one of them"
+        )
     return identities
 
 
@@ -161,11 +156,13 @@ def advice(refined: dict[str, RefinedRelation], settings: dict[bool, Settings]) 
         }
         above = [name for name, average in averages.items() if average > used.most]
         below = [name for name, average in averages.items() if average < used.fewest]
-        for names, which, way in ((above, "more", "above"), (below, "fewer", "below")):
+        for names, said, way in (
+            (above, f"more than {used.most:g}", "above"),
+            (below, f"fewer than {used.fewest:g}", "below"),
+        ):
             if names:
                 rows[f"* {kind} of {', '.join(names)}"] = (
-                    f"{which} than {used.fewest:g} to {used.most:g} a fact for every p tried: "
-                    f"try {flag} {way} {used.coarse:g}"
+                    f"{said} a fact at the last p tried: try {flag} {way} {used.coarse:g}"
                 )
     return rows
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_stages
-from knowledge_neurons import activation_files, batching, cli, data, figures, published, storage
+from knowledge_neurons import activation_files, cli, data, figures, published, storage
 from knowledge_neurons.estimates import Estimate, told
 from knowledge_neurons.experiments import fact_scores, modify_activation
 from knowledge_neurons.experiments.modify_summary import (
@@ -79,7 +79,7 @@ class Prompts:
     def __init__(self, inputs: Inputs):
         args, self.tokenizer = inputs.args, inputs.pretrained.tokenizer
         self.max_tokens = inputs.max_tokens
-        self.skip_unknown = args.oov == "skip"
+        self.skip_unknown, self.source = args.oov == "skip", inputs.source
         self.facts: dict[str, list[Fact]] = {
             name: data.facts_of(inputs.bags, name, inputs.source, cli.max_facts_of(args))
             for name in inputs.bags
@@ -91,10 +91,12 @@ class Prompts:
 
     def of(self, facts: Sequence[Fact]) -> list[list[Prompt]]:
         """Of each fact; none where its answer is not one token and --oov is skip."""
-        return fact_scores.encode_facts(facts, self.tokenizer, self.max_tokens, self.skip_unknown)
+        return fact_scores.encode_facts(
+            facts, self.tokenizer, self.max_tokens, self.skip_unknown, self.source
+        )
 
     def of_another(self, relation: str, index: int) -> list[Prompt]:
-        return batching.encode_fact(self.facts[relation][index], self.tokenizer, self.max_tokens)
+        return self.of([self.facts[relation][index]])[0]
 
 
 def compute(

@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=512)
     neuron_stages.add_sentences(parser)
     parser.add_argument("--facts", help="places of facts in their relation, from 0: 0,3 (all)")
-    # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 23)
+    # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 13)
     parser.add_argument(
         "--top", type=cli.count, default=TOP, help="sentences at either end, in JSON"
     )

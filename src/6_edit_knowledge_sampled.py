@@ -117,7 +117,7 @@ def run_name(args: argparse.Namespace) -> str:
 
 def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[str]:
     """Those asked for, else all that have neurons; sorted."""
-    relations = sorted(set(cli.names_of(args.relations))) or results.refined_relations(False)
+    relations = sorted(set(cli.relations_of(args.relations))) or results.refined_relations(False)
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run stages 1 and 2 first")
     return relations

@@ -75,7 +75,7 @@ def edits_of(
     drawn = random_neurons(model.config, chosen, len(chosen), rng)
     value = None
     if args.value == "unk":
-        # UPSTREAM: the embedding as it is, not scaled to the slot (difference 29)
+        # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
         value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
         ERASED: editing.erase(model, chosen, value),

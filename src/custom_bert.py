@@ -41,6 +41,17 @@ ACTIVATIONS = {
     "relu": F.relu,
     "silu": F.silu,
 }
+# Far beyond any BERT, near enough that a wrong number in a config costs neither time nor memory.
+LARGEST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 256,
+    "num_attention_heads": 1 << 16,
+    "intermediate_size": 1 << 20,
+    "max_position_embeddings": 1 << 24,
+    "type_vocab_size": 1 << 16,
+}
+LARGEST_EPS = 1e-2
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class BertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-12  # DEVIATION: the released code has 1e-5 built in (difference 20)
+    layer_norm_eps: float = 1e-12  # DEVIATION: the released code has 1e-5 built in (difference 4)
 
     @classmethod
     def from_dict(cls, values: Mapping) -> BertConfig:
@@ -70,21 +81,26 @@ class BertConfig:
             if values.get(key) not in (expected, None)
         }
         if wrong:
-            raise ValueError(f"the config asks for {wrong}, only {_ONLY_SUPPORTED} is supported")
+            raise ValueError(
+                f"the config asks for {wrong!s:.200}, only {_ONLY_SUPPORTED} is supported"
+            )
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
     def __post_init__(self):
-        for name in (f.name for f in fields(self) if f.type == "int"):
+        for name, largest in LARGEST.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a positive integer")
-        if not isinstance(self.layer_norm_eps, float) or not self.layer_norm_eps > 0:
+            if type(value) is not int or not 0 < value <= largest:  # bool is an int too
+                raise ValueError(
+                    f"{name} is {value!r:.80}, expected an integer from 1 to {largest}"
+                )
+        eps = self.layer_norm_eps
+        if not isinstance(eps, float) or not 0 < eps <= LARGEST_EPS:
             raise ValueError(
-                f"layer_norm_eps is {self.layer_norm_eps!r}, expected a positive float"
+                f"layer_norm_eps is {eps!r:.80}, expected a number over 0 and up to {LARGEST_EPS:g}"
             )
-        if self.hidden_act not in ACTIVATIONS:
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
             raise ValueError(
-                f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}"
+                f"hidden_act {self.hidden_act!r:.80} is not one of {', '.join(ACTIVATIONS)}"
             )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(

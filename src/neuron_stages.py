@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons import artifacts, cli, data, growing, interventions, models, storage
+from knowledge_neurons import (
+    artifacts,
+    cli,
+    data,
+    growing,
+    interventions,
+    models,
+    origin,
+    storage,
+)
+from knowledge_neurons.strict_json import listed
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets
 
 if TYPE_CHECKING:
@@ -105,13 +115,8 @@ def open_inputs(args: argparse.Namespace, own: str = "") -> Inputs:
     pretrained = cli.pretrained_of(args)
     pretrained.model.to(device)
     source, bags = cli.read_bags(args)
-    identity = {
-        "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(source),
-        "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
-    }
-    return Inputs(args, cli.results_of(args, own), pretrained, device, source, bags, identity)
+    made_from = origin.of(pretrained, source)
+    return Inputs(args, cli.results_of(args, own), pretrained, device, source, bags, made_from)
 
 
 def read_relations(inputs: Inputs) -> list[Relation]:
@@ -121,7 +126,7 @@ def read_relations(inputs: Inputs) -> list[Relation]:
     there = sorted({name for kind in KINDS for name in results.refined_relations(kind == BASELINE)})
     if not there:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_run_kn.sh first")
-    asked = sorted(set(cli.names_of(inputs.args.relations))) or there
+    asked = sorted(set(cli.relations_of(inputs.args.relations))) or there
     missing = [name for name in asked if name not in there]
     if missing:
         raise ValueError(
@@ -142,7 +147,8 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
             )
         neurons[kind] = artifacts.read_fact_neurons(path)
         sums[kind] = storage.sha256_of(path)
-        facts = facts[: _check_origin(inputs, path)]
+        origin.check(path, inputs.identity)
+        facts = facts[: origin.scores_of(path).get("max_facts") or None]
         if len(neurons[kind]) != len(facts):
             raise ValueError(
                 f"{path} has the neurons of {len(neurons[kind])} facts, {inputs.source} "
@@ -155,21 +161,6 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
             except ValueError as error:
                 raise ValueError(f"{path}, {fact}: {error}; is it of another model?") from error
     return Relation(name, facts, neurons, {"relation": name, "neurons_sha256": sums})
-
-
-def _check_origin(inputs: Inputs, path: Path) -> int | None:
-    """Refuse neurons whose manifest names another model or other prompts; how many facts stage 1
-    was told to take (None: all).  The released code's files have no manifest, and pass."""
-    manifest = storage.read_manifest(path) or {}
-    scores = manifest.get("identity", {}).get("scores", {})
-    for field, ours in (("model_sha256", "--bert_model"), ("data_sha256", "--data_path")):
-        if field in scores and scores[field] != inputs.identity[field]:
-            given = getattr(inputs.args, ours[2:])
-            raise ValueError(
-                f"{path} was made with another {ours} than {given} ({field} differs): they do not "
-                "belong together.  Name the one that stage 1 had"
-            )
-    return scores.get("max_facts") or None
 
 
 def sentences_path(args: argparse.Namespace, relation: str) -> Path:
@@ -203,7 +194,7 @@ def read_sentences(inputs: Inputs, relation: str) -> list[FactSentences]:
     pairs = data.read_pairs(args.pairs)
     if relation not in pairs:
         raise ValueError(
-            f"{args.pairs} has no pairs of {relation}, only of {', '.join(sorted(pairs))}.  "
+            f"{args.pairs} has no pairs of {relation}, only of {listed(sorted(pairs))}.  "
             "Name those of the prompts with --pairs or KN_PAIRS"
         )
     facts = data.facts_of(inputs.bags, relation, inputs.source)

@@ -57,7 +57,7 @@ def scored_relations(args: argparse.Namespace, results: Results) -> list[str]:
             f"no {results.prefix}-<REL>.rlt.jsonl in {results.root}: run stage 1 first, for "
             f"example bash 1_run_mlm.sh P101.{begun}"
         )
-    asked = cli.names_of(args.relations) or scored
+    asked = cli.relations_of(args.relations) or scored
     missing = [relation for relation in asked if relation not in scored]
     if missing:
         raise ValueError(

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import torch
 
-from knowledge_neurons import artifacts, cli, data, models, storage
+from knowledge_neurons import artifacts, cli, data, models, origin
 from knowledge_neurons.artifacts import Results
 from knowledge_neurons.editing import check_neurons
 from knowledge_neurons.experiments.choose_facts import Bags
 from knowledge_neurons.experiments.fact_scores import encode_facts
 from knowledge_neurons.types import Neuron
-
-# Fields in which the scores that neurons were refined from must agree with what is loaded now.
-COMMON = ("model_sha256", "data_sha256", "lowercase", "layer_norm_eps")
 
 
 @dataclass(frozen=True)
@@ -60,24 +57,22 @@ def load(args: argparse.Namespace) -> Inputs:
     encoded = {}
     with cli.progress(len(facts), "tokenising", "relation") as bar:
         for name, own in facts.items():
-            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip)
+            encoded[name] = encode_facts(own, pretrained.tokenizer, longest, skip, source)
             bar.update()
     pretrained.model.to(device)
-    identity = {
-        "model_sha256": pretrained.sha256,
-        "data_sha256": storage.sha256_of(source),
-        "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": config.layer_norm_eps,
+    made_from = {
+        **origin.of(pretrained, source),
         "max_seq_length": longest,
         "max_facts": max(args.max_facts, 0),
         "oov": args.oov,
         "seed": args.seed,
     }
-    return Inputs(pretrained, device, encoded, source, identity)
+    return Inputs(pretrained, device, encoded, source, made_from)
 
 
 def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[Neuron]]:
     """The knowledge neurons of a relation's facts; ValueError where they do not fit the inputs."""
+    data.check_relation(relation, "the relation to be changed")
     path = results.fact_neurons(relation, baseline=False)
     if not path.exists():
         there = ", ".join(results.refined_relations(False)) or "none"
@@ -88,15 +83,7 @@ def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[N
     if relation not in inputs.bags:
         raise ValueError(f"{path}: {inputs.source} has no relation {relation}")
     neurons = artifacts.read_fact_neurons(path)
-    manifest = storage.read_manifest(path) or {}
-    scores = manifest.get("identity", {}).get("scores", {})
-    for field in COMMON:
-        if field in scores and scores[field] != inputs.identity[field]:
-            raise ValueError(
-                f"{path} is of other scores: {field} was {scores[field]!r} and is "
-                f"{inputs.identity[field]!r} now.  Give the same --bert_model and --data_path as "
-                "to stage 1, or run stages 1 and 2 again"
-            )
+    origin.check(path, inputs.identity)
     facts = len(inputs.bags[relation])
     if len(neurons) != facts:
         raise ValueError(

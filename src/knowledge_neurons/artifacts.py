@@ -163,7 +163,7 @@ def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
 
 def _res_dict(prompt: PromptScores) -> dict[str, Any]:
     # UPSTREAM: pred is a list of one (1, V) matrix
-    # DEVIATION: ig_pred is stored as triplets too; the released code leaves it dense (DESIGN, 4)
+    # DEVIATION: ig_pred is stored as triplets too; the released code leaves it dense (difference 2)
     return {
         "pred": [[prompt.probabilities]] if prompt.probabilities else [],
         "ig_pred": prompt.of_prediction,

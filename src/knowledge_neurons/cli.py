@@ -145,7 +145,7 @@ def add_prompts(parser: argparse.ArgumentParser, max_seq_length: int = 128) -> N
     parser.add_argument(
         "--max_seq_length", type=tokens, default=max_seq_length, help="tokens of a text, at most"
     )
-    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 24)
+    # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 5)
     parser.add_argument(
         "--max_facts",
         "--debug",
@@ -278,6 +278,14 @@ def products_in(model: Bert, dtype: str) -> Bert:
 def names_of(text: str | None) -> list[str]:
     """What --relations names, "P19,P36", as a list; empty where it is not given."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def relations_of(text: str | None) -> list[str]:
+    """`names_of` for relations; ValueError for a name that no relation can have."""
+    names = names_of(text)
+    for name in names:
+        data.check_relation(name, "--relations")
+    return names
 
 
 def plain(args: argparse.Namespace) -> dict[str, object]:

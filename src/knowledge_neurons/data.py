@@ -14,19 +14,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from knowledge_neurons.encoding import decode
+from knowledge_neurons import strict_json
+from knowledge_neurons.strict_json import listed, short
 from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
 SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
-FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50 (difference 11)
+FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50
 _LABEL = re.compile(r"(?P<relation>[^()]+)\((?P<label>.*)\)")
+_RELATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def read_bags(path: str | Path) -> dict[str, list]:
     """The prompts file as {relation: [bag of each fact]}, whichever of the two shapes it has.
 
-    Raises ValueError naming the file when it is missing, is no JSON or has another shape.
+    Raises ValueError naming the file when it is missing, is no JSON, has another shape, or names a
+    relation as `check_relation` refuses.
     """
     path = Path(path)
     content = _read_json(path, "PARAREL", "data/PARAREL/sample_allbags.json")
@@ -34,13 +38,27 @@ def read_bags(path: str | Path) -> dict[str, list]:
         content = _split_by_relation(path, content)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise ValueError(f"{path}: expected {{relation: [bag of each fact]}}")
+    for relation in content:
+        check_relation(relation, path)
     return content
+
+
+def check_relation(name: str, source: str | Path) -> None:
+    """Raise ValueError for the name of a relation that could not be part of a file's name.
+
+    source: where it was read, for the message.
+    """
+    if not _RELATION.fullmatch(name):
+        raise ValueError(
+            f"{source}: relation {short(name)}: expected a name such as P101, of 1 to 64 letters, "
+            "digits and '_' and not starting with '_', for it becomes part of file names"
+        )
 
 
 def _read_json(path: Path, name: str, sample: str) -> Any:
     """Content of an input file; ValueError says where such files come from."""
     try:
-        content = path.read_bytes()
+        return strict_json.read(path)
     except FileNotFoundError as error:
         raise ValueError(
             f"{path}: no such file.  scripts/get_data.py builds the full {name}; the embedded "
@@ -48,7 +66,6 @@ def _read_json(path: Path, name: str, sample: str) -> Any:
         ) from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode(content, Any, path)
 
 
 def facts_of(
@@ -60,8 +77,8 @@ def facts_of(
     Raises ValueError for an unknown relation (lists the known ones) or a malformed fact.
     """
     if relation not in bags:
-        known = ", ".join(sorted(bags, key=_numeric))
-        raise ValueError(f"relation {relation!r} is not in {source}.  It has: {known}")
+        known = listed(sorted(bags, key=_numeric)) or "none"
+        raise ValueError(f"relation {short(relation)} is not in {source}.  It has: {known}")
     if not bags[relation]:
         raise ValueError(f"{source}: {relation} has no facts")
     chosen = bags[relation][:max_facts]
@@ -71,18 +88,25 @@ def facts_of(
 def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
     where = f"{source}: {relation} fact {index}"
     if not isinstance(bag, list) or not bag:
-        raise ValueError(f"{where}: expected a list of prompts, got {str(bag)[:80]}")
+        raise ValueError(f"{where}: expected a list of prompts, got {short(bag)}")
     for row in bag:
-        if not (isinstance(row, list) and len(row) == 3 and all(isinstance(x, str) for x in row)):
-            raise ValueError(f"{where}: expected [prompt, answer, relation], got {str(row)[:80]}")
+        if not (_are_texts(row) and len(row) == 3):
+            raise ValueError(f"{where}: expected [prompt, answer, relation], got {short(row)}")
         if row[0].count(MASK) != 1:
-            raise ValueError(f"{where}: expected one {MASK} in {row[0]!r}")
+            raise ValueError(f"{where}: expected one {MASK} in {short(row[0])}")
         if row[1:] != bag[0][1:]:
-            raise ValueError(f"{where}: its prompts differ in answer or relation: {row[1:]}")
+            raise ValueError(f"{where}: its prompts differ in answer or relation: {short(row[1:])}")
     _, answer, name = bag[0]
+    if not answer.strip() or SPECIAL.search(answer) or _CONTROL.search(answer):
+        raise ValueError(
+            f"{where}: the answer {short(answer)} is no word: it is empty, or holds a control "
+            f"character or a special token such as {MASK}"
+        )
     named, label = split_name(name) or (None, "")
-    if named != relation:
-        raise ValueError(f"{where}: expected a relation like '{relation}(label)', got {name!r}")
+    if named != relation or _CONTROL.search(label):
+        raise ValueError(
+            f"{where}: expected a relation like '{relation}(label)', got {short(name)}"
+        )
     return Fact(relation, label, index, answer, tuple(row[0] for row in bag))
 
 
@@ -97,6 +121,7 @@ def _split_by_relation(path: Path, bags: list) -> dict[str, list]:
     for index, bag in enumerate(bags):
         try:
             relation = bag[0][2].split("(")[0]
+            check_relation(relation, f"{path}: fact {index}")
         except (IndexError, TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"{path}: fact {index} is no list of [prompt, answer, rel]") from error
         split.setdefault(relation, []).append(bag)
@@ -122,10 +147,12 @@ def read_pairs(path: str | Path) -> dict[str, list[tuple[str, str]]]:
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise ValueError(f"{path}: expected {{relation: [[head, tail] of each fact]}}")
     for relation, pairs in content.items():
+        check_relation(relation, path)
         for index, pair in enumerate(pairs):
-            if not (_are_texts(pair) and len(pair) == 2 and all(text.strip() for text in pair)):
+            if not (_are_texts(pair) and len(pair) == 2 and all(map(_is_name, pair))):
                 raise ValueError(
-                    f"{path}: {relation} fact {index}: expected [head, tail], got {str(pair)[:80]}"
+                    f"{path}: {relation} fact {index}: expected [head, tail], two texts on a line "
+                    f"each, got {short(pair)}"
                 )
     return {relation: [(head, tail) for head, tail in pairs] for relation, pairs in content.items()}
 
@@ -152,7 +179,7 @@ def read_sentences(
         if not all(map(_are_texts, kinds)):
             raise ValueError(
                 f'{path}: fact {index}: expected {{"th_bags": [sentence, ...], "h_bags": [...]}}, '
-                f"got {str(bag)[:80]}"
+                f"got {short(bag)}"
             )
         sentences.append(FactSentences(relation, index, head, tail, *map(tuple, kinds)))
     return sentences
@@ -170,13 +197,17 @@ def check_pairs(
     for fact, (head, tail) in zip(facts, pairs, strict=True):
         if fact.answer != tail:
             raise ValueError(
-                f"{fact}: its pair in {source} is {head!r}, {tail!r}: prompts and pairs do not "
-                "belong together"
+                f"{fact}: its pair in {source} is {short(head)}, {short(tail)}: prompts and pairs "
+                "do not belong together"
             )
 
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_name(text: str) -> bool:
+    return bool(text.strip()) and not _CONTROL.search(text)
 
 
 # --- masking ---------------------------------------------------------------------------------
@@ -206,7 +237,7 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     heads = _occurrences(head, sentence)
     if head.casefold() == tail.casefold():
         heads = heads[:1]
-    # DEVIATION: the released code masks the first occurrence alone, and crashes where there is none
+    # DEVIATION: the first occurrence alone is masked there, and none crashes (differences 9, 10)
     pattern = rf"(?<!{LETTER}){_spaced(tail)}(?!{LETTER})"
     words = [match.span() for match in re.finditer(pattern, sentence)]
     spans = [span for span in words if not any(_is_inside(span, other) for other in heads)]

@@ -68,7 +68,6 @@ def update(
     Raises ValueError for a neuron or a token that the model does not have.
     """
     # UPSTREAM: both embeddings are scaled to the slot's norm; the text does not say so
-    # (difference 12)
     before = value_slots(model, neurons)  # (N, D)
     size = before.norm(dim=1, keepdim=True)  # (N, 1)
     change = lambda_2 * size * _direction(model, new) - lambda_1 * size * _direction(model, old)
@@ -107,7 +106,7 @@ def edited(model: Bert, edit: WeightEdit) -> Iterator[Bert]:
 
     What is overwritten is saved and written back whatever happens inside; contexts may be nested,
     also with the same neurons.  DEVIATION: the released code takes the edit back by adding, which
-    leaves rounding errors, and crashes on weights that require gradients (differences 17, 18).
+    leaves rounding errors, and crashes on weights that require gradients (differences 16, 17).
     """
     saved = value_slots(model, edit.neurons)
     try:

@@ -45,5 +45,6 @@ def told(estimate: Estimate | None, least: int, sign: str = "") -> str:
     if estimate is None:
         return "-"
     count = digits(estimate.interval, least)
-    value, *ends = (f"{x:{sign}.{count}f}" for x in (estimate.value, *(estimate.interval or ())))
+    rounded = (round(x, count) or 0.0 for x in (estimate.value, *(estimate.interval or ())))
+    value, *ends = (f"{x:{sign if x else ''}.{count}f}" for x in rounded)  # no sign before 0
     return f"{value} [{ends[0]}, {ends[1]}]" if ends else value

@@ -136,6 +136,6 @@ def perplexity(log_probabilities: np.ndarray) -> float:
 def increase(before: float, after: float) -> float:
     """Relative increase, positive where it grew: after / before - 1 (Table 5).
 
-    DEVIATION: the released code prints it with the wrong sign (difference 19).
+    DEVIATION: the released code prints it with the wrong sign (difference 18).
     """
     return after / before - 1

@@ -47,7 +47,7 @@ def _gauss_legendre(steps: int) -> Rule:
 
 
 RULES: dict[str, Callable[[int], Rule]] = {
-    "riemann-left": _riemann(0.0),  # UPSTREAM: the released code's rule (difference 1)
+    "riemann-left": _riemann(0.0),  # UPSTREAM: the released code's rule
     "riemann-right": _riemann(1.0),
     "riemann-midpoint": _riemann(0.5),
     "trapezoid": _trapezoid,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from knowledge_neurons.types import Neuron, Triplet
 
-# UPSTREAM: triplets below this share of the prompt's largest score are not stored (difference 2)
+# UPSTREAM: triplets below this share of the prompt's largest score are not stored
 KEEP = 0.1
 
 
@@ -48,7 +48,7 @@ class Settings:
 
 
 INTEGRATED_GRADIENTS = Settings()
-# UPSTREAM: t = 0.5 for the activation baseline (difference 3)
+# UPSTREAM: t = 0.5 for the activation baseline
 BASELINE = Settings(coarse=0.5)
 
 
@@ -103,7 +103,7 @@ def at_least(counts: Counter[Neuron], threshold: float) -> list[Neuron]:
 
 def refine_fact(fact: FactCounts, shared: float, min_prompts: int) -> list[Neuron]:
     """Neurons coarse in at least a share `shared` of the prompts, and in at least min_prompts."""
-    # UPSTREAM: at least p, where the text says more than p (difference 4)
+    # UPSTREAM: at least p, where the text says more than p
     return at_least(fact.counts, max(fact.prompts * shared, min_prompts))
 
 

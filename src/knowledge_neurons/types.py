@@ -58,7 +58,8 @@ class Fact:
     prompts: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.relation} fact {self.index} ({self.answer})"
+        answer = self.answer if len(self.answer) <= 80 else f"{self.answer[:77]}..."
+        return f"{self.relation} fact {self.index} ({answer})"
 
 
 @dataclass(frozen=True)

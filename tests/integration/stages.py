@@ -11,11 +11,13 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-from knowledge_neurons import artifacts, program, storage
+from knowledge_neurons import artifacts, models, program, storage
+from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.reference.tiny import TINY, tiny_bert
 
 SRC = Path(storage.ROOT) / "src"
 STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
@@ -148,6 +150,19 @@ class Place:
 
     def identity(self, relation: str) -> dict:
         return self.scores_manifest(relation)["identity"]
+
+
+def small_inputs(folder: Path) -> Place:
+    """A tiny random model, prompts, pairs and sentences, in a folder; no results yet."""
+    tokens = (*SPECIAL_TOKENS, *WORDS, ".")
+    lowercase = Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=True)
+    model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
+    models.save_pretrained(model, lowercase, folder / "model")
+    (folder / "data.json").write_text(json.dumps(BAGS))
+    (folder / "pairs.json").write_text(json.dumps(PAIRS))
+    for relation, bags in SENTENCES.items():
+        (folder / f"sentences_{relation}.json").write_text(json.dumps(bags))
+    return Place(folder / "model", folder / "data.json", folder / "results")
 
 
 def load(script: str):

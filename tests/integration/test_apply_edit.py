@@ -71,6 +71,19 @@ def test_round_trip_through_hugging_face(pretrained, tmp_path, kind, told):
     assert reloaded.tokenizer.vocabulary == pretrained.tokenizer.vocabulary
 
 
+def test_a_header_does_not_command_the_terminal(pretrained, tmp_path):
+    """Escapes in the words of a patch are spelled out."""
+    patch = tmp_path / "patch.safetensors"
+    edit = editing.update(pretrained.model, NEURONS, 700, 800)
+    details = {"fact": 3, "old": "\x1b[31mParis", "new": "Rome", "lambdas": (1.0, 8.0)}
+    patches.save(
+        patch, edit, patches.Header("update", pretrained.sha256, "P36", NEURONS, **details)
+    )
+    ended = run(patch, "--bert_model", MODEL, "--output", tmp_path / "edited")
+    assert ended.code == 0 and "\x1b" not in ended.out
+    assert r"\x1b[31mParis -> Rome" in ended.out
+
+
 def test_another_model_is_refused(pretrained, folder, tmp_path):
     patch = tmp_path / "patch.safetensors"
     save(pretrained, patch, "update")

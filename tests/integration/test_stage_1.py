@@ -311,7 +311,7 @@ def test_batch_size_times_num_batch(place, arguments, steps):
         (("--device", "cuda:99"), ("cuda:99", "cannot be used here")),
         (("--device", "toaster"), ("toaster", "cannot be used here")),
         (("--gpus", "0,1"), ("--gpus 0,1", "one run uses one GPU")),
-        (("--bert_model", "nowhere"), ("nowhere", "no folder")),
+        (("--bert_model", "nowhere"), ("nowhere", "no such folder")),
         (("--data_path", "nowhere.json"), ("nowhere.json", "no such file")),
         (("--data_path", "/"), ("/", "cannot be read")),
         (("--max_seq_length", 5), ("P36 fact 0 (rome)", "[MASK] lies beyond 5 tokens")),

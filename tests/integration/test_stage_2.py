@@ -74,9 +74,7 @@ def test_stage_2_of_chosen_relations_and_thresholds(copied):
     assert written == [[list(neuron) for neuron in fact] for fact in neurons]
 
 
-@pytest.mark.parametrize(
-    "coarse, outside", [(0.1, "more than 2 to 5"), (0.99, "fewer than 2 to 5")]
-)
+@pytest.mark.parametrize("coarse, outside", [(0.1, "more than 5"), (0.99, "fewer than 2")])
 def test_a_band_that_is_not_reached_is_told_with_advice(copied, coarse, outside):
     """Beside the number, below the table and in the manifest; not where it is reached."""
     arguments = ("--relations", "P19", "--base_coarse", coarse, "--rounds", 1, "--shared", 0.1)

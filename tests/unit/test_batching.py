@@ -51,6 +51,22 @@ def test_answer_of_other_than_one_token_names_the_fact(answer):
     assert "--oov" not in str(error.value), "the library's users have no flags"
 
 
+def test_special_token_is_no_answer():
+    """[MASK] has an id, but a prompt that asks for it asks for nothing; --oov skip hides it not."""
+    for answer in (token for token in SPECIAL_TOKENS if token != "[UNK]"):
+        with pytest.raises(ValueError, match=r"P19 fact 7 .* is a special token") as error:
+            encode_fact(fact("ann was born in [MASK].", answer=answer), TOKENIZER, 128)
+        assert not isinstance(error.value, AnswerNotInVocabulary)
+
+
+def test_messages_do_not_grow_with_the_texts():
+    """An answer and a prompt of a million characters are cut."""
+    for broken in (fact("ann in [MASK].", answer="x" * 10**6), fact("[MASK] [MASK]" * 10**5)):
+        with pytest.raises(ValueError) as error:
+            encode_fact(broken, TOKENIZER, 128)
+        assert len(str(error.value)) < 400
+
+
 def test_cut_keeps_the_separator():
     """What is too long loses the tokens before [SEP]; what just fits loses none."""
     text = "[MASK] ann was born in rome ."  # 9 tokens with [CLS] and [SEP]

@@ -3,6 +3,8 @@
 python -m pytest tests/unit/test_custom_bert.py
 """
 
+import math
+
 import pytest
 import torch
 from transformers import BertConfig as TheirConfig
@@ -134,9 +136,22 @@ def test_config_defaults_and_unknown_keys():
         ({"tie_word_embeddings": False}, "tie_word_embeddings"),
         ({"model_type": "roberta"}, "roberta"),
         ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
-        ({"num_attention_heads": 0}, "num_attention_heads is 0, expected a positive integer"),
-        ({"num_hidden_layers": None}, "num_hidden_layers is None, expected a positive integer"),
-        ({"vocab_size": "11"}, "vocab_size is '11', expected a positive integer"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0, expected an integer from 1"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is None, expected an integer"),
+        ({"vocab_size": "11"}, "vocab_size is '11', expected an integer from 1"),
+        ({"num_hidden_layers": 10**12}, "num_hidden_layers is 10+, expected .* from 1 to 256"),
+        ({"hidden_size": 10**12}, "hidden_size is 10+, expected"),
+        ({"vocab_size": 10**12}, "vocab_size is 10+, expected"),
+        ({"intermediate_size": 10**30}, "intermediate_size is 10+, expected"),
+        ({"max_position_embeddings": 10**9}, "max_position_embeddings is 10+, expected"),
+        ({"type_vocab_size": True}, "type_vocab_size is True, expected an integer"),
+        ({"num_hidden_layers": 2.0}, "num_hidden_layers is 2.0, expected an integer"),
+        ({"vocab_size": "1" * 10**6}, r"vocab_size is '1{79}, expected"),
+        ({"hidden_act": ["gelu"]}, r"hidden_act \['gelu'\] is not one of"),
+        ({"model_type": "x" * 10**6}, "the config asks for .{200}, only {.{,150}$"),
+        ({"layer_norm_eps": 0.011}, "layer_norm_eps is 0.011, expected a number .* up to 0.01"),
+        ({"layer_norm_eps": math.nan}, "layer_norm_eps is nan"),
+        ({"layer_norm_eps": math.inf}, "layer_norm_eps is inf"),
         ({"type_vocab_size": 0}, "type_vocab_size is 0"),
         ({"layer_norm_eps": "1e-12"}, "layer_norm_eps is '1e-12'"),
         ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0"),
@@ -179,7 +194,7 @@ def test_the_activations_tested_are_all_there_are():
     assert len(different) == len(ACTIVATIONS) - 1
 
 
-@pytest.mark.parametrize("eps", [1e-12, 1e-5, 0.5])
+@pytest.mark.parametrize("eps", [1e-12, 1e-5, 1e-2])
 def test_layer_norm_eps_is_the_configs(eps):
     """The epsilon reaches every LayerNorm: their logits at that eps, other ones at another."""
     theirs = their_model(layer_norm_eps=eps)
@@ -192,7 +207,7 @@ def test_layer_norm_eps_is_the_configs(eps):
         want = theirs(ids).logits
     assert (ours(ids) - want).abs().max() <= ROUNDING * want.abs().max()
     other = Bert.from_state(
-        BertConfig.from_dict(SIZES_OF_TINY | {"layer_norm_eps": 0.1}), published()
+        BertConfig.from_dict(SIZES_OF_TINY | {"layer_norm_eps": 0.01}), published()
     )
     same = Bert.from_state(BertConfig.from_dict(SIZES_OF_TINY), published())
     assert not torch.allclose(other(ids), same(ids), atol=1e-3)

@@ -30,7 +30,7 @@ from knowledge_neurons.experiments.modify_summary import average_change
 from knowledge_neurons.experiments.quadrature_audit import Record
 from knowledge_neurons.provenance import provenance
 from knowledge_neurons.report import embedding, page
-from knowledge_neurons.report.comparison import obstacles
+from knowledge_neurons.report.comparability import comparability
 from tests.reference.json_mutations import mutations
 from tests.reference.made_results import MadeFact, Writer
 
@@ -54,7 +54,17 @@ def whole(tmp_path_factory) -> Results:
     storage.write_json(root / "kn/modify_activation_rlt.json", {"kn_bag-P19": averages})
     lists = ["no_kn", [[1.0, 2.0], [0.5, 0.5], [0.0, 0.0]]]
     storage.write_json(root / "distant/kn_weights@distant_data.json", {"P19": lists})
+    add(root / "TREx-all-P19.rlt.jsonl", {"tolerance": 1e-3, "keep": 0.1, "max_seq_length": 128})
+    told = {"in_band": False, "neurons_per_fact": 6.5, "shared_used": 0.9}
+    add(root / "kn/kn_bag-P19.json", {"coarse": 0.2, "shared": 0.7, "rounds": 6}, **told)
     return Results(root)
+
+
+def add(output: Path, identity: dict, **facts) -> None:
+    """Tell more in a manifest, as the stage does."""
+    manifest = storage.read_manifest(output)
+    manifest["identity"] |= identity
+    storage.write_json(storage.manifest_path(output), manifest | facts)
 
 
 @pytest.fixture
@@ -70,7 +80,8 @@ def everything(results: Results) -> None:
     page.quadrature_of(made)
     page.run_of(found.manifests)
     page.comparisons(found)
-    obstacles(found.manifests)
+    comparability(found.manifests)
+    page.outside_band(found.manifests)
     embedding.embed(results)
 
 

@@ -103,7 +103,7 @@ def test_edited_undoes_what_it_had_begun_to_write():
 
 
 def test_edited_works_on_weights_that_require_gradients():
-    """The released code crashes there (difference 18)."""
+    """The released code crashes there (difference 17)."""
     model = tiny_bert().requires_grad_(True)
     with edited(model, erase(model, NEURONS)):
         assert not value_slots(model, NEURONS).any()

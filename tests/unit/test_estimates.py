@@ -28,6 +28,7 @@ def test_the_width_has_two_digits_that_count(interval, least, expected):
     [
         (Estimate(70.71, Interval(62.73, 77.61)), 1, "", "70.7 [62.7, 77.6]"),
         (Estimate(0.04, Interval(0.01, 0.08)), 1, "+", "+0.040 [+0.010, +0.080]"),
+        (Estimate(0.8, Interval(-0.03, 1.8)), 1, "+", "+0.8 [0.0, +1.8]"),
         (Estimate(-0.43, None), 2, "+", "-0.43"),
         (None, 2, "+", "-"),
     ],

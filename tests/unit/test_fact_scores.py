@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.experiments.fact_scores import Settings, group_size, kept_triplets
+from knowledge_neurons.experiments.fact_scores import (
+    Settings,
+    encode_facts,
+    group_size,
+    kept_triplets,
+)
+from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.types import Fact
 from tests.reference import refine as literal
 from tests.reference.tiny import TINY
 
@@ -73,3 +80,29 @@ def test_settings_that_cannot_be_are_refused(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         Settings(**wrong)
+
+
+TOKENIZER = Tokenizer({t: i for i, t in enumerate((*SPECIAL_TOKENS, "ann", "rome"))}, False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "message"),
+    [
+        (
+            "ann [MASK]",
+            "oslo",
+            "1 of 2 facts cannot be asked, the first is P19 fact 1 .*--oov skip",
+        ),
+        ("ann ann [MASK]", "rome", r"P19 fact 1 \(rome\): \[MASK\] lies beyond 4 tokens"),
+        ("[MASK] [MASK]", "rome", r"P19 fact 1 \(rome\): expected one \[MASK\]"),
+        ("ann [MASK]", "[SEP]", "P19 fact 1 .* is a special token"),
+    ],
+)
+def test_facts_that_cannot_be_encoded_name_their_file(prompt, answer, message):
+    """Stages read many files; which one holds the fact is said."""
+    facts = [
+        Fact("P19", "born", 0, "rome", ("ann [MASK]",)),
+        Fact("P19", "born", 1, answer, (prompt,)),
+    ]
+    with pytest.raises(ValueError, match=rf"^a/b\.json: {message}"):
+        encode_facts(facts, TOKENIZER, 4, False, "a/b.json")

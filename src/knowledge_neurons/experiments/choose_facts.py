@@ -167,7 +167,7 @@ def common_neurons(
     bags: Sequence[Sequence[Prompt]], neurons: Sequence[Sequence[Neuron]], common: float
 ) -> set[Neuron]:
     """The neurons that this share of a relation's facts have, or more."""
-    # DEVIATION: a fact counts once; the released code counts the one at hand twice (difference 13)
+    # DEVIATION: a fact counts once; the released code counts the one at hand twice (difference 14)
     counts = Counter(neuron for fact in neurons for neuron in fact)
     fewest = common * sum(1 for prompts in bags if prompts)
     return {neuron for neuron, count in counts.items() if count >= fewest}

@@ -76,6 +76,7 @@ def _draw_masked(
 ) -> str:
     """A random sentence of the pool that names neither, a random word masked.
 
+    DEVIATION: the released code takes any sentence, and any of its words (difference 11).
     taken: places in the pool that were drawn before; this one is added.
     """
     for _ in range(DRAWS):

@@ -66,7 +66,7 @@ def table_row(records: Iterable[FactActivation], kind: str, seed: int) -> TableR
     each relation, all of the same draws.  None where no fact has neurons of this kind.
     """
     # UPSTREAM: a relation's values are pooled, fact by fact and neuron by neuron.
-    # DEVIATION: the released code counts a relation without any as 0, here it is left out
+    # DEVIATION: the released code counts a relation without any as 0 (difference 12)
     relations: dict[str, list[Row]] = {}
     for record in records:
         if record.means and record.neurons[kind]:

@@ -61,7 +61,7 @@ def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[st
     """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
     same size (Frobenius norm).  The random ones depend on seed, fact and how often it was edited
     before, not on the lambdas."""
-    # DEVIATION: the released code has its random neurons commented out (difference 16)
+    # DEVIATION: the released code has its random neurons commented out (difference 15)
     own = knowledge_edit(model, planned, variant)
     asked, again = planned.asked, f" {planned.repeat}" * bool(planned.repeat)
     rng = random.Random(f"{seed} {asked.relation} {asked.fact}{again} neurons")

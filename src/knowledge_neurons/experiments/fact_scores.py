@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -120,12 +121,17 @@ class ScoredFact:
 
 
 def encode_facts(
-    facts: Sequence[Fact], tokenizer: Tokenizer, max_tokens: int, skip_unknown: bool
+    facts: Sequence[Fact],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    skip_unknown: bool,
+    source: str | Path = "the prompts",
 ) -> list[list[Prompt]]:
     """The tokenised prompts of each fact.
 
     skip_unknown: a fact whose answer the vocabulary lacks gets no prompts, so that facts keep their
     places; otherwise AnswerNotInVocabulary names the first such fact and counts them.
+    source: the file that the facts were read from, for messages.
     """
     encoded: list[list[Prompt]] = []
     unknown: list[AnswerNotInVocabulary] = []
@@ -135,9 +141,12 @@ def encode_facts(
         except AnswerNotInVocabulary as error:
             unknown.append(error)
             encoded.append([])
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
     if unknown and not skip_unknown:
         raise AnswerNotInVocabulary(
-            f"{len(unknown)} of {len(facts)} facts cannot be asked, the first is {unknown[0]}.  "
+            f"{source}: {len(unknown)} of {len(facts)} facts cannot be asked, the first is "
+            f"{unknown[0]}.  "
             "Use --oov skip to leave such facts out"
         )
     return encoded

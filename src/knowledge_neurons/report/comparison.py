@@ -1,20 +1,14 @@
 """Ours beside the published number: the difference, and a verdict that means something.
 
-A verdict is passed only where model and data are the paper's; anything else is another experiment,
-whatever its numbers.
+A verdict is passed only where `comparability` finds that model, data and settings are the paper's;
+anything else is another experiment, whatever its numbers.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePath
-from typing import Any
-
-from knowledge_neurons import published
-from knowledge_neurons.provenance import TIMED, provenance
 
 
 class Verdict(Enum):
@@ -25,6 +19,7 @@ class Verdict(Enum):
     SAME = "same as printed"
     DIFFERENT = "differs from print"
     NOT_COMPARABLE = "not comparable"
+    NOT_VERIFIED = "not verified"
     NOT_PUBLISHED = "not published"
 
 
@@ -53,8 +48,9 @@ class Comparison:
         """Ours minus the paper's, in its unit (percentage points for percentages)."""
         return None if None in (self.ours, self.paper) else self.ours - self.paper
 
-    def verdict(self, obstacles: Sequence[str]) -> Verdict:
-        """obstacles: why the run cannot be compared with the paper's, empty where it can.
+    def verdict(self, obstacles: Sequence[str], verified: bool = True) -> Verdict:
+        """obstacles: why the run cannot be compared with the paper's, empty where it can; verified:
+        whether its weights are known to be the paper's.
 
         A published number stands for all that round to it: it is inside where one of them is.
         """
@@ -62,6 +58,8 @@ class Comparison:
             return Verdict.NOT_PUBLISHED
         if obstacles:
             return Verdict.NOT_COMPARABLE
+        if not verified:
+            return Verdict.NOT_VERIFIED
         if self.interval is None:
             same = f"{self.ours:.{self.digits}f}" == f"{self.paper:.{self.digits}f}"
             return Verdict.SAME if same else Verdict.DIFFERENT
@@ -69,40 +67,3 @@ class Comparison:
         low, high = self.interval
         reaches = low <= self.paper + half and self.paper - half <= high
         return Verdict.INSIDE if reaches else Verdict.OUTSIDE
-
-
-def obstacles(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Why these results cannot be compared with the paper's; empty where they can.
-
-    manifests: output -> its manifest, as `outcomes` reads them; those of stage 1 decide.  The model
-    is known by its name and its layers: no sha256 of the authors' weights was published.
-    """
-    scored = [manifest for name, manifest in manifests.items() if re.fullmatch(TIMED[1], name)]
-    if not scored:
-        return ["no manifest of stage 1 says what model and data these results are of"]
-    found = []
-    models = sorted({f"{model_name(one)} with {one.get('layers')} layers" for one in scored})
-    theirs = f"{published.MODEL} with {published.LAYERS} layers"
-    if models != [theirs]:
-        found.append(f"the model is {' and '.join(models)}, the paper's is {theirs}")
-    ours = (len(scored), *(sum(one.get(key, 0) for one in scored) for key in ("facts", "prompts")))
-    paper = (published.RELATIONS, published.FACTS, published.PROMPTS)
-    if ours != paper:
-        found.append(f"the data are {_counted(ours)}, the paper's {_counted(paper)}")
-    made = provenance(manifests)
-    for what, named in (("models", made.models_sha256), ("data sets", made.data_sha256)):
-        if len(named) > 1:
-            found.append(f"the stages' results are of {len(named)} {what} (by their sha256)")
-    return found
-
-
-def model_name(manifest: Mapping[str, Any]) -> str:
-    """The last part of what --bert_model named: a hub name, a folder or an archive."""
-    named = str(manifest.get("arguments", {}).get("bert_model", "unknown"))
-    return PurePath(named).name.removesuffix(".tar.gz")
-
-
-def _counted(counts: tuple[int, int, int]) -> str:
-    names = ("relation", "facts", "prompts")
-    relations = f"{counts[0]} {names[0]}{'s' * (counts[0] != 1)}"
-    return f"{relations}, {counts[1]:,} facts, {counts[2]:,} prompts"

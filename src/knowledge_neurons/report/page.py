@@ -19,9 +19,10 @@ from knowledge_neurons.artifacts import Results
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
 from knowledge_neurons.metrics import RESAMPLES
 from knowledge_neurons.outcomes import Outcomes
-from knowledge_neurons.provenance import TIMED, Provenance, provenance
+from knowledge_neurons.provenance import Provenance, provenance
 from knowledge_neurons.report import tables
-from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
+from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
+from knowledge_neurons.report.comparison import Comparison
 from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
 from knowledge_neurons.report.formats import FILTERS
 from knowledge_neurons.types import BASELINE, KNOWLEDGE
@@ -53,7 +54,7 @@ def render(results: Results) -> str:
             style=Markup(asset("style.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            obstacles=obstacles(found.manifests),
+            comparable=comparability(found.manifests),
             missing=found.missing,
             found=found,
             made=made,
@@ -62,6 +63,7 @@ def render(results: Results) -> str:
             figures=drawn(found),
             triggers=triggers_of(found),
             differences=differences(),
+            checked_the_same=checked_the_same(),
             paper=published,
             outside_band=outside_band(found.manifests),
             resamples=RESAMPLES,
@@ -112,7 +114,7 @@ class Run:
 
 def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
     """None where no manifest of stage 1 is there."""
-    scored = [manifest for name, manifest in manifests.items() if re.fullmatch(TIMED[1], name)]
+    scored = outputs_of(manifests, 1)
     if not scored:
         return None
     return Run(
@@ -134,7 +136,7 @@ def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[s
         manifest, refined = manifests[name], re.fullmatch(r"kn/(base_)?kn_bag-(.+)\.json", name)
         if refined and manifest.get("in_band") is False:
             kind = tables.NAMES[BASELINE if refined[1] else KNOWLEDGE]
-            told = "{}: {:.1f} at p = {:.2f}"
+            told = "{}: {:.2f} at p = {:.2f}"
             values = manifest["neurons_per_fact"], manifest["shared_used"]
             found.setdefault(kind, []).append(told.format(refined[2], *values))
     return found
@@ -185,5 +187,12 @@ def enough_sentences(record: activation_files.TriggerRecord) -> bool:
 
 def differences() -> list[list[str]]:
     """Rows of the table of differences, the heads first; its cells are Markdown with `code`."""
-    rows = [line.strip().strip("|").split(" | ") for line in asset("differences.md").splitlines()]
-    return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-| ")]
+    lines = [line for line in asset("differences.md").splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in rows if not set("".join(row)) <= set("-| ")]
+
+
+def checked_the_same() -> list[str]:
+    """What was compared with the released code and agrees, from the same file."""
+    lines = asset("differences.md").splitlines()
+    return [line.removeprefix("- ") for line in lines if line.startswith("- ")]
