@@ -123,6 +123,7 @@ def main() -> None:
     identity = inputs.identity | {
         "seed": args.seed,
         "max_seq_length": inputs.max_tokens,
+        "random_sentences": "as many as with both",  # ten in files of before
         "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
         "pairs_sha256": storage.sha256_of(args.pairs),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from knowledge_neurons.metrics import (
 )
 
 KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
+Kind = Literal["knowledge", "random", "random_same_size"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class EditRecord:
     asked: int
     old: str
     new: str
-    kind: str
+    kind: Kind
     lambda_1: float
     lambda_2: float
     top_k: int | None
@@ -80,7 +82,7 @@ class Summary:
     """
 
     variant: Variant
-    kind: str
+    kind: Kind
     edits: int
     neurons: float
     size: float
