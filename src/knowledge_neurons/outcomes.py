@@ -251,19 +251,6 @@ def _there(results: artifacts.Results, path_of: Callable[[bool], Path]) -> list[
     return [os.path.relpath(path, results.root) for path in paths if path.exists()]
 
 
-def _mean_changes(relations: Sequence[authors_files.Ratios]) -> Changes:
-    """Figures 4 and 5 from averages of relations: their mean, without an interval."""
-    means: dict[str, dict[str, dict[float, Estimate]]] = {}
-    for kind in KINDS:
-        for asked in ASKED:
-            by_factor = means.setdefault(kind, {}).setdefault(asked, {})
-            for factor in (SUPPRESS, AMPLIFY):
-                told = [r[kind][asked][factor] for r in relations if factor in r[kind][asked]]
-                if told:
-                    by_factor[factor] = Estimate(fmean(told), None)
-    return means
-
-
 def _curves(results: artifacts.Results) -> dict[str, Changes]:
     paths = sorted(results.dose_response.glob("*.json"))
     return {path.stem: _read(path, _ByKind, 3) for path in paths if not path.name.endswith(END)}
