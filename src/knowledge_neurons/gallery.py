@@ -47,11 +47,13 @@ def draw(found: Outcomes) -> Iterator[Picture]:
     if found.modified:
         for name, factor in (("suppress", SUPPRESS), ("amplify", AMPLIFY)):
             figure = relation_figures.changes(found.modified, factor, labels)
-            yield Picture(name, ["modify_activation/summary.json"], figure)
+            sources = list(found.modified.theirs) or ["modify_activation/summary.json"]
+            yield Picture(name, sources, figure)
     if found.activations:
         records = [f"distant/{relation}.jsonl" for relation in found.activations.relations]
+        sources = list(found.activations.theirs) or ["distant/summary.json", *records]
         figure = relation_figures.activations(found.activations, labels)
-        yield Picture("distant", ["distant/summary.json", *records], figure)
+        yield Picture("distant", sources, figure)
     yield from _success(found)
     if found.erasures:
         sources = [f"erase/{run.run}.json" for run in found.erasures]

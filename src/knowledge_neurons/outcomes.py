@@ -7,7 +7,8 @@ has not run leaves its part empty, and `missing` says what to run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -47,30 +48,26 @@ Changes = Mapping[str, Mapping[str, Mapping[float, Estimate]]]  # kind -> own, o
 class Modified:
     """Stage 3: changes of the right answer's probability, over all relations and of each.
 
-    counts: how many facts took part, and how many did not, by reason; empty where the averages are
-    the released code's.
+    counts: how many facts took part, and how many did not, by reason.  theirs: the released code's
+    files that it was read from, none where it is ours; theirs tell no counts and no intervals.
     """
 
     overall: Changes
     relations: dict[str, Changes]
     counts: dict[str, int]
-
-    @property
-    def by_authors(self) -> bool:
-        """Whether the released code's stage 3 made it: then there are no intervals."""
-        return not self.counts
+    theirs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Activations:
     """Stage 4: Table 4 over all relations and of each; kind of neurons -> its row.
 
-    A kind that no fact has is left out.  by_authors: whether the released code's stage 4 read them.
+    A kind that no fact has is left out.  theirs: as in Modified; theirs tell every fact.
     """
 
     overall: dict[str, TableRow]
     relations: dict[str, dict[str, TableRow]]
-    by_authors: bool = False
+    theirs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -256,7 +253,14 @@ def _modified(results: artifacts.Results) -> Modified | None:
         }
         for name, by_kind in theirs.items()
     }
-    return Modified(_mean_changes(list(theirs.values())), relations, {})
+    files = _there(results, results.modified_averages)
+    return Modified(_mean_changes(list(theirs.values())), relations, {}, files)
+
+
+def _there(results: artifacts.Results, path_of: Callable[[bool], Path]) -> list[str]:
+    """The released code's files that are there, relative to the results folder."""
+    paths = [path_of(baseline) for baseline in (False, True)]
+    return [os.path.relpath(path, results.root) for path in paths if path.exists()]
 
 
 def _mean_changes(relations: Sequence[authors_files.Ratios]) -> Changes:
@@ -292,7 +296,8 @@ def _activations(results: artifacts.Results) -> Activations | None:
             return None
         overall = _rows([fact for facts in records.values() for fact in facts], seed)
     relations = {name: _rows(facts, seed) for name, facts in records.items()}
-    return Activations(overall, relations, by_authors=not path.exists())
+    theirs = [] if path.exists() else _there(results, results.distant_activations)
+    return Activations(overall, relations, theirs)
 
 
 def _rows(facts: Sequence[FactActivation], seed: int) -> dict[str, TableRow]:

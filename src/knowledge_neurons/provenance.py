@@ -78,6 +78,9 @@ class _ScoresIdentity(_Identity, total=False):
     relation: Required[str]
     rule: Required[str]
     steps: Required[Count]
+    tolerance: Number | None
+    keep: Share
+    max_seq_length: Count
 
 
 class _Integral(TypedDict):
@@ -113,13 +116,23 @@ class _ScoresManifest(_Manifest, total=False):
     quadrature: _Quadrature
 
 
+class _RefinedManifest(_Manifest, total=False):
+    """Of a relation's neurons, from when it told whether p had brought them into the band."""
+
+    in_band: Required[bool]
+    neurons_per_fact: Required[Number]
+    shared_used: Required[Number]
+
+
 def check_manifest(output: str, manifest: dict[str, Any], path: Path) -> dict[str, Any]:
     """The manifest, whole, if what is read of it here and in the report has the right types.
 
     output: its name, relative to the results folder.  path: where it is.
     Raises ValueError naming the manifest's file and the field.
     """
-    kind = _ScoresManifest if re.fullmatch(TIMED[1], output) else _Manifest
+    kind: type = _RefinedManifest if "in_band" in manifest else _Manifest
+    if re.fullmatch(TIMED[1], output):
+        kind = _ScoresManifest
     convert(manifest, kind, f"manifest of {path}", start_over(path))
     with naming(f"manifest of {path}", start_over(path)):
         check_numbers(manifest)

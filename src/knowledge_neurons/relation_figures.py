@@ -76,7 +76,8 @@ def changes(modified: Modified, factor: float, labels: Mapping[str, str]) -> Fig
             _ticks(panel, _room_for_ticks(rows), signed_percent)
         _name_rows(panels, rows, labels)
         _legend(figure, [Patch(color=COLORS[kind], label=NAMES[kind]) for kind in KINDS])
-        _label_below(figure, "Change of P(answer)")
+        note = " (the released code's averages, no intervals)" if modified.theirs else ""
+        _label_below(figure, f"Change of P(answer){note}")
     return figure
 
 

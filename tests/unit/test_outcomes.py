@@ -80,7 +80,7 @@ def test_activations_of_each_relation_come_from_its_records(results, found):
     assert overall.facts == COUNT * synthetic.FACTS
     low, high = overall.by_sentences["both"].interval
     assert low < overall.by_sentences["both"].value < high
-    assert not found.activations.by_authors
+    assert not found.activations.theirs
 
 
 def test_summaries_of_edits_are_what_they_were(results, found):

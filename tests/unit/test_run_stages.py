@@ -14,6 +14,7 @@ import pytest
 
 from knowledge_neurons import cli
 from knowledge_neurons.storage import ROOT
+from tests.reference.json_mutations import mutations
 
 spec = importlib.util.spec_from_file_location("run_stages", ROOT / "scripts/run_stages.py")
 run_stages = importlib.util.module_from_spec(spec)
@@ -127,3 +128,21 @@ def test_a_steps_bar_tells_the_time_left_of_the_run(monkeypatch, after, shown):
     assert "15/50" in text
     assert (shown in text) if shown else ("whole run" not in text)
     assert "P19" in err.getvalue()
+
+
+def test_a_damaged_log_is_named_or_does_no_harm(tmp_path):
+    """It only tells times: what to do is to remove it."""
+    path, refused = tmp_path / "run.json", 0
+    timed = {"stage": 2, "work": 2.0, "seconds": 3.8, "done": True}
+    whole = json.dumps({"steps": {"a": timed, "b": timed | {"stage": 3, "done": False}}}).encode()
+    for what, damaged in mutations(whole, seed="log", count=150):
+        path.write_bytes(damaged)
+        try:
+            log, step = Log.read(path), Step(2, "a", [], 3.0)
+            log.is_done(step)
+            log.work_after(step, [step])
+            log.seconds_left([step])
+        except ValueError as error:
+            refused += 1
+            assert "run.json: " in str(error) and "Remove it" in str(error), what
+    assert refused > 50
