@@ -236,7 +236,8 @@ def show_times(steps: list[Step], log: Log) -> None:
         stage = f"stage {step.stage}"
         by_stage[stage] = by_stage.get(stage, 0.0) + log.steps[step.name]["seconds"]
     seconds = {stage: f"{value:8.1f} s" for stage, value in by_stage.items()}
-    cli.show("\nTime of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
+    print()
+    cli.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
 
 
 def main() -> None:

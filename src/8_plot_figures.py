@@ -30,7 +30,8 @@ def warn_of_mixture(found: Outcomes) -> None:
     for what, named in (("models", made.models_sha256), ("data sets", made.data_sha256)):
         if len(named) > 1:
             short = ", ".join(sha256[:12] for sha256 in named)
-            print(f"warning: these results are of {len(named)} {what} (sha256 {short})")
+            said = f"warning: these results are of {len(named)} {what} (sha256 {short})"
+            print(program.printable(said))
 
 
 def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) -> dict[str, str]:

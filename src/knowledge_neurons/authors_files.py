@@ -7,44 +7,57 @@ intervals as ours.  Keys and words (kn_bag, rm, eh, own, oth; th, h, rd) are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
+from statistics import fmean
 from typing import Literal
 
 from knowledge_neurons.artifacts import Results
+from knowledge_neurons.estimates import Estimate
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS
 from knowledge_neurons.storage import read_json
 from knowledge_neurons.types import BASELINE, KINDS, Number
 
-Ratios = dict[str, dict[str, dict[float, float]]]  # kind of neurons -> own, other -> factor
+Changes = dict[str, dict[str, dict[float, Estimate]]]  # kind of neurons -> own, other -> factor
 VERBS = {SUPPRESS: "rm", AMPLIFY: "eh"}
 THEIRS = dict(zip(ASKED, ("own", "oth"), strict=True))
 Entry = Literal["no_exmp", "no_kn"] | tuple[list[Number], list[Number], list[Number]]  # th, h, rd
 ADVICE = "Run that stage of the released code again, or ours"
 
 
-def modified(results: Results) -> dict[str, Ratios]:
+def modified(results: Results) -> dict[str, Changes]:
     """Relation -> the changes of its right answers' probability, as shares; empty without files."""
-    found: dict[str, Ratios] = {}
+    found: dict[str, Changes] = {}
     for kind in KINDS:
         path = results.modified_averages(kind == BASELINE)
         averages = read_json(path, dict[str, dict[str, Number]], ADVICE) if path.exists() else {}
         for key, values in averages.items():
             relation = key.rsplit("-", 1)[-1]  # kn_bag-P101, base_kn_bag-P101
-            nothing: Ratios = {k: {asked: {} for asked in ASKED} for k in KINDS}
+            nothing: Changes = {k: {asked: {} for asked in ASKED} for k in KINDS}
             found.setdefault(relation, nothing)[kind] = _ratios(values)
     return dict(sorted(found.items()))
 
 
-def _ratios(values: Mapping[str, float]) -> dict[str, dict[float, float]]:
+def _ratios(values: Mapping[str, float]) -> dict[str, dict[float, Estimate]]:
     return {
         asked: {
-            factor: values[key]
+            factor: Estimate(values[key], None)
             for factor, verb in VERBS.items()
             if (key := f"{verb}_{theirs}:ave_delta_ratio") in values
         }
         for asked, theirs in THEIRS.items()
     }
+
+
+def mean_changes(relations: Sequence[Changes]) -> Changes:
+    """Figures 4 and 5: the means over the relations that tell of them."""
+    means: Changes = {kind: {asked: {} for asked in ASKED} for kind in KINDS}
+    for kind, asked, factor in product(KINDS, ASKED, VERBS):
+        told = [r[kind][asked][factor].value for r in relations if factor in r[kind][asked]]
+        if told:
+            means[kind][asked][factor] = Estimate(fmean(told), None)
+    return means
 
 
 def activations(results: Results) -> dict[str, list[FactActivation]]:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NotRequired, TypedDict
 
 from knowledge_neurons import activation_files, artifacts, authors_files, data, storage
@@ -21,7 +20,6 @@ from knowledge_neurons.experiments import distant_summary
 from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation, TableRow
 from knowledge_neurons.experiments.edit_summary import Summary, by_lambdas
 from knowledge_neurons.experiments.erase_summary import EDITS, Erased
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS
 from knowledge_neurons.experiments.neuron_statistics import Statistics
 from knowledge_neurons.provenance import check_manifest
 from knowledge_neurons.storage import END
@@ -243,18 +241,8 @@ def _modified(results: artifacts.Results) -> Modified | None:
     theirs = authors_files.modified(results)
     if not theirs:
         return None
-    relations = {
-        name: {
-            kind: {
-                asked: {factor: Estimate(ratio, None) for factor, ratio in by_factor.items()}
-                for asked, by_factor in by_asked.items()
-            }
-            for kind, by_asked in by_kind.items()
-        }
-        for name, by_kind in theirs.items()
-    }
     files = _there(results, results.modified_averages)
-    return Modified(_mean_changes(list(theirs.values())), relations, {}, files)
+    return Modified(authors_files.mean_changes(list(theirs.values())), theirs, {}, files)
 
 
 def _there(results: artifacts.Results, path_of: Callable[[bool], Path]) -> list[str]:

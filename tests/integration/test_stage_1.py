@@ -77,6 +77,7 @@ def test_manifest_says_what_the_scores_were_made_from(scored):
     assert (manifest["facts_resumed"], manifest["skipped_facts"]) == (0, [])
     assert manifest["device"] == "cpu" and manifest["arguments"]["seed"] == 42
     assert manifest["wall_seconds"] > 0 and "torch" in manifest["made_with"]
+    assert manifest["made_under"] == [{"device": "cpu", "threads": 1, "from_line": 0}]
 
 
 def expected_scores(place: Place, info: dict, token: str, how: quadrature.Rule) -> torch.Tensor:
@@ -166,6 +167,16 @@ def test_done_relation_is_not_done_again(scored):
     ended = fine(place.score("P19"))
     assert ended.out == f"P19 is done: {paths[0]}\n"
     assert [path.stat().st_mtime_ns for path in paths] == before
+
+
+def test_a_run_that_waited_for_another_does_nothing(copied, monkeypatch):
+    """It looked before the other had ended; alone with the file it finds it done."""
+    before = copied.scores("P19").stat().st_mtime_ns
+    monkeypatch.setattr(storage, "is_done", lambda path, identity: False)
+    ended = fine(copied.score("P19"))
+    assert ended.out.endswith(f"P19 is done: {copied.scores('P19')}\n")
+    assert copied.scores("P19").stat().st_mtime_ns == before
+    assert not copied.scores("P19").with_name("TREx-all-P19.rlt.jsonl.partial").exists()
 
 
 def test_other_settings_are_not_mixed_with_what_is_there(copied):

@@ -71,3 +71,13 @@ def test_parser_says_it_in_one_printable_line(capsys):
     assert end.value.code == 2
     assert message.startswith("error: argument --seed: ") and message.count("\n") == 1
     assert "\x1b" not in message
+
+
+def test_tables_print_no_control_characters(capsys):
+    """Text of files, such as a patch's answers, in titles, names and values."""
+    cli.show("wrote \x1b]0;x\x07", {"old\n": "\x1b[2J", "new": 3})
+    assert capsys.readouterr().out.splitlines() == [
+        "wrote \\x1b]0;x\\x07",
+        "  old\\n  \\x1b[2J",
+        "  new   3",
+    ]
