@@ -65,9 +65,7 @@ def check_scores(
 def refine(path, settings: dict[bool, Settings]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
-        refined = refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
-        storage.check_whole(path)  # afterwards: a broken line is named first
-        return refined
+        return refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
     except ValueError as error:
         message = str(error)
         raise ValueError(message if str(path) in message else f"{path}: {message}") from error

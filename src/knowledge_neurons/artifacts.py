@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from knowledge_neurons.encoding import decode, encode
-from knowledge_neurons.storage import END, read_json, start_over, write_json
+from knowledge_neurons.storage import END, check_whole, read_json, start_over, write_json
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 
 DEFAULT_PREFIX = "TREx-all"
@@ -193,7 +193,8 @@ def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptS
     """The prompts of each fact, in data order: of_answer and baseline, all that refining needs.
 
     baseline: False leaves the activations out, which are most of the file.
-    Raises ValueError naming file and line of what is broken.
+    Raises ValueError naming file and line of what is broken; after the last for a file that is not
+    what its manifest says.
     """
     kind = list[tuple[_TokensInfo, _AllScores if baseline else _Scores]]
     with path.open("rb") as file:
@@ -210,6 +211,7 @@ def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptS
                 )
                 for info, scores in decode(line, kind, where, start_over(path))
             ]
+    check_whole(path)
 
 
 # --- neurons ---------------------------------------------------------------------------------

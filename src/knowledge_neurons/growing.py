@@ -18,6 +18,7 @@ from knowledge_neurons.storage import (
     is_done,
     partial_path,
     read_manifest,
+    sha256_of,
     start_over,
     write_manifest,
 )
@@ -79,8 +80,11 @@ class GrowingLines:
     def _end_interrupted_finish(self) -> None:
         """A kill between `finish`'s renames: the manifest says that all was there, and it is."""
         manifest = read_manifest(self.path) or {}
-        size = self.partial.stat().st_size
-        if not self.path.exists() and manifest.get("complete") and manifest.get("bytes") == size:
+        if (
+            not self.path.exists()
+            and manifest.get("complete")
+            and manifest.get("sha256") == sha256_of(self.partial)
+        ):
             check_identity(self.path, self.identity)
             self._rename()
 
@@ -123,8 +127,7 @@ class GrowingLines:
         for path, file in zip(self._paths, self._files, strict=True):
             with naming_full_disk(partial_path(path)):
                 sync(file)
-        facts |= {"bytes": self.partial.stat().st_size, "made_under": self._under}
-        write_manifest(self.path, self.identity, **facts)
+        write_manifest(self.path, self.identity, **facts, made_under=self._under)
         self._rename()
         self.close()
 

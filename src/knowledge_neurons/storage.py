@@ -47,13 +47,16 @@ def write_json(path: Path, value: Any, readable: bool = False) -> None:
 def read_json(path: Path, kind: Any, advice: str = "") -> Any:
     """The content of a JSON file as this type, see `encoding.decode`.
 
-    Raises ValueError naming a file that is missing, broken or of another shape, and the advice.
+    Raises ValueError naming a file that is missing, broken, of another shape, or not what its
+    manifest says, and the advice.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
-    return decode(content, kind, path, advice)
+    value = decode(content, kind, path, advice)
+    check_whole(path)
+    return value
 
 
 def read_records(
@@ -116,7 +119,8 @@ class Manifest(TypedDict, total=False):
 
     complete: bool
     identity: Identity
-    bytes: Count
+    sha256: str
+    bytes: Count  # in manifests of before
     made_under: list[MadeUnder]
     layers: Layer
     neurons_per_layer: Index
@@ -140,10 +144,13 @@ def write_manifest(
 
     identity: what decides the content (arguments, sha256 of model and data): files with different
     identities must not be mixed.  facts: what else is worth knowing (seconds, counts).
-    complete: False while the output grows.
+    complete: False while the output grows; else its sha256 is kept too, of NAME.partial where it
+    has not yet its name.
     """
     content = {"complete": complete, "identity": identity, **facts}
     if complete:
+        partial = partial_path(path)
+        content["sha256"] = sha256_of(partial if partial.exists() else path)
         content["made_with"] = environment()
     write_json(manifest_path(path), content, readable=True)
     manifest_beside(path).unlink(missing_ok=True)
@@ -178,13 +185,14 @@ def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
 
 
 def check_whole(path: Path) -> None:
-    """Raise ValueError for a file that has lost or gained bytes since its manifest was written."""
+    """Raise ValueError for a file that is not what its manifest says; one without a manifest is
+    somebody's own."""
     manifest = read_manifest(path) or {}
-    size = path.stat().st_size
-    if manifest.get("bytes", size) != size:
+    same = sha256_of(path) == manifest["sha256"] if "sha256" in manifest else True
+    if not (same and manifest.get("bytes", path.stat().st_size) == path.stat().st_size):
         raise ValueError(
-            f"{path} has {size} bytes, its manifest says {manifest['bytes']}: it was changed or "
-            f"cut.  {start_over(path)}"
+            f"{path} is not what its manifest says: it was changed or cut.  {start_over(path)}; to "
+            f"use it as your own, remove {manifest_path(path)} alone"
         )
 
 

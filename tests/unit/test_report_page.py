@@ -157,6 +157,7 @@ def test_the_draw_of_the_edits_is_named(plain, tmp_path):
     made.stage_6()
     path = made.results.edits("edit-1-8").with_suffix(".json")
     path.write_text(path.read_text().replace('"released"', '"distinct"'))
+    storage.write_manifest(path, {})
     assert "<code>--draw distinct</code>" in report.render(made.results)
 
 

@@ -235,6 +235,7 @@ def test_sha256_of_a_file(tmp_path):
 def test_manifests_of_before_are_read_and_move_when_rewritten(tmp_path):
     """They lay beside the output, where the authors' scripts take them for neurons."""
     path = tmp_path / "kn" / "kn_bag-P36.json"
+    storage.write_json(path, [])
     storage.write_manifest(path, IDENTITY)
     old = storage.manifest_beside(path)
     manifest_path(path).rename(old)
@@ -243,7 +244,8 @@ def test_manifests_of_before_are_read_and_move_when_rewritten(tmp_path):
     storage.write_manifest(path, IDENTITY | {"steps": 8})
     assert not old.exists() and storage.read_manifest(path)["identity"]["steps"] == 8
     assert storage.outputs_with_manifest(path.parent) == [path]
-    assert files_under(tmp_path) == ["kn/manifests/kn_bag-P36.json.manifest.json"]
+    names = ["kn/kn_bag-P36.json", "kn/manifests/kn_bag-P36.json.manifest.json"]
+    assert files_under(tmp_path) == names
 
 
 @pytest.mark.parametrize("old", [False, True])
