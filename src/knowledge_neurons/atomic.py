@@ -1,7 +1,7 @@
 """Files that are never half there under their name: written beside their place, then renamed.
 
-A temporary is called NAME.PID.tmp; the next writer of NAME removes those whose process has ended
-and those older than an hour.  What has its name is on the disk, not in the system's memory alone:
+A temporary is called .NAME.PID.tmp, which no listing by the start of a name takes for a result; the
+next writer of NAME removes those whose process has ended and those older than an hour.  What has its name is on the disk, not in the system's memory alone:
 after a power cut there is the old file or the new one.
 """
 
@@ -31,7 +31,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the path's place when the block ends well."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with naming_full_disk(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _temporaries(folder: Path) -> dict[str, list[tuple[Path, int]]]:
     """
     found: dict[str, list[tuple[Path, int]]] = {}
     for path in folder.glob("*.tmp"):
-        if match := re.fullmatch(r"(.+)\.(\d{1,9})\.tmp", path.name, re.DOTALL):
+        if match := re.fullmatch(r"\.?(.+)\.(\d{1,9})\.tmp", path.name, re.DOTALL):
             found.setdefault(match[1], []).append((path, int(match[2])))
     return found
 

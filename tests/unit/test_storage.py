@@ -141,8 +141,8 @@ def ended_process() -> int:
 def test_temporaries_of_killed_runs_are_removed_by_the_next(tmp_path):
     """Of ended processes and old ones, and of this name alone; not one that is being written."""
     path, killed, running = tmp_path / "file.json", ended_process(), os.getppid()
-    left = tmp_path / f"file.json.{killed}.tmp"
-    alive = tmp_path / f"file.json.{running}.tmp"
+    left = tmp_path / f".file.json.{killed}.tmp"
+    alive = tmp_path / f".file.json.{running}.tmp"
     other = tmp_path / f"file.jsonl.{killed}.tmp"
     for one in (left, alive, other):
         one.write_bytes(b"half")
