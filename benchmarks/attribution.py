@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Attribution, ours beside every other way to the same scores: seconds a prompt, in one run.
 
-    python benchmarks/attribution.py                            # 3 rounds, 7 minutes on 2 cores
-    python benchmarks/attribution.py --pypi /path/to/python     # with the PyPI package, 2 more
-    python benchmarks/attribution.py --skip released captum --rounds 1     # ours in a minute
+    python -m benchmarks.attribution                            # 3 rounds, 7 minutes on 2 cores
+    python -m benchmarks.attribution --pypi /path/to/python     # with the PyPI package, 2 more
+    python -m benchmarks.attribution --skip released captum --rounds 1     # ours in a minute
 
 bert-base-cased's shape with random weights (normal, deviation 0.02, as BERT starts); random prompts
 of the lengths that PARAREL's have; scores of all 12 x 3072 neurons for the answer, 20 steps.  What
@@ -33,8 +33,7 @@ Random weights make the path smooth, so `default` finds that few points do; the 
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
-
+from knowledge_neurons.stages import program  # isort: skip
 import argparse
 import contextlib
 import json
@@ -55,11 +54,8 @@ import captum
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import attribution_rivals as rivals  # noqa: E402
-from benchmarks.attribution_case import (  # noqa: E402
+from benchmarks import attribution_rivals as rivals
+from benchmarks.attribution_case import (
     BERT_BASE_CASED,
     LENGTHS,
     Case,
@@ -67,11 +63,13 @@ from benchmarks.attribution_case import (  # noqa: E402
     gemm_rate,
     make_case,
 )
-from custom_bert import BertConfig  # noqa: E402
-from knowledge_neurons import adaptive, attribution, batching, storage  # noqa: E402
-from knowledge_neurons.adaptive import TOLERANCE, Ladder  # noqa: E402
-from knowledge_neurons.experiments.fact_scores import CALIBRATED  # noqa: E402
-from knowledge_neurons.types import Batch, Prompt  # noqa: E402
+from custom_bert import BertConfig
+from knowledge_neurons.attribution import adaptive, gradients
+from knowledge_neurons.attribution.adaptive import TOLERANCE, Ladder
+from knowledge_neurons.attribution.fact_scores import CALIBRATED
+from knowledge_neurons.networks import batching
+from knowledge_neurons.results import storage
+from knowledge_neurons.types import Batch, Prompt
 
 MEMORY = 1 << 30  # bytes that a batch of ours may take, as in stage 1
 # Largest |scores - exact| of a prompt as a share of its largest |exact|.
@@ -89,8 +87,6 @@ GIB = 1 << 30
 
 
 # --- ours ------------------------------------------------------------------------------------
-
-
 class Scored(NamedTuple):
     """scores (B, L, F) float32 in the order of the prompts; points (B, L) evaluated."""
 
@@ -103,7 +99,7 @@ def calibrated(config: BertConfig, seed: int) -> Ladder:
     case = make_case(config, CALIBRATED, seed + 1)
     model, judged = case.models[torch.float32], []
     for batch in batches(case):
-        clean = attribution.clean_pass(model, batch)
+        clean = gradients.clean_pass(model, batch)
         judged.append(adaptive.judge(model, clean, batch.answers, rivals.RULE, MEMORY))
     return adaptive.calibrate(judged, rivals.RULE, TOLERANCE)
 
@@ -111,7 +107,7 @@ def calibrated(config: BertConfig, seed: int) -> Ladder:
 def batches(case: Case) -> Iterator[Batch]:
     """As stage 1 makes them."""
     config = case.models[min(case.models, key=str)].config
-    cost = partial(attribution.prompt_bytes, config, points=rivals.STEPS)
+    cost = partial(gradients.prompt_bytes, config, points=rivals.STEPS)
     return batching.plan(case.prompts, MEMORY // 4, cost)
 
 
@@ -123,7 +119,7 @@ def ours(case: Case, ladder: Ladder, dtype: torch.dtype) -> Scored:
     )
     points = torch.empty(scores.shape[:2], dtype=torch.long)
     for batch in batches(case):
-        clean = attribution.clean_pass(model, batch)
+        clean = gradients.clean_pass(model, batch)
         found = adaptive.adaptive_gradients(model, clean, batch.answers, ladder, MEMORY)
         scores[list(batch.order)] = found.scores
         points[list(batch.order)] = torch.from_numpy(found.points)
@@ -161,8 +157,6 @@ def _peak() -> int:
 
 
 # --- the race --------------------------------------------------------------------------------
-
-
 @dataclass
 class Round:
     """What one round gave: per contestant seconds a prompt and scores of the prompts it took."""
@@ -236,8 +230,6 @@ def errors_of(case: Case, scores: dict[str, Tensor]) -> dict[str, float]:
 
 
 # --- the report ------------------------------------------------------------------------------
-
-
 def summary(case: Case, rounds: list[Round], peaks: dict[str, Peak]) -> dict[str, Any]:
     """The JSON of the last line: medians over rounds."""
 
@@ -358,7 +350,6 @@ def main() -> None:
     peaks = {
         name: peak_of(name, ladders[name], args.prompts, args.seed, args.threads) for name in OURS
     }
-
     case = make_case(BERT_BASE_CASED, args.prompts, args.seed, [torch.float32, torch.bfloat16])
     tokens = [len(prompt.ids) for prompt in case.prompts]
     print(f"{len(tokens)} prompts of {' '.join(map(str, tokens))} tokens", flush=True)
@@ -387,7 +378,7 @@ def main() -> None:
 def command(pypi: str | None) -> str:
     """The command line as anyone would type it: without the path of one machine's interpreter."""
     words = ["PYTHON" if word == pypi else word for word in sys.argv[1:]]
-    return " ".join(["python benchmarks/attribution.py", *words])
+    return " ".join(["python -m benchmarks.attribution", *words])
 
 
 if __name__ == "__main__":

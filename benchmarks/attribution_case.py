@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Prompt
 
 BERT_BASE_CASED = BertConfig(28_996, 768, 12, 12, 3072)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Perplexity of many prompts: batched as stages 6 and 7 read them, and one at a time padded to 128.
 
-    OMP_NUM_THREADS=2 python benchmarks/editing.py      # half a minute on 2 cores
+    OMP_NUM_THREADS=2 python -m benchmarks.editing      # half a minute on 2 cores
 
 bert-base-cased's shape with random weights, 2,000 prompts of 7 to 16 tokens (mean 10) of random
 ids, float32.  The slow side is the literal twin in tests/reference/edits.py: the whole network over
@@ -18,18 +18,14 @@ import platform
 import random
 import sys
 import time
-from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from custom_bert import Bert, BertConfig  # noqa: E402
-from knowledge_neurons.evaluation import Reader  # noqa: E402
-from knowledge_neurons.metrics import perplexity  # noqa: E402
-from knowledge_neurons.types import Prompt  # noqa: E402
-from tests.reference import edits as literal  # noqa: E402
+from custom_bert import Bert, BertConfig
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.results.metrics import perplexity
+from knowledge_neurons.types import Prompt
+from tests.reference import edits as literal
 
 BASE = BertConfig(28_996, 768, 12, 12, 3072)
 LENGTHS = (7, 8, 8, 9, 9, 10, 10, 10, 11, 12, 16)  # tokens of the prompts, in turn; mean 10

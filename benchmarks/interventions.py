@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Stages 3 and 4 against one text at a time, padded: time and memory, at bert-base's sizes.
 
-    python benchmarks/interventions.py                           # 5 minutes on 2 cores
-    python benchmarks/interventions.py --data ../shared/data     # sentence lengths measured afresh
+    python -m benchmarks.interventions                           # 5 minutes on 2 cores
+    python -m benchmarks.interventions --data ../shared/data     # sentence lengths measured afresh
 
 Random weights in bert-base-cased's shapes, two threads, float32.  The released procedure runs one
 prompt at a time, padded to 128 tokens, through the whole network three times: as it is, with the
@@ -39,21 +39,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from custom_bert import Bert, BertConfig  # noqa: E402
-from knowledge_neurons import batching, interventions  # noqa: E402
-from knowledge_neurons.experiments import distant_activation, modify_activation  # noqa: E402
-from knowledge_neurons.experiments.distant_activation import neuron_activations  # noqa: E402
-from knowledge_neurons.experiments.modify_activation import (  # noqa: E402
+from custom_bert import Bert, BertConfig
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.experiments.distant_activation import neuron_activations
+from knowledge_neurons.experiments.modify_activation import (
     AMPLIFY,
     SUPPRESS,
     answer_probabilities,
 )
-from knowledge_neurons.storage import environment, write_json  # noqa: E402
-from knowledge_neurons.tokenizer import Tokenizer  # noqa: E402
-from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt  # noqa: E402
+from knowledge_neurons.networks import batching
+from knowledge_neurons.results.storage import environment, write_json
+from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
 
 BERT_BASE = BertConfig(28_996, 768, 12, 12, 3072)
 THREADS = 2
@@ -109,8 +107,6 @@ def measured_lengths(data: Path) -> list[float]:
 
 
 # --- the released procedure, and what lies between ------------------------------------------------
-
-
 @torch.no_grad()
 def whole_pass(
     model: Bert, prompts: Sequence[Prompt], edits: Sequence[Edit], padded: int | None
@@ -199,8 +195,6 @@ class Case(NamedTuple):
 
 
 # --- measuring ---------------------------------------------------------------------------------
-
-
 def growth_of(work: Callable[[], object]) -> float:
     """By how many GiB the process grew at most while it did the work (Linux)."""
     status = Path("/proc/self/status")

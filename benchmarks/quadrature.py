@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Fewer points beside all of them: errors, neuron sets and points, on smooth and on sharp models.
 
-    python benchmarks/quadrature.py                      # all of it, some 20 minutes on 2 cores
-    python benchmarks/quadrature.py --models smooth --rules riemann-left --facts 50
+    python -m benchmarks.quadrature                      # all of it, some 20 minutes on 2 cores
+    python -m benchmarks.quadrature --models smooth --rules riemann-left --facts 50
 
 For each model (see quadrature_models.py) and rule: calibrate on 16 prompts as stage 1 does, compute
 every prompt by the ladder and in full, and compare.  Then Gauss rules of a fixed number of points,
@@ -29,10 +29,16 @@ import quadrature_models
 import torch
 
 from custom_bert import Bert
-from knowledge_neurons import adaptive, attribution, batching, quadrature
-from knowledge_neurons.experiments import fact_scores, quadrature_audit
-from knowledge_neurons.experiments.fact_scores import Engine, ScoredFact, Settings
-from knowledge_neurons.storage import environment, write_json
+from knowledge_neurons.attribution import (
+    adaptive,
+    fact_scores,
+    gradients,
+    quadrature,
+    quadrature_audit,
+)
+from knowledge_neurons.attribution.fact_scores import Engine, ScoredFact, Settings
+from knowledge_neurons.networks import batching
+from knowledge_neurons.results.storage import environment, write_json
 from knowledge_neurons.types import Fact, Prompt
 
 FIXED = (3, 4, 5, 6, 8, 10)
@@ -100,7 +106,7 @@ def fixed(model: Bert, prompts: list[Prompt], rule: str) -> dict[str, dict[str, 
 
 def clean_passes(model: Bert, prompts: list[Prompt]):
     for batch in batching.plan(prompts, 24, lambda tokens: 1):
-        yield batch, attribution.clean_pass(model, batch)
+        yield batch, gradients.clean_pass(model, batch)
 
 
 def worst_prompt(
@@ -197,7 +203,7 @@ def main() -> None:
         print(f"{name:<8}{found}", flush=True)
 
     if args.output:
-        command = "python benchmarks/quadrature.py " + " ".join(sys.argv[1:])
+        command = "python -m benchmarks.quadrature " + " ".join(sys.argv[1:])
         write_json(args.output, {"command": command, **report, "made_with": environment()}, True)
     print(json.dumps(report))
 

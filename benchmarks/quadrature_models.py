@@ -9,20 +9,17 @@ sharp    bert-base shapes, random weights whose attention and head are made shar
 from __future__ import annotations
 
 import random
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from custom_bert import Bert, BertConfig
+from knowledge_neurons.networks.checkpoints import from_pretrained, save_pretrained
+from knowledge_neurons.types import Fact, Prompt
+from scripts import train_demo_model as training
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import train_demo_model as training  # noqa: E402
-
-from custom_bert import Bert, BertConfig  # noqa: E402
-from knowledge_neurons.models import from_pretrained, save_pretrained  # noqa: E402
-from knowledge_neurons.types import Fact, Prompt  # noqa: E402
 
 CACHE = ROOT / "results" / "quadrature-models"
 NAMES = ("smooth", "heart", "deep", "sharp")

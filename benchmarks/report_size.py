@@ -1,6 +1,6 @@
 """Is the report of a whole run usable?  Its size, the time to build it, to open it, to show a fact.
 
-    python benchmarks/report_size.py [--facts 27738] [--scores 40] [--output DIR]
+    python -m benchmarks.report_size [--facts 27738] [--scores 40] [--output DIR]
 
 Invents records of 34 relations and 27,738 facts with 253,448 prompts (PARAREL's counts, words of no
 language) in the shape of bert-base (12 layers of 3,072 neurons), writes them as the stages would,
@@ -15,20 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from knowledge_neurons import published, report, storage  # noqa: E402
-from knowledge_neurons.artifacts import Results  # noqa: E402
-from knowledge_neurons.report import embedding  # noqa: E402
-from tests.integration.browsers import chromium  # noqa: E402
-from tests.reference.made_results import MadeFact, Shape, Writer, invented_words  # noqa: E402
+from knowledge_neurons import report
+from knowledge_neurons.report import embedding
+from knowledge_neurons.results import published, storage
+from knowledge_neurons.results.artifacts import Results
+from tests.integration.browsers import chromium
+from tests.reference.made_results import MadeFact, Shape, Writer, invented_words
 
 RUNS = 5  # of each time in the browser; the median is told
 

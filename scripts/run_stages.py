@@ -11,7 +11,7 @@ same stage where there are some; steps and seconds are kept in RESULTS/run.json.
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import os
@@ -24,8 +24,10 @@ from typing import Annotated, TypedDict
 from msgspec import Meta
 from tqdm import tqdm
 
-from knowledge_neurons import cli, data, storage
-from knowledge_neurons.storage import ROOT
+from knowledge_neurons.results import storage
+from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons.stages import arguments
+from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
 FACTS_EDITED, CURVE = 10, "1,2,3,4,5,6,7,8,9,10"  # a relation; neurons edited
@@ -52,25 +54,28 @@ class Step:
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """Ours, and what else there is: stage 1's."""
-    parser = cli.Parser(
+    parser = arguments.Parser(
         description=__doc__.splitlines()[0], epilog="Any further flag is given to stage 1."
     )
     parser.add_argument("--relations", help="P19,P36 ... (default: all of the data)")
     parser.add_argument(
-        "--max_facts", type=cli.whole(-cli.LARGEST), default=-1, help="only the first N of each"
+        "--max_facts",
+        type=arguments.whole(-arguments.LARGEST),
+        default=-1,
+        help="only the first N of each",
     )
     parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
     parser.add_argument("--bert_model", help="KN_MODEL; default: bert-base-cased")
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
-    cli.add_data(parser)
-    cli.add_results(parser)
+    arguments.add_data(parser)
+    arguments.add_results(parser)
     return parser.parse_known_args()
 
 
 def prompts_of(args: argparse.Namespace) -> dict[str, list[int]]:
     """For each relation asked for the number of prompts of each fact."""
     bags = data.read_bags(args.data_path)
-    relations = cli.relations_of(args.relations) or list(bags)
+    relations = arguments.relations_of(args.relations) or list(bags)
     at_most = args.max_facts if args.max_facts > 0 else None
     return {
         relation: [
@@ -201,7 +206,7 @@ def run(steps: list[Step], log: Log, environment: dict[str, str]) -> None:
         left = log.seconds_left(steps[place:])
         about = "" if left is None else f", whole run {tqdm.format_interval(left)} left"
         print(f"\n[{place + 1} of {len(steps)}] {step.name}{about}", flush=True)
-        after = {cli.WORK_AFTER: str(log.work_after(step, steps[place + 1 :]))}
+        after = {arguments.WORK_AFTER: str(log.work_after(step, steps[place + 1 :]))}
         if code := run_step(step, log, environment | after):
             failed.append(f"{step.name} (exit code {code})")
             if step.stage in NEEDED:
@@ -237,7 +242,7 @@ def show_times(steps: list[Step], log: Log) -> None:
         by_stage[stage] = by_stage.get(stage, 0.0) + log.steps[step.name]["seconds"]
     seconds = {stage: f"{value:8.1f} s" for stage, value in by_stage.items()}
     print()
-    cli.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
+    arguments.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
 
 
 def main() -> None:

@@ -9,59 +9,51 @@ goes on where it stopped; a relation that is done is left alone.
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import time
 from pathlib import Path
 
-from knowledge_neurons import (
-    adaptive,
-    artifacts,
-    cli,
-    data,
-    encoding,
-    growing,
-    models,
-    origin,
-    quadrature,
-    storage,
-)
-from knowledge_neurons.background import Background
-from knowledge_neurons.experiments import fact_scores, quadrature_audit
-from knowledge_neurons.refine import KEEP
+from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.neurons.refine import KEEP
+from knowledge_neurons.results import artifacts, encoding, growing, origin, storage
+from knowledge_neurons.runs.background import Background
+from knowledge_neurons.stages import arguments
+from knowledge_neurons.text import data
 from knowledge_neurons.types import Fact, Prompt
 
 STEPS = 20  # m of the paper's Riemann sum
 MOST_STEPS = 1000
-steps = cli.whole(1, MOST_STEPS)
+steps = arguments.whole(1, MOST_STEPS)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--pt_relation", required=True, help="relation, such as P101")
-    cli.add_model(parser)
-    cli.add_prompts(parser)
-    cli.add_results(parser)
-    cli.add_oov(parser)
+    arguments.add_model(parser)
+    arguments.add_prompts(parser)
+    arguments.add_results(parser)
+    arguments.add_oov(parser)
     parser.add_argument("--rule", choices=quadrature.RULES, default="riemann-left")
     parser.add_argument("--steps", type=steps, help=f"m of the rule (default: {STEPS})")
     parser.add_argument(
         "--tolerance",
-        type=cli.share,
+        type=arguments.share,
         default=adaptive.TOLERANCE,
         help="of a score, as a share of its prompt's largest, for fewer points (default: 1e-3)",
     )
     parser.add_argument("--exact", action="store_true", help="evaluate all points of the rule")
     parser.add_argument(
         "--dtype",
-        choices=cli.DTYPES,
+        choices=arguments.DTYPES,
         default="float32",
         help="of the matrix products; tf32 needs a GPU",
     )
     parser.add_argument(
         "--memory",
-        type=cli.real(0, 1 << 20, above=True),
+        type=arguments.real(0, 1 << 20, above=True),
         help="GiB a batch may take (default: from the free)",
     )
     parser.add_argument(
@@ -69,13 +61,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--num_batch", type=steps, help="see --batch_size")
     parser.add_argument(
-        "--keep", type=cli.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
+        "--keep", type=arguments.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
     )
     parser.add_argument("--get_ig_gold", action="store_true", help="scores for the right answer")
     parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")
     parser.add_argument("--get_base", action="store_true", help="activations, the baseline")
     parser.add_argument("--get_pred", action="store_true", help="probabilities of all tokens")
-    cli.add_seed(parser, "what is calibrated and audited")
+    arguments.add_seed(parser, "what is calibrated and audited")
     return parser.parse_args()
 
 
@@ -113,7 +105,7 @@ def steps_of(args: argparse.Namespace) -> int:
 
 
 def identity_of(
-    args: argparse.Namespace, source: Path, pretrained: models.Pretrained
+    args: argparse.Namespace, source: Path, pretrained: checkpoints.Pretrained
 ) -> dict[str, object]:
     """Everything that decides what the scores are."""
     return {
@@ -135,11 +127,11 @@ def identity_of(
 def main() -> None:
     args = parse_arguments()
     settings = settings_of(args)
-    source, bags = cli.read_bags(args)
-    facts = data.facts_of(bags, args.pt_relation, source, cli.max_facts_of(args))
-    device = cli.device_of(args)
-    pretrained = cli.pretrained_of(args)
-    results = cli.results_of(args)
+    source, bags = arguments.read_bags(args)
+    facts = data.facts_of(bags, args.pt_relation, source, arguments.max_facts_of(args))
+    device = arguments.device_of(args)
+    pretrained = arguments.pretrained_of(args)
+    results = arguments.results_of(args)
     path, identity = results.scores(args.pt_relation), identity_of(args, source, pretrained)
     if storage.is_done(path, identity):
         print(f"{args.pt_relation} is done: {path}")
@@ -150,7 +142,7 @@ def main() -> None:
     )
     counts = counts_of(encoded)
     precision = "all points" if args.exact else f"within {args.tolerance:g} of the largest score"
-    cli.show(
+    arguments.show(
         f"{args.pt_relation} ({facts[0].label})",
         {
             "model": f"{args.bert_model} on {device}",
@@ -161,15 +153,15 @@ def main() -> None:
         },
     )
     reference = pretrained.model.to(device)
-    model = cli.products_in(reference, args.dtype)
-    storage.write_json(results.arguments, cli.plain(args), readable=True)
+    model = arguments.products_in(reference, args.dtype)
+    storage.write_json(results.arguments, arguments.plain(args), readable=True)
     started = time.perf_counter()
     engine = fact_scores.prepare(
         model, pretrained.tokenizer, encoded, settings, args.seed, reference
     )
     group = fact_scores.group_size(reference.config, device)
     beside = results.quadrature(args.pt_relation)
-    under = cli.under_of(device)
+    under = arguments.under_of(device)
     with growing.GrowingLines(path, identity, group, beside, under) as lines:
         if lines.finished:
             print(f"{args.pt_relation} is done: {path}")
@@ -178,7 +170,7 @@ def main() -> None:
         score(engine, facts, encoded, lines, args.seed)
         audit = repair(engine, facts, encoded, lines)
         lines.finish(
-            arguments=cli.plain(args),
+            arguments=arguments.plain(args),
             **under,
             wall_seconds=round(time.perf_counter() - started, 3),
             layers=reference.config.num_hidden_layers,
@@ -220,7 +212,7 @@ def score(
 
     groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
     with (
-        cli.progress(len(facts), facts[0].relation, "fact", done=first, step=True) as bar,
+        arguments.progress(len(facts), facts[0].relation, "fact", done=first, step=True) as bar,
         Background(write) as writing,
     ):
         for group in groups:

@@ -5,14 +5,15 @@ Reads results/kn/, writes kn/statistics.json and figs/kneurons_distribution.pdf 
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import time
 from dataclasses import asdict
 
-import stage_2_arguments
-from knowledge_neurons import artifacts, cli, figures, published, storage
-from knowledge_neurons.experiments.neuron_statistics import Statistics, statistics
+from knowledge_neurons.figures import plots
+from knowledge_neurons.neurons.neuron_statistics import Statistics, statistics
+from knowledge_neurons.results import artifacts, published, storage
+from knowledge_neurons.stages import arguments, stage_2_arguments
 from knowledge_neurons.types import Neuron
 
 
@@ -57,7 +58,7 @@ def print_table(ours: Statistics, base: Statistics, outside: tuple[int, int]) ->
         beside = "{:11.2f}{:10.2f}".format(*paper[name]) if name in paper else ""
         rows[name] = f"{_number(mine):>6}{_number(theirs):>10}  |{beside}"
     rows["relations outside the band of p"] = f"{outside[0]:>6}{outside[1]:>10}  |"
-    cli.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
+    arguments.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
 
 
 def _number(value: float | None) -> str:
@@ -82,9 +83,9 @@ def check_fresh(results: artifacts.Results, relation: str) -> None:
 
 def main() -> None:
     args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    results = cli.results_of(args)
+    results = arguments.results_of(args)
     started = time.perf_counter()
-    relations = cli.relations_of(args.relations) or results.refined_relations(False)
+    relations = arguments.relations_of(args.relations) or results.refined_relations(False)
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:
@@ -98,13 +99,13 @@ def main() -> None:
         results.statistics, {"neurons": asdict(ours), "baseline": asdict(base)}, readable=True
     )
     print_table(ours, base, tuple(outside_band(results, relations, b) for b in (False, True)))
-    figure = figures.layer_distribution(ours.layers, base.layers)
-    written = figures.save(figure, results.figure("kneurons_distribution"))
+    figure = plots.layer_distribution(ours.layers, base.layers)
+    written = plots.save(figure, results.figure("kneurons_distribution"))
     for output in (results.statistics, *written):
         storage.write_manifest(
             output,
             {"relations": relations, "pairs": args.pairs, "seed": args.seed},
-            arguments=cli.plain(args),
+            arguments=arguments.plain(args),
             neurons_sha256={r: _sha256_of_neurons(results, r) for r in relations},
             wall_seconds=round(time.perf_counter() - started, 3),
         )

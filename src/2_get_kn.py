@@ -9,16 +9,16 @@ relation has been read and refined.
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import time
 from dataclasses import asdict
 
-import stage_2_arguments
-from knowledge_neurons import artifacts, cli, origin, storage
-from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
-from knowledge_neurons.refine import KEEP, Refined, Settings
+from knowledge_neurons.neurons.neuron_statistics import RefinedRelation, refine_scores
+from knowledge_neurons.neurons.refine import KEEP, Refined, Settings
+from knowledge_neurons.results import artifacts, origin, storage
+from knowledge_neurons.stages import arguments, stage_2_arguments
 
 # What the scores of relations that are refined together must have in common.
 COMMON = (
@@ -99,12 +99,12 @@ def write(
 
 def main() -> None:
     args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    settings, results = thresholds(args), cli.results_of(args)
+    settings, results = thresholds(args), arguments.results_of(args)
     relations = stage_2_arguments.scored_relations(args, results)
     identities = check_scores(results, relations, min(args.coarse, args.base_coarse))
     refined: dict[str, RefinedRelation] = {}
     seconds: dict[str, float] = {}
-    with cli.progress(len(relations), "refining", "relation") as bar:
+    with arguments.progress(len(relations), "refining", "relation") as bar:
         for relation in relations:
             started = time.perf_counter()
             refined[relation] = refine(results.scores(relation), settings)
@@ -115,16 +115,16 @@ def main() -> None:
             "thresholds": settings,
             "scores": identities[relation],
             "scores_sha256": storage.sha256_of(results.scores(relation)),
-            "arguments": cli.plain(args),
+            "arguments": arguments.plain(args),
             "wall_seconds": seconds[relation],
         }
         write(results, relation, outcome, manifest)
     if unfinished := results.unfinished_relations():
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     rows = {relation: _row(outcome) for relation, outcome in refined.items()}
-    cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
+    arguments.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
     if outside := advice(refined, settings):
-        cli.show("Not the paper's setting", outside)
+        arguments.show("Not the paper's setting", outside)
 
 
 # --- showing ---------------------------------------------------------------------------------

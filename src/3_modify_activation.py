@@ -13,7 +13,7 @@ every factor -> results/dose_response/ and figs/dose_response-<REL>.pdf and .png
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -21,32 +21,35 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import neuron_stages
-from knowledge_neurons import activation_files, cli, data, figures, published, storage
-from knowledge_neurons.estimates import Estimate, told
-from knowledge_neurons.experiments import fact_scores, modify_activation
-from knowledge_neurons.experiments.modify_summary import (
+from knowledge_neurons.attribution import fact_scores
+from knowledge_neurons.experiments import modify_activation
+from knowledge_neurons.figures import plots
+from knowledge_neurons.results import activation_files, published, storage
+from knowledge_neurons.results.estimates import Estimate, told
+from knowledge_neurons.results.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
     FactRecord,
     average_change,
 )
+from knowledge_neurons.stages import arguments, neuron_stages
+from knowledge_neurons.stages.neuron_stages import Inputs, Relation
+from knowledge_neurons.text import data
 from knowledge_neurons.types import BASELINE, KINDS, Fact, Prompt
-from neuron_stages import Inputs, Relation
 
 MOST_SCALES = 200  # each is one more pass over all prompts
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=128)
-    cli.add_oov(parser)
+    arguments.add_oov(parser)
     parser.add_argument(
         "--scales",
         type=parse_scales,
         help="draw dose-response curves at these factors: a list, or 0,0.25,...,2 for even steps",
     )
-    cli.add_seed(parser, "the other facts and intervals")
+    arguments.add_seed(parser, "the other facts and intervals")
     return parser.parse_args()
 
 
@@ -56,11 +59,11 @@ def parse_scales(text: str) -> list[float]:
     if len(parts) > MOST_SCALES:
         raise argparse.ArgumentTypeError(f"{len(parts)} factors: at most {MOST_SCALES}")
     if "..." not in parts:
-        return sorted(set(map(cli.factor, parts)))
+        return sorted(set(map(arguments.factor, parts)))
     if len(parts) != 4 or parts[2] != "...":
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST,SECOND,...,LAST")
     # As written, so that 0.1 times 3 is 0.3.
-    first, second, last = (Decimal(str(cli.factor(parts[i]))) for i in (0, 1, 3))
+    first, second, last = (Decimal(str(arguments.factor(parts[i]))) for i in (0, 1, 3))
     if not first < second <= last or (last - first) / (second - first) >= MOST_SCALES:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r}: expected rising numbers, at most {MOST_SCALES} of them"
@@ -81,7 +84,7 @@ class Prompts:
         self.max_tokens = inputs.max_tokens
         self.skip_unknown, self.source = args.oov == "skip", inputs.source
         self.facts: dict[str, list[Fact]] = {
-            name: data.facts_of(inputs.bags, name, inputs.source, cli.max_facts_of(args))
+            name: data.facts_of(inputs.bags, name, inputs.source, arguments.max_facts_of(args))
             for name in inputs.bags
         }
         self.askable = {
@@ -181,7 +184,7 @@ def write_averages(
     path = results.modified / "summary.json"
     storage.write_json(path, summary, readable=True)
     for output in (*written, path):
-        storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
+        storage.write_manifest(output, identity, arguments=arguments.plain(inputs.args))
     rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
     for factor, name, paper in (
         (SUPPRESS, "suppressed", published.SUPPRESSED),
@@ -192,8 +195,8 @@ def write_averages(
             ours = [told(one and one.times(100), 2, "+") for one in (own, other)]
             rows[f"{name}, {kind}"] = f"{ours[0]:>28}{theirs:+9.2f}{ours[1]:>31}"
     title = "Change of the right answer's probability in % (Figures 4 and 5; 95 % intervals)"
-    cli.show(title, rows)
-    cli.show("Facts", summary["counts"])
+    arguments.show(title, rows)
+    arguments.show("Facts", summary["counts"])
     return [*written, path]
 
 
@@ -204,10 +207,10 @@ def write_curve(
     curve = averages({relation: records}, scales, inputs.args.seed)
     path = inputs.results.dose_response / f"{relation}.json"
     storage.write_json(path, curve, readable=True)
-    figure = figures.dose_response(relation, curve)
-    drawn = figures.save(figure, inputs.results.figure(f"dose_response-{relation}"))
+    figure = plots.dose_response(relation, curve)
+    drawn = plots.save(figure, inputs.results.figure(f"dose_response-{relation}"))
     for output in (path, *drawn):
-        storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
+        storage.write_manifest(output, identity, arguments=arguments.plain(inputs.args))
     return [path, *drawn]
 
 

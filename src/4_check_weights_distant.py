@@ -10,7 +10,7 @@ head (a random other word masked), and on random ones (Table 4).  <REL>.jsonl ho
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import hashlib
@@ -19,19 +19,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import neuron_stages
-from knowledge_neurons import activation_files, cli, published, storage
-from knowledge_neurons.estimates import told
-from knowledge_neurons.experiments import distant_activation, distant_summary
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.experiments import distant_activation
+from knowledge_neurons.results import activation_files, distant_summary, published, storage
+from knowledge_neurons.results.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.results.estimates import told
+from knowledge_neurons.stages import arguments, neuron_stages
+from knowledge_neurons.stages.neuron_stages import Inputs, Relation
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
-from neuron_stages import Inputs, Relation
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=512)
     neuron_stages.add_sentences(parser)
-    cli.add_seed(parser, "masked words, random sentences")
+    arguments.add_seed(parser, "masked words, random sentences")
     return parser.parse_args()
 
 
@@ -110,8 +110,8 @@ def show(summary: dict[str, Any]) -> None:
         ours = "".join(f"{told(row.by_sentences[k], 3):>26}" for k in SENTENCE_KINDS)
         paper = [published.TABLE_4.rows[k][KINDS.index(kind)] for k in SENTENCE_KINDS]
         rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in paper)}"
-    cli.show("Mean activation (Table 4; 95 % intervals)", rows)
-    cli.show("Read", {k: v for k, v in summary.items() if k != "table"})
+    arguments.show("Mean activation (Table 4; 95 % intervals)", rows)
+    arguments.show("Read", {k: v for k, v in summary.items() if k != "table"})
 
 
 def main() -> None:
@@ -142,7 +142,9 @@ def main() -> None:
         storage.write_json(written[-1], theirs)
     sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
     for path in written:
-        storage.write_manifest(path, identity | {"neurons_sha256": sums}, arguments=cli.plain(args))
+        storage.write_manifest(
+            path, identity | {"neurons_sha256": sums}, arguments=arguments.plain(args)
+        )
     show(summary)
     for path in written:
         print(f"wrote {path}")

@@ -9,19 +9,19 @@ activation of its knowledge neurons at [MASK] (Table 3).  <REL>-<fact>.txt holds
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import neuron_stages
-from knowledge_neurons import activation_files, cli, storage
 from knowledge_neurons.experiments import distant_activation, trigger_examples
 from knowledge_neurons.experiments.trigger_examples import Triggers
+from knowledge_neurons.results import activation_files, storage
+from knowledge_neurons.stages import arguments, neuron_stages
+from knowledge_neurons.stages.neuron_stages import Inputs, Relation
 from knowledge_neurons.types import KNOWLEDGE, Neuron
-from neuron_stages import Inputs, Relation
 
 TOP = 10
 
@@ -32,14 +32,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--facts", help="places of facts in their relation, from 0: 0,3 (all)")
     # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 13)
     parser.add_argument(
-        "--top", type=cli.count, default=TOP, help="sentences at either end, in JSON"
+        "--top", type=arguments.count, default=TOP, help="sentences at either end, in JSON"
     )
     return parser.parse_args()
 
 
 def places_of(args: argparse.Namespace, relation: Relation) -> list[int]:
     """The facts asked for, in data order."""
-    names = cli.names_of(args.facts)
+    names = arguments.names_of(args.facts)
     if not names:
         return list(range(len(relation.facts)))
     wrong = [n for n in names if not (n.isdecimal() and int(n) < len(relation.facts))]
@@ -124,7 +124,7 @@ def main() -> None:
             f"{sum(bool(one.neurons) and not one.sentences for one in records)} without "
             f"sentences, {sum(sum(one.unusable.values()) for one in records)} sentences unusable"
         )
-    cli.show(f"Trigger sentences, in {inputs.results.triggers}", rows)
+    arguments.show(f"Trigger sentences, in {inputs.results.triggers}", rows)
     if left_out:
         print(f"without sentences, left out: {', '.join(left_out)}")
 

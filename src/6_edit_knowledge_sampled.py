@@ -10,7 +10,7 @@ NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted goes on.
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import time
@@ -18,20 +18,12 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-import stage_6_7_arguments
-from knowledge_neurons import (
-    artifacts,
-    cli,
-    edit_files,
-    encoding,
-    figures,
-    growing,
-    patches,
-    storage,
-)
+from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Plan, Planned
-from knowledge_neurons.experiments.edit_summary import (
+from knowledge_neurons.figures import plots
+from knowledge_neurons.results import artifacts, edit_files, encoding, growing, storage
+from knowledge_neurons.results.edit_summary import (
     KINDS,
     KNOWLEDGE,
     EditRecord,
@@ -40,9 +32,10 @@ from knowledge_neurons.experiments.edit_summary import (
     by_lambdas,
     summarise,
 )
+from knowledge_neurons.stages import arguments, stage_6_7_arguments
+from knowledge_neurons.stages.stage_6_7_arguments import Inputs
+from knowledge_neurons.stages.stage_6_tables import show_table, show_variants
 from knowledge_neurons.types import Triplet
-from stage_6_7_arguments import Inputs
-from stage_6_tables import show_table, show_variants
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,14 +43,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--lambda_1",
         "--norm_lambda1",
-        type=cli.factor,
+        type=arguments.factor,
         default=1.0,
         help="how much of the old answer is taken out",
     )
     parser.add_argument(
         "--lambda_2",
         "--norm_lambda2",
-        type=cli.factor,
+        type=arguments.factor,
         default=8.0,
         help="how much of the new answer is put in",
     )
@@ -72,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
     parser.add_argument(
-        "--facts_per_relation", type=cli.count, default=10, help="edits of a relation"
+        "--facts_per_relation", type=arguments.count, default=10, help="edits of a relation"
     )
     parser.add_argument(
         "--draw",
@@ -89,12 +82,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def counts(text: str) -> list[int]:
     """ "1,2,5" -> [1, 2, 5]."""
-    return sorted(set(map(cli.count, text.split(","))))
+    return sorted(set(map(arguments.count, text.split(","))))
 
 
 def lambda_pairs(text: str) -> list[tuple[float, float]]:
     """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    pairs = [tuple(map(cli.factor, part.split(":"))) for part in text.split(",")]
+    pairs = [tuple(map(arguments.factor, part.split(":"))) for part in text.split(",")]
     if any(len(pair) != 2 for pair in pairs):
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
     return pairs
@@ -117,7 +110,9 @@ def run_name(args: argparse.Namespace) -> str:
 
 def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[str]:
     """Those asked for, else all that have neurons; sorted."""
-    relations = sorted(set(cli.relations_of(args.relations))) or results.refined_relations(False)
+    relations = sorted(set(arguments.relations_of(args.relations))) or results.refined_relations(
+        False
+    )
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run stages 1 and 2 first")
     return relations
@@ -131,7 +126,7 @@ def make_plans(
     neurons = {name: stage_6_7_arguments.read_neurons(results, name, inputs) for name in relations}
     settings = choose_facts.Settings(args.facts_per_relation, seed=args.seed, draw=args.draw)
     plans, made_from = [], {}
-    with cli.progress(len(relations), "choosing facts", "relation") as bar:
+    with arguments.progress(len(relations), "choosing facts", "relation") as bar:
         for name in relations:
             model, bags = inputs.pretrained.model, inputs.bags
             plan = choose_facts.plan(model, bags, name, neurons[name], settings)
@@ -185,7 +180,7 @@ def edit_all(
     variants = variants_of(args)
     model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
     first = resumed // (len(variants) * len(KINDS))
-    with cli.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
+    with arguments.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
         for fact in planned[first:]:
             records = list(
                 edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)
@@ -196,8 +191,8 @@ def edit_all(
             lines.append([encoding.encode(record) for record in records])
             bar.update()
         lines.finish(
-            arguments=cli.plain(args),
-            **cli.under_of(inputs.device),
+            arguments=arguments.plain(args),
+            **arguments.under_of(inputs.device),
             wall_seconds=round(time.perf_counter() - started, 3),
             edits_resumed=resumed,
             model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
@@ -236,7 +231,7 @@ def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Pa
     written = []
     for (lambda_1, lambda_2), curves in by_lambdas(summaries).items():
         path = results.figure(f"edit_success-{lambda_1:g}-{lambda_2:g}")
-        written += figures.save(figures.success_curve(curves), path)
+        written += plots.save(plots.success_curve(curves), path)
     return written
 
 
@@ -265,7 +260,7 @@ def write_summary(
             output,
             {"records": path.name, "records_sha256": storage.sha256_of(path), "seed": args.seed},
             draw=args.draw,
-            arguments=cli.plain(args),
+            arguments=arguments.plain(args),
             wall_seconds=round(time.perf_counter() - started, 3),
         )
     if len(summaries) == len(KINDS):
@@ -278,10 +273,10 @@ def write_summary(
 
 def main() -> None:
     args = parse_arguments()
-    results = cli.results_of(args)
+    results = arguments.results_of(args)
     inputs = stage_6_7_arguments.load(args)
     plans, made_from = make_plans(args, results, inputs)
-    cli.show(
+    arguments.show(
         f"Stage 6, {run_name(args)}",
         {
             "model": f"{args.bert_model} on {inputs.device}",
@@ -305,7 +300,7 @@ def main() -> None:
     if storage.is_done(path, identity):
         print(f"all edits are done: {path}")
     else:
-        group, under = len(variants) * len(KINDS), cli.under_of(inputs.device)
+        group, under = len(variants) * len(KINDS), arguments.under_of(inputs.device)
         with growing.GrowingLines(path, identity, group, under=under) as lines:
             if not lines.finished:
                 edit_all(args, results, inputs, plans, lines)

@@ -10,34 +10,33 @@ edit itself in NAME.safetensors (scripts/apply_edit.py).  A run that was interru
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import random
 import time
 from pathlib import Path
 
-import stage_6_7_arguments
-from knowledge_neurons import (
-    artifacts,
-    cli,
-    edit_files,
-    editing,
-    encoding,
-    growing,
-    patches,
-    published,
-    storage,
-)
-from knowledge_neurons.estimates import told
-from knowledge_neurons.experiments import erase_relation, erase_summary
+from knowledge_neurons.editing import patches, slots
+from knowledge_neurons.experiments import erase_relation
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
 from knowledge_neurons.experiments.erase_relation import GROUP
-from knowledge_neurons.experiments.erase_summary import ERASED, RANDOM, Change, Erased
-from knowledge_neurons.tokenizer import UNK
+from knowledge_neurons.results import (
+    artifacts,
+    edit_files,
+    encoding,
+    erase_summary,
+    growing,
+    published,
+    storage,
+)
+from knowledge_neurons.results.erase_summary import ERASED, RANDOM, Change, Erased
+from knowledge_neurons.results.estimates import told
+from knowledge_neurons.stages import arguments, stage_6_7_arguments
+from knowledge_neurons.stages.stage_6_7_arguments import Inputs
+from knowledge_neurons.text.tokenizer import UNK
 from knowledge_neurons.types import WeightEdit
-from stage_6_7_arguments import Inputs
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -46,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
         "--relation", "--pt_relation", required=True, help="to be erased, such as P19"
     )
     parser.add_argument(
-        "--neurons", type=cli.count, default=20, help="how many, the most frequent first"
+        "--neurons", type=arguments.count, default=20, help="how many, the most frequent first"
     )
     parser.add_argument(
         "--value",
@@ -56,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--other_sample",
-        type=cli.whole(0),
+        type=arguments.whole(0),
         help="only so many prompts of other relations (default: all)",
     )
     return parser.parse_args()
@@ -78,8 +77,8 @@ def edits_of(
         # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
         value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
-        ERASED: editing.erase(model, chosen, value),
-        RANDOM: editing.erase(model, drawn, value),
+        ERASED: slots.erase(model, chosen, value),
+        RANDOM: slots.erase(model, drawn, value),
     }
 
 
@@ -94,13 +93,13 @@ def read_all(
     started, resumed = time.perf_counter(), lines.done
     facts = len({(place.relation, place.fact) for place in places})
     model = inputs.pretrained.model
-    with cli.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
+    with arguments.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
         for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
             lines.append([encoding.encode(record) for record in group])
             bar.update(len(group))
         lines.finish(
-            arguments=cli.plain(args),
-            **cli.under_of(inputs.device),
+            arguments=arguments.plain(args),
+            **arguments.under_of(inputs.device),
             wall_seconds=round(time.perf_counter() - started, 3),
             facts_resumed=resumed,
             neurons={name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
@@ -120,7 +119,7 @@ def write_summary(
     summary = path.with_suffix(".json")
     storage.write_json(summary, erased, readable=True)
     made_from = {**identity, "records_sha256": storage.sha256_of(path)}
-    storage.write_manifest(summary, made_from, arguments=cli.plain(args))
+    storage.write_manifest(summary, made_from, arguments=arguments.plain(args))
     return erased
 
 
@@ -136,7 +135,7 @@ def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
         for place, (who, change) in enumerate(whose):
             paper = f"  | paper: {theirs[place]:+.1f}" if theirs and name == ERASED else ""
             rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
-    cli.show(
+    arguments.show(
         f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "
         "are of bert-base-cased)",
         rows,
@@ -155,14 +154,14 @@ def _row(change: Change) -> str:
 
 def main() -> None:
     args = parse_arguments()
-    results = cli.results_of(args)
+    results = arguments.results_of(args)
     inputs = stage_6_7_arguments.load(args)
     edits = edits_of(args, results, inputs)
     places = erase_relation.choose_prompts(inputs.bags, args.relation, args.other_sample, args.seed)
     run = args.relation if args.value == "zero" else f"{args.relation}-{args.value}"
     path = results.erased(run)
     neurons = edits[ERASED].neurons
-    cli.show(
+    arguments.show(
         f"Stage 7, {run}",
         {
             "model": f"{args.bert_model} on {inputs.device}",
@@ -184,14 +183,14 @@ def main() -> None:
     if storage.is_done(path, identity):
         print(f"all prompts are read: {path}")
     else:
-        under = cli.under_of(inputs.device)
+        under = arguments.under_of(inputs.device)
         with growing.GrowingLines(path, identity, GROUP, under=under) as lines:
             if not lines.finished:
                 read_all(args, inputs, places, edits, lines)
     header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
     patches.save(results.erasure(run), edits[ERASED], header)
     erased = write_summary(args, path, identity)
-    storage.write_manifest(results.erasure(run), identity, arguments=cli.plain(args))
+    storage.write_manifest(results.erasure(run), identity, arguments=arguments.plain(args))
     show_table(args.relation, len(neurons), erased)
     for output in (path, path.with_suffix(".json"), results.erasure(run)):
         print(f"wrote {output}")

@@ -8,19 +8,21 @@ what to run for it.
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import time
 
-from knowledge_neurons import artifacts, cli, figures, gallery, outcomes, storage
-from knowledge_neurons.outcomes import Outcomes
-from knowledge_neurons.provenance import provenance
+from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.results import artifacts, outcomes, storage
+from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.provenance import provenance
+from knowledge_neurons.stages import arguments
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__.splitlines()[0])
-    cli.add_results(parser)
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    arguments.add_results(parser)
     return parser.parse_args()
 
 
@@ -39,13 +41,13 @@ def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) 
     written = {}
     for picture in gallery.draw(found):
         started = time.perf_counter()
-        paths = figures.save(picture.figure, results.figure(picture.name))
+        paths = plots.save(picture.figure, results.figure(picture.name))
         made_from = {name: storage.sha256_of(results.root / name) for name in picture.sources}
         for path in paths:
             storage.write_manifest(
                 path,
                 {"sources_sha256": made_from},
-                arguments=cli.plain(args),
+                arguments=arguments.plain(args),
                 wall_seconds=round(time.perf_counter() - started, 3),
             )
         written[picture.name] = ", ".join(path.name for path in paths)
@@ -54,12 +56,12 @@ def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) 
 
 def main() -> None:
     args = parse_arguments()
-    results = cli.results_of(args)
+    results = arguments.results_of(args)
     found = outcomes.read(results)
     warn_of_mixture(found)
-    cli.show(f"Figures, in {results.figure('')}", draw(args, results, found))
+    arguments.show(f"Figures, in {results.figure('')}", draw(args, results, found))
     if missing := gallery.missing(found):
-        cli.show("Not drawn; run first", missing)
+        arguments.show("Not drawn; run first", missing)
 
 
 if __name__ == "__main__":

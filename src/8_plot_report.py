@@ -9,21 +9,23 @@ what it was made from stands in it, and the same files give the same bytes.
 
 from __future__ import annotations
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 
-from knowledge_neurons import cli, report, storage
+from knowledge_neurons import report
+from knowledge_neurons.results import storage
+from knowledge_neurons.stages import arguments
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__.splitlines()[0])
-    cli.add_results(parser)
+    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    arguments.add_results(parser)
     return parser.parse_args()
 
 
 def main() -> None:
-    results = cli.results_of(parse_arguments())
+    results = arguments.results_of(parse_arguments())
     path = results.report
     storage.write_atomic(path, report.render(results).encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

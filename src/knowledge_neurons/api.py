@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 
 from custom_bert import Bert
-from knowledge_neurons import models, quadrature, refine
-from knowledge_neurons.batching import encode_fact
-from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
+from knowledge_neurons.attribution import quadrature
+from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.batching import encode_fact
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt, PromptScores, Triplet
 
 
@@ -41,7 +43,7 @@ class KnowledgeNeurons:
         cls, source: str | Path, device: str | torch.device = "cpu", **options
     ) -> KnowledgeNeurons:
         """Load a model: see `knowledge_neurons.models.from_pretrained` for sources and options."""
-        pretrained = models.from_pretrained(source, **options)
+        pretrained = checkpoints.from_pretrained(source, **options)
         return cls(pretrained.model.to(device), pretrained.tokenizer)
 
     def scores(

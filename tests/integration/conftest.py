@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from knowledge_neurons import models
+from knowledge_neurons.networks import checkpoints
 from tests.reference.tiny import tiny_bert
 
 # Before their import: pytest then shows the values in their failed asserts, as in a test's.
@@ -20,7 +20,7 @@ from tests.integration.stages import Ended, Place, fine, small_inputs  # noqa: E
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A checkpoint of the tiny model in today's layout, ours to change."""
-    models.save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
+    checkpoints.save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from knowledge_neurons import artifacts, storage
+from knowledge_neurons.results import artifacts, storage
 from tests.integration.stages import Place
 
 MODEL = storage.ROOT / "models" / "demo-bert"

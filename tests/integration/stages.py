@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-from knowledge_neurons import artifacts, models, program, storage
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results import artifacts, storage
+from knowledge_neurons.stages import program
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference.tiny import TINY, tiny_bert
 
 SRC = Path(storage.ROOT) / "src"
@@ -157,7 +159,7 @@ def small_inputs(folder: Path) -> Place:
     tokens = (*SPECIAL_TOKENS, *WORDS, ".")
     lowercase = Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=True)
     model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
-    models.save_pretrained(model, lowercase, folder / "model")
+    checkpoints.save_pretrained(model, lowercase, folder / "model")
     (folder / "data.json").write_text(json.dumps(BAGS))
     (folder / "pairs.json").write_text(json.dumps(PAIRS))
     for relation, bags in SENTENCES.items():

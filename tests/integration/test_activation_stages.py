@@ -10,13 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons import artifacts, data, models
-from knowledge_neurons.batching import encode_fact, encode_sentences
-from knowledge_neurons.experiments import (
-    distant_activation,
-    modify_activation,
-    trigger_examples,
-)
+from knowledge_neurons.experiments import distant_activation, modify_activation, trigger_examples
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.batching import encode_fact, encode_sentences
+from knowledge_neurons.results import artifacts
+from knowledge_neurons.text import data
 from knowledge_neurons.types import Edit, Neuron
 from tests.integration.stages import BAGS, PAIRS, SENTENCES, Place, fine, refused
 from tests.reference import interventions as literal
@@ -63,7 +61,7 @@ def modified(refined, tmp_path_factory) -> Place:
 
 def test_probabilities_are_those_of_single_prompts(modified):
     """Every record of P19: its own prompts and another relation's, before, off and doubled."""
-    pretrained = models.from_pretrained(modified.model)
+    pretrained = checkpoints.from_pretrained(modified.model)
     model, tokenizer = pretrained.model, pretrained.tokenizer
     facts = {r: data.facts_of(BAGS, r, "here") for r in BAGS}
     found = lines(modified, RECORDS[3])
@@ -186,7 +184,7 @@ def read(modified) -> Place:
 
 def test_activations_are_those_of_single_sentences(read):
     """T1 of every fact that has sentences, read one by one with the twin."""
-    pretrained = models.from_pretrained(read.model)
+    pretrained = checkpoints.from_pretrained(read.model)
     found = lines(read, RECORDS[4])
     sets = {kind: neurons_of(read, kind) for kind in ("neurons", "baseline")}
     for line in found:
@@ -262,7 +260,7 @@ def test_random_sentences_do_not_depend_on_what_is_run(read, own):
 def test_ranks_sentences(own):
     """The text file, in the authors' layout, and the JSON of a fact agree with the twin's sums."""
     fine(own.shell("5_run_trigger_examples.sh", "--top", 2))
-    pretrained = models.from_pretrained(own.model)
+    pretrained = checkpoints.from_pretrained(own.model)
     found = lines(own, RECORDS[5])
     sets = neurons_of(own, "neurons")
     assert len(found) == 18 and len(lines(own, "trigger_examples_th/P36.jsonl")) == 4
@@ -367,9 +365,9 @@ def test_refuses_neurons_of_another_model(own, tmp_path):
     """The manifest of stage 2 knows the weights."""
     from tests.reference.tiny import tiny_bert
 
-    pretrained = models.from_pretrained(own.model)
+    pretrained = checkpoints.from_pretrained(own.model)
     other = tiny_bert(seed=9, config=pretrained.model.config)
-    models.save_pretrained(other, pretrained.tokenizer, tmp_path / "other")
+    checkpoints.save_pretrained(other, pretrained.tokenizer, tmp_path / "other")
     refused(own.here(STAGE_3, KN_MODEL=str(tmp_path / "other")), "model_sha256", "--bert_model")
 
 

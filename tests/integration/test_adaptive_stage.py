@@ -9,18 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons import (
-    adaptive,
-    artifacts,
-    attribution,
-    batching,
-    data,
-    models,
-    quadrature,
-    refine,
-    storage,
-)
-from knowledge_neurons.experiments import fact_scores
+from knowledge_neurons.attribution import adaptive, fact_scores, gradients, quadrature
+from knowledge_neurons.networks import batching, checkpoints
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.results import artifacts, storage
+from knowledge_neurons.text import data
 from tests.integration.stages import Place, fine
 
 ROOT = storage.ROOT
@@ -82,7 +75,7 @@ def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
     assert integral["prompts"] == 32 and integral["completeness_gap"] < 1e-5
     of_exact = exact_of(embedded).scores_manifest(RELATION)["quadrature"]["integral"]
     assert of_exact == pytest.approx(integral, rel=1e-3)
-    pretrained = models.from_pretrained(embedded.model)
+    pretrained = checkpoints.from_pretrained(embedded.model)
     facts = data.facts_of(data.read_bags(embedded.data), RELATION, embedded.data)
     errors = [
         distance(pretrained.model, prompt)
@@ -102,10 +95,10 @@ def checked_facts(place: Place) -> list[int]:
 def distance(model, prompt) -> float:
     """Between the released code's sum and the integral, as a share of the largest."""
     (batch,) = batching.plan([prompt], 1, lambda tokens: 1)
-    clean = attribution.clean_pass(model, batch)
+    clean = gradients.clean_pass(model, batch)
     rules = (quadrature.rule(name, 20) for name in ("riemann-left", "gauss-legendre"))
     sums, exact = (
-        attribution.integrated_gradients(model, clean, batch.answers, rule) for rule in rules
+        gradients.integrated_gradients(model, clean, batch.answers, rule) for rule in rules
     )
     return ((sums - exact).abs().max() / exact.max()).item()
 

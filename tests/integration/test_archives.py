@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import sources
-from knowledge_neurons.models import from_pretrained
-from knowledge_neurons.sources import Limits
+from knowledge_neurons.networks import sources
+from knowledge_neurons.networks.checkpoints import from_pretrained
+from knowledge_neurons.networks.sources import Limits
 from tests.integration.checkpoints import VOCABULARY, archive_of, as_old_layout, assert_is_tiny
 
 

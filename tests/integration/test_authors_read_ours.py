@@ -14,7 +14,7 @@ from statistics import fmean
 
 import pytest
 
-from knowledge_neurons import storage
+from knowledge_neurons.results import storage
 from tests.integration.stages import BAGS, STAGE_2, Place, fine
 from tests.reference.tiny import TINY
 

@@ -10,9 +10,9 @@ from transformers import BertConfig as HuggingFaceConfig
 from transformers import BertForMaskedLM
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons.attribution import clean_pass, integrated_gradients
-from knowledge_neurons.batching import collate
-from knowledge_neurons.quadrature import rule
+from knowledge_neurons.attribution.gradients import clean_pass, integrated_gradients
+from knowledge_neurons.attribution.quadrature import rule
+from knowledge_neurons.networks.batching import collate
 from knowledge_neurons.types import Prompt
 
 PROMPT = Prompt((2, 17, 30, 4, 21, 9, 3), mask_position=3, answer=25)

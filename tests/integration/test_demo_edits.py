@@ -5,13 +5,16 @@ Run: pytest tests/integration/test_demo_edits.py
 
 import pytest
 
-from knowledge_neurons import data, editing, models
-from knowledge_neurons.evaluation import Reader
-from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation, erase_summary
-from knowledge_neurons.experiments.edit_summary import KINDS, Variant, summarise
-from knowledge_neurons.experiments.fact_scores import Settings, encode_facts, prepare, score_facts
-from knowledge_neurons.experiments.neuron_statistics import refine_scores
-from knowledge_neurons.models import fingerprint
+from knowledge_neurons.attribution.fact_scores import Settings, encode_facts, prepare, score_facts
+from knowledge_neurons.editing import slots
+from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.checkpoints import fingerprint
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.neurons.neuron_statistics import refine_scores
+from knowledge_neurons.results import erase_summary
+from knowledge_neurons.results.edit_summary import KINDS, Variant, summarise
+from knowledge_neurons.text import data
 from tests.integration.editable import MODEL, SAMPLE
 from tests.reference import edits as literal
 
@@ -21,7 +24,7 @@ SCORED = ("P36", "P19")
 @pytest.fixture(scope="module")
 def known():
     """The model, the prompts of all relations, the refined neurons of two of them."""
-    pretrained, bags = models.from_pretrained(MODEL), data.read_bags(SAMPLE)
+    pretrained, bags = checkpoints.from_pretrained(MODEL), data.read_bags(SAMPLE)
     facts = {name: data.facts_of(bags, name, SAMPLE) for name in bags}
     encoded = {n: encode_facts(own, pretrained.tokenizer, 64, False) for n, own in facts.items()}
     neurons = {}
@@ -58,7 +61,7 @@ def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(kno
     model = pretrained.model
     chosen = erase_relation.frequent_neurons(neurons["P19"], 20)
     assert len(chosen) == 20
-    edits = {"erased": editing.erase(model, chosen)}
+    edits = {"erased": slots.erase(model, chosen)}
     places = erase_relation.choose_prompts(bags, "P19", 1000, seed=0)
     groups = erase_relation.read_prompts(model, bags, places, edits)
     table = erase_summary.summarise([r for g in groups for r in g], "P19", "erased", seed=0)

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import KnowledgeNeurons, data, interventions, models
-from knowledge_neurons.batching import encode_fact, plan
+from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.batching import encode_fact, plan
+from knowledge_neurons.text import data
 from knowledge_neurons.types import Neuron
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +32,8 @@ COLDPLAY = [
 
 
 @pytest.fixture(scope="module")
-def pretrained() -> models.Pretrained:
-    return models.from_pretrained(MODEL)
+def pretrained() -> checkpoints.Pretrained:
+    return checkpoints.from_pretrained(MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from knowledge_neurons import sources
-from knowledge_neurons.models import fingerprint, from_pretrained, save_pretrained
-from knowledge_neurons.sources import HUB_NAMES
+from knowledge_neurons.networks import sources
+from knowledge_neurons.networks.checkpoints import fingerprint, from_pretrained, save_pretrained
+from knowledge_neurons.networks.sources import HUB_NAMES
 from tests.integration.checkpoints import as_old_layout, assert_is_tiny, tokenizer
 from tests.integration.hub_server import Hub, closed_port, point_at
 from tests.reference.tiny import tiny_bert
@@ -312,7 +312,7 @@ def test_local_folder_comes_before_the_hub(hub, folder, tmp_path, monkeypatch):
 def test_environment_variables_hold(hub, folder, tmp_path):
     """HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE in the environment of a fresh process."""
     hub.put("bert-base-cased", folder)
-    command = "from knowledge_neurons.models import from_pretrained as load\n"
+    command = "from knowledge_neurons.networks.checkpoints import from_pretrained as load\n"
     command += "print(load('bert-base-cased').sha256)"
     variables = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     variables |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}

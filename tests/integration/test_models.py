@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM, BertTokenizer
 
 from custom_bert import Bert
-from knowledge_neurons.models import fingerprint, from_pretrained, save_pretrained
-from knowledge_neurons.sources import HUB_NAMES
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.networks.checkpoints import fingerprint, from_pretrained, save_pretrained
+from knowledge_neurons.networks.sources import HUB_NAMES
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.integration.checkpoints import (
     IDS,
     TEXT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import origin
+from knowledge_neurons.results import origin
 from tests.integration.stages import STAGE_2, Place, fine, refused
 
 STAGES = {

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import outcomes, report, storage
-from knowledge_neurons.artifacts import Results
+from knowledge_neurons import report
+from knowledge_neurons.results import outcomes, storage
+from knowledge_neurons.results.artifacts import Results
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Place, fine
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from knowledge_neurons import storage
+from knowledge_neurons.results import storage
 from tests.integration.stages import SRC
 
 ENDINGS = [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
@@ -40,7 +40,7 @@ def test_stopped_at_work_leaves_things_in_order(number, word, code, tmp_path):
     process = run(
         """
 import sys, time
-from knowledge_neurons import program
+from knowledge_neurons.stages import program
 def main():
     try:
         print("working", flush=True)
@@ -107,12 +107,12 @@ def test_run_stages_hands_a_signal_on(tmp_path):
     process = run(
         f"""
 import os, sys
-from knowledge_neurons import program
+from knowledge_neurons.stages import program
 sys.path.insert(0, {str(scripts)!r})
 import run_stages
 from pathlib import Path
 step = run_stages.Step(1, "stage 1", [sys.executable, "-c", '''
-from knowledge_neurons import program
+from knowledge_neurons.stages import program
 import time
 def main():
     print("working", flush=True); time.sleep(60)

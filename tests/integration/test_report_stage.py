@@ -7,8 +7,8 @@ import tomllib
 from fnmatch import fnmatch
 from importlib.resources import files
 
-from knowledge_neurons import storage
 from knowledge_neurons.report import embedding
+from knowledge_neurons.results import storage
 from tests.integration.stages import BAGS, fine, refused
 
 STAGE = "8_plot_report.py"

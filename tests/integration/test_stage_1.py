@@ -12,7 +12,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from knowledge_neurons import models, quadrature, storage
+from knowledge_neurons.attribution import quadrature
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results import storage
 from tests.integration.stages import BAGS, STAGE_1, Place, fine, refused
 from tests.reference import integrated_gradients as literal
 from tests.reference.refine import triplets
@@ -66,7 +68,7 @@ def test_manifest_says_what_the_scores_were_made_from(scored):
     """Digests of model and data, rule, counts, device, seconds, versions."""
     place, _ = scored
     manifest = place.scores_manifest("P19")
-    pretrained = models.from_pretrained(place.model)
+    pretrained = checkpoints.from_pretrained(place.model)
     identity = manifest["identity"]
     assert manifest["complete"] is True
     assert identity["model_sha256"] == pretrained.sha256
@@ -82,7 +84,7 @@ def test_manifest_says_what_the_scores_were_made_from(scored):
 
 def expected_scores(place: Place, info: dict, token: str, how: quadrature.Rule) -> torch.Tensor:
     """(L, F) by the literal twin, for a prompt of the file."""
-    pretrained = models.from_pretrained(place.model)
+    pretrained = checkpoints.from_pretrained(place.model)
     vocabulary = pretrained.tokenizer.vocabulary
     ids = torch.tensor([vocabulary[token] for token in info["tokens"]])
     position = info["tokens"].index("[MASK]")
@@ -110,7 +112,7 @@ def test_scores_and_activations_are_the_papers_arithmetic(scored):
     dense = expected_scores(place, info, info["gold_obj"], quadrature.rule("riemann-left", 20))
     assert 0 < len(result["ig_gold"]) < dense.numel(), "0.1 * max must leave something out"
     assert_same_triplets(result["ig_gold"], dense)
-    pretrained = models.from_pretrained(place.model)
+    pretrained = checkpoints.from_pretrained(place.model)
     ids = torch.tensor([pretrained.tokenizer.vocabulary[token] for token in info["tokens"]])
     position = info["tokens"].index("[MASK]")
     activations = [
@@ -123,7 +125,7 @@ def test_scores_and_activations_are_the_papers_arithmetic(scored):
 def test_prediction_and_probabilities_on_request(place):
     """--get_pred: [[[V]]] that sums to 1, its largest is pred_obj; --get_ig_pred: scores for it."""
     fine(place.score("P36", "--get_pred", "--get_ig_pred", "--max_facts", 2))
-    tokenizer = models.from_pretrained(place.model).tokenizer
+    tokenizer = checkpoints.from_pretrained(place.model).tokenizer
     for line in place.lines("P36"):
         for info, result in line:
             ((probabilities,),) = result["pred"]

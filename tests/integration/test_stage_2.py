@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from knowledge_neurons import storage
+from knowledge_neurons.results import storage
 from tests.integration.stages import STAGE_2, bag, fine, refused
 from tests.reference import refine as literal_refine
 from tests.reference.tiny import TINY

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from knowledge_neurons import artifacts, models, patches, storage
+from knowledge_neurons.editing import patches
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results import artifacts, storage
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -70,7 +72,7 @@ def test_weights_are_the_same_before_and_after_the_run(edited):
     """The sha256 of the whole state_dict, at loading, after the last edit, and of the file."""
     manifest = edited[0].manifest("edit/edit-1-8.jsonl")
     assert manifest["identity"]["model_sha256"] == manifest["model_sha256_after"]
-    assert manifest["model_sha256_after"] == models.from_pretrained(MODEL).sha256
+    assert manifest["model_sha256_after"] == checkpoints.from_pretrained(MODEL).sha256
 
 
 def test_a_run_that_leaves_a_trace_in_the_weights_is_an_error(place, monkeypatch):

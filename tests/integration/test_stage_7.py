@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from knowledge_neurons import artifacts, models, patches
+from knowledge_neurons.editing import patches
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results import artifacts
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -75,7 +77,7 @@ def test_slots_set_to_the_unknown_word(place):
     """--value unk: the [UNK] embedding as it is; files of their own."""
     fine(place.here(STAGE_7, "--relation", "P36", "--neurons", 2, "--value", "unk"))
     patch = patches.load(place.results / "erase/P36-unk.safetensors")
-    loaded = models.from_pretrained(MODEL)
+    loaded = checkpoints.from_pretrained(MODEL)
     unknown = loaded.model.embeddings.word.weight[loaded.tokenizer.vocabulary["[UNK]"]]
     assert unknown.any() and (patch.value_slots == unknown).all()
     assert not (place.results / "erase/P36.jsonl").exists()

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import gallery, storage
-from knowledge_neurons.outcomes import RUN
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import storage
+from knowledge_neurons.results.outcomes import RUN
 from tests.integration.stages import SRC, Ended, Place, fine, refused
 from tests.reference import synthetic
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from knowledge_neurons import activation_files, artifacts, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments import distant_summary
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.modify_summary import (
+from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
+from knowledge_neurons.neurons.neuron_statistics import statistics
+from knowledge_neurons.results import activation_files, artifacts, distant_summary, storage
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.results.modify_summary import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
@@ -28,8 +29,6 @@ from knowledge_neurons.experiments.modify_summary import (
     Outcome,
     average_change,
 )
-from knowledge_neurons.experiments.neuron_statistics import statistics
-from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
 from tests.reference import synthetic
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from knowledge_neurons import activation_files, encoding, growing, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.edit_summary import KINDS as EDITED
-from knowledge_neurons.experiments.edit_summary import EditRecord
-from knowledge_neurons.experiments.erase_summary import FactRecord as ReadRecord
-from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
-from knowledge_neurons.experiments.neuron_statistics import statistics
 from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
+from knowledge_neurons.neurons.neuron_statistics import statistics
+from knowledge_neurons.results import activation_files, encoding, growing, storage
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.results.edit_summary import KINDS as EDITED
+from knowledge_neurons.results.edit_summary import EditRecord
+from knowledge_neurons.results.erase_summary import FactRecord as ReadRecord
+from knowledge_neurons.results.modify_summary import FactRecord, Outcome
 from knowledge_neurons.types import KINDS, Neuron
 from tests.integration.stages import load
 

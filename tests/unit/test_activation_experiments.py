@@ -8,15 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons import activation_files, metrics
-from knowledge_neurons.experiments import (
-    distant_activation,
-    distant_summary,
-    modify_activation,
-    modify_summary,
-)
-from knowledge_neurons.experiments.distant_summary import FactActivation
-from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
+from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.results import activation_files, distant_summary, metrics, modify_summary
+from knowledge_neurons.results.distant_summary import FactActivation
+from knowledge_neurons.results.modify_summary import FactRecord, Outcome
 from knowledge_neurons.types import Fact, FactSentences, Neuron
 from tests.reference import released as literal
 

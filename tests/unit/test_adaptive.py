@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from knowledge_neurons import adaptive
-from knowledge_neurons.adaptive import Audited, Judged, Ladder
-from knowledge_neurons.attribution import clean_pass, integrated_gradients
-from knowledge_neurons.batching import collate
-from knowledge_neurons.experiments import quadrature_audit
-from knowledge_neurons.quadrature import gauss, rule
+from knowledge_neurons.attribution import adaptive, quadrature_audit
+from knowledge_neurons.attribution.adaptive import Audited, Judged, Ladder
+from knowledge_neurons.attribution.gradients import clean_pass, integrated_gradients
+from knowledge_neurons.attribution.quadrature import gauss, rule
+from knowledge_neurons.networks.batching import collate
 from tests.reference.tiny import TINY, tiny_bert
 from tests.unit.test_attribution import random_prompts
 

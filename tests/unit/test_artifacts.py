@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import artifacts, encoding, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.erase_summary import FactRecord
+from knowledge_neurons.results import artifacts, encoding, storage
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.erase_summary import FactRecord
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 
 # --- scores in the authors' shape ------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.attribution import (
+from knowledge_neurons.attribution.gradients import (
     Paths,
     clean_pass,
     completeness_gap,
@@ -16,8 +16,8 @@ from knowledge_neurons.attribution import (
     integrated_gradients,
     row_bytes,
 )
-from knowledge_neurons.batching import collate, plan
-from knowledge_neurons.quadrature import RULES, rule
+from knowledge_neurons.attribution.quadrature import RULES, rule
+from knowledge_neurons.networks.batching import collate, plan
 from knowledge_neurons.types import Prompt
 from tests.reference import integrated_gradients as literal
 from tests.reference.tiny import TINY, tiny_bert

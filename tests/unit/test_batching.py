@@ -7,14 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.batching import (
+from knowledge_neurons.networks.batching import (
     AnswerNotInVocabulary,
     collate,
     encode_fact,
     plan,
     to_device,
 )
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Fact, Prompt
 
 WORDS = ("ann", "was", "born", "in", "rome", ".", "new", "##ton")

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons.evaluation import Reader
 from knowledge_neurons.experiments import choose_facts
 from knowledge_neurons.experiments.choose_facts import (
     DISTINCT,
@@ -19,6 +18,7 @@ from knowledge_neurons.experiments.choose_facts import (
     plan,
     with_strongest,
 )
+from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 from tests.reference import released as literal
 from tests.reference.tiny import TINY, tiny_bert

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
-from knowledge_neurons import published
 from knowledge_neurons.report import comparability as module
 from knowledge_neurons.report.comparability import TABLES, comparability
+from knowledge_neurons.results import published
 
 WEIGHTS = "ab" * 32
 REFINED = {"shared": 0.7, "step": 0.05, "fewest": 2.0, "most": 5.0, "rounds": 6}

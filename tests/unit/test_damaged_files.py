@@ -13,24 +13,26 @@ import pytest
 import safetensors.torch
 import torch
 
-from knowledge_neurons import (
+from knowledge_neurons.attribution.quadrature_audit import Record
+from knowledge_neurons.editing import patches
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.report import embedding, page
+from knowledge_neurons.report.comparability import comparability
+from knowledge_neurons.results import (
     activation_files,
     artifacts,
     authors_files,
+    distant_summary,
     edit_files,
+    edit_summary,
     encoding,
-    gallery,
+    erase_summary,
     outcomes,
-    patches,
     storage,
 )
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
-from knowledge_neurons.experiments.modify_summary import average_change
-from knowledge_neurons.experiments.quadrature_audit import Record
-from knowledge_neurons.provenance import provenance
-from knowledge_neurons.report import embedding, page
-from knowledge_neurons.report.comparability import comparability
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.modify_summary import average_change
+from knowledge_neurons.results.provenance import provenance
 from tests.reference.json_mutations import mutations
 from tests.reference.made_results import MadeFact, Writer
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from knowledge_neurons.data import check_pairs, facts_of, read_bags, read_pairs, read_sentences
+from knowledge_neurons.text.data import check_pairs, facts_of, read_bags, read_pairs, read_sentences
 from knowledge_neurons.types import Fact
 
 BAGS = {

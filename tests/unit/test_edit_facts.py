@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from knowledge_neurons.editing import apply, size_of
+from knowledge_neurons.editing.slots import apply, size_of
 from knowledge_neurons.experiments import edit_facts
 from knowledge_neurons.experiments.choose_facts import Place, Planned, Watching
-from knowledge_neurons.experiments.edit_summary import KINDS, KNOWLEDGE, Variant
+from knowledge_neurons.results.edit_summary import KINDS, KNOWLEDGE, Variant
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from knowledge_neurons.experiments.edit_summary import EditRecord, Variant, summarise
-from knowledge_neurons.metrics import binomial_interval
+from knowledge_neurons.results.edit_summary import EditRecord, Variant, summarise
+from knowledge_neurons.results.metrics import binomial_interval
 from tests.reference import released as literal
 
 

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from knowledge_neurons.editing import (
+from knowledge_neurons.editing.slots import (
     apply,
     edited,
     erase,

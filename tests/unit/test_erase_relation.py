@@ -9,7 +9,7 @@ import random
 import pytest
 import torch
 
-from knowledge_neurons.editing import apply, erase
+from knowledge_neurons.editing.slots import apply, erase
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.erase_relation import (
     GROUP,
@@ -17,7 +17,7 @@ from knowledge_neurons.experiments.erase_relation import (
     frequent_neurons,
     read_prompts,
 )
-from knowledge_neurons.experiments.erase_summary import FactRecord, summarise
+from knowledge_neurons.results.erase_summary import FactRecord, summarise
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert

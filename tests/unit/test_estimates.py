@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge_neurons.estimates import MOST_DIGITS, Estimate, Interval, digits, told
+from knowledge_neurons.results.estimates import MOST_DIGITS, Estimate, Interval, digits, told
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from knowledge_neurons.evaluation import Reader, mask_logits
-from knowledge_neurons.metrics import perplexity
+from knowledge_neurons.networks.evaluation import Reader, mask_logits
+from knowledge_neurons.results.metrics import perplexity
 from knowledge_neurons.types import Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.experiments.fact_scores import (
+from knowledge_neurons.attribution.fact_scores import (
     Settings,
     encode_facts,
     group_size,
     kept_triplets,
 )
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Fact
 from tests.reference import refine as literal
 from tests.reference.tiny import TINY

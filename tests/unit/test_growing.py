@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import growing, storage
-from knowledge_neurons.growing import GrowingLines
-from knowledge_neurons.storage import manifest_path
+from knowledge_neurons.results import growing, storage
+from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.storage import manifest_path
 
 IDENTITY = {"relation": "P19", "steps": 20, "outputs": ["ig_gold", "base"]}
 LINES = [b'{"line": %d}' % number for number in range(7)]
@@ -79,7 +79,7 @@ def test_lines_are_on_their_way_as_soon_as_appended(tmp_path):
     source, path = str(Path(storage.__file__).parents[1]), str(tmp_path / "file.jsonl")
     code = (
         f"import os, sys; from pathlib import Path; sys.path.insert(0, {source!r})\n"
-        "from knowledge_neurons.growing import GrowingLines\n"
+        "from knowledge_neurons.results.growing import GrowingLines\n"
         f"lines = GrowingLines(Path({path!r}), {IDENTITY!r})\n"
         f"lines.append({LINES[:2]!r}); os._exit(9)"
     )

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from custom_bert import Layer
-from knowledge_neurons import interventions
-from knowledge_neurons.batching import collate
+from knowledge_neurons.editing import interventions
 from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
+from knowledge_neurons.networks.batching import collate
 from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
 from tests.reference import interventions as literal
 from tests.reference.tiny import TINY, tiny_bert

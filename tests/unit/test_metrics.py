@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from knowledge_neurons.estimates import Estimate
-from knowledge_neurons.metrics import (
+from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.metrics import (
     binomial_interval,
     bootstrap_interval,
     bootstrap_intervals,

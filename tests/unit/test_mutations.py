@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from knowledge_neurons import data, models
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.text import data
 from tests.integration.checkpoints import archive_of, tokenizer
 from tests.integration.stages import BAGS, PAIRS, SENTENCES
 from tests.reference.mutations import KINDS, mutations
@@ -34,7 +35,7 @@ FILES = {
 @pytest.fixture
 def inputs(tmp_path, request) -> Path:
     """A folder with every kind of file, all whole; vocab.txt gives way to tokenizer.json."""
-    models.save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
+    checkpoints.save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
     if request.node.callspec.params["kind"] == "tokenizer":
         content = {
             "model": {"type": "WordPiece", "vocab": tokenizer().vocabulary},
@@ -51,7 +52,7 @@ def inputs(tmp_path, request) -> Path:
 
 def checkpoint(source: Path) -> Any:
     """What decides every number: weights, config, tokenizer."""
-    loaded = models.from_pretrained(source)
+    loaded = checkpoints.from_pretrained(source)
     return loaded.sha256, loaded.tokenizer_sha256, loaded.model.config
 
 

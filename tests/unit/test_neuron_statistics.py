@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from knowledge_neurons.experiments.neuron_statistics import refine_scores, statistics
-from knowledge_neurons.refine import BASELINE, INTEGRATED_GRADIENTS
+from knowledge_neurons.neurons.neuron_statistics import refine_scores, statistics
+from knowledge_neurons.neurons.refine import BASELINE, INTEGRATED_GRADIENTS
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 from tests.reference import statistics as literal
 

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import activation_files, artifacts, encoding, outcomes, storage
-from knowledge_neurons.estimates import Interval
-from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
-from knowledge_neurons.experiments.edit_summary import EditRecord
-from knowledge_neurons.experiments.modify_summary import average_change
-from knowledge_neurons.outcomes import RUN
+from knowledge_neurons.results import (
+    activation_files,
+    artifacts,
+    distant_summary,
+    edit_summary,
+    encoding,
+    erase_summary,
+    outcomes,
+    storage,
+)
+from knowledge_neurons.results.edit_summary import EditRecord
+from knowledge_neurons.results.estimates import Interval
+from knowledge_neurons.results.modify_summary import average_change
+from knowledge_neurons.results.outcomes import RUN
 from knowledge_neurons.types import KINDS, Neuron, PromptScores
 from tests.reference import synthetic
 

@@ -9,10 +9,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from knowledge_neurons import patches
-from knowledge_neurons.editing import edited, erase, update, value_slots
-from knowledge_neurons.models import fingerprint
-from knowledge_neurons.patches import Header
+from knowledge_neurons.editing import patches
+from knowledge_neurons.editing.patches import Header
+from knowledge_neurons.editing.slots import edited, erase, update, value_slots
+from knowledge_neurons.networks.checkpoints import fingerprint
 from knowledge_neurons.types import Neuron, WeightEdit
 from tests.reference.tiny import tiny_bert
 

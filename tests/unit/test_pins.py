@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from knowledge_neurons import storage
+from knowledge_neurons.results import storage
 
 ROOT = Path(__file__).resolve().parents[2]
 

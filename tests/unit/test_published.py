@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge_neurons import published
+from knowledge_neurons.results import published
 
 
 @pytest.mark.parametrize("relation", published.TABLE_5.rows)

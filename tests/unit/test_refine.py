@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.refine import (
+from knowledge_neurons.neurons.refine import (
     BASELINE,
     INTEGRATED_GRADIENTS,
     FactCounts,

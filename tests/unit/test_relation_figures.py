@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from knowledge_neurons import figures, gallery, outcomes, relation_figures
-from knowledge_neurons.experiments import distant_summary
+from knowledge_neurons.figures import gallery, plots, relation_figures
+from knowledge_neurons.results import distant_summary, outcomes
 from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
@@ -68,7 +68,7 @@ def test_bars_are_the_changes(few, factor):
     for panel, asked in zip(figure.axes, ("own", "other"), strict=True):
         for kind in KINDS:
             expected = [row[kind][asked][factor].value for row in rows]
-            assert bars_of(panel, figures.COLORS[kind]) == pytest.approx(expected)
+            assert bars_of(panel, plots.COLORS[kind]) == pytest.approx(expected)
         ends = [row[kind][asked][factor].interval for row in rows for kind in KINDS]
         assert intervals_of(panel) == [pytest.approx(interval) for interval in ends]
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
@@ -83,7 +83,7 @@ def test_marks_are_the_mean_activations(few):
         marks = [line for line in panel.lines if line.get_marker() in ("o", "D")]
         estimates = [row[kind].by_sentences[s] for row in rows for s in relation_figures.SENTENCES]
         assert [line.get_xdata()[0] for line in marks] == [one.value for one in estimates]
-        assert {line.get_color() for line in marks} == {figures.COLORS[kind]}
+        assert {line.get_color() for line in marks} == {plots.COLORS[kind]}
         drawn = {tuple(ends) for ends in intervals_of(panel)}
         assert drawn == {tuple(one.interval) for one in estimates}
         low, high = panel.get_xlim()
@@ -98,7 +98,7 @@ def test_what_has_no_interval_is_drawn_without_a_line(few):
     )]  # fmt: skip
     one = {kind: {"own": {0.0: bare[0]}, "other": {}} for kind in KINDS}
     (panel,) = relation_figures.changes(outcomes.Modified(one, {"P5": one}, {}), 0.0, {}).axes
-    assert bars_of(panel, figures.NEURONS) == [bare[0].value] and not panel.collections
+    assert bars_of(panel, plots.NEURONS) == [bare[0].value] and not panel.collections
     row = distant_summary.TableRow(1, dict.fromkeys(relation_figures.SENTENCES, bare[1]), {})
     rows = {"neurons": row}
     drawn = relation_figures.activations(outcomes.Activations(rows, {"P5": rows}, {}), {})
@@ -120,7 +120,7 @@ def test_erasures_show_growth_and_accuracy(few):
     assert [row.split()[0] for row in rows_of(figure)] == [run.run for run in runs]
     grown, accuracy = figure.axes[:2], figure.axes[2:]
     for place, whose in enumerate(("relation", "others")):
-        for edit, color in (("erased", figures.NEURONS), ("random", figures.RANDOM)):
+        for edit, color in (("erased", plots.NEURONS), ("random", plots.RANDOM)):
             read = [getattr(getattr(run, edit), whose) for run in runs]
             expected = [change.perplexity_increase.value for change in read]
             assert bars_of(grown[place], color) == pytest.approx(expected)
@@ -193,20 +193,20 @@ def test_no_text_overlaps_or_leaves_the_figure(pictures):
 
 def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
     """And no higher than a page; ink and palette alone, nothing else is coloured."""
-    palette = {color.lower() for color in (figures.NEURONS, figures.BASELINE, figures.RANDOM)}
+    palette = {color.lower() for color in (plots.NEURONS, plots.BASELINE, plots.RANDOM)}
     for picture in pictures:
         width, height = picture.figure.get_size_inches()
-        assert width in (figures.COLUMN, figures.TEXT) and height < 8
+        assert width in (plots.COLUMN, plots.TEXT) and height < 8
         assert picture.figure.get_label()
         for panel in picture.figure.axes:
             bars = {to_hex(bar.get_facecolor()) for bar in panel.patches}
             lines = {to_hex(line.get_color()) for line in panel.lines}
-            assert bars | lines <= palette | {figures.INK}
+            assert bars | lines <= palette | {plots.INK}
 
 
 def test_many_rows_take_the_width_of_the_text(found, pictures):
     (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
-    assert (width == figures.TEXT) == (len(found.modified.relations) > relation_figures.FEW)
+    assert (width == plots.TEXT) == (len(found.modified.relations) > relation_figures.FEW)
 
 
 def test_facts_that_could_not_be_asked_leave_an_empty_panel():

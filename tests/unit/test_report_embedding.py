@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import artifacts, report
-from knowledge_neurons.artifacts import Results
+from knowledge_neurons import report
 from knowledge_neurons.report import embedding
+from knowledge_neurons.results import artifacts
+from knowledge_neurons.results.artifacts import Results
 from knowledge_neurons.types import Triplet
 from tests.reference.made_results import MadeFact, Writer
 

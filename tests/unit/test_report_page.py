@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import report, storage
-from knowledge_neurons.artifacts import Results
+from knowledge_neurons import report
 from knowledge_neurons.report import page
 from knowledge_neurons.report.comparability import TABLES, Comparability
+from knowledge_neurons.results import storage
+from knowledge_neurons.results.artifacts import Results
 from tests.reference.made_results import QUADRATURE, MadeFact, Writer
 
 ROOT = Path(__file__).resolve().parents[2]

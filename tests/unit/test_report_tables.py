@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons import outcomes, published
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
 from knowledge_neurons.report import tables
+from knowledge_neurons.results import outcomes, published
+from knowledge_neurons.results.modify_summary import AMPLIFY, SUPPRESS
 from tests.reference import synthetic
 
 

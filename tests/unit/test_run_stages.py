@@ -12,8 +12,8 @@ from unittest import mock
 
 import pytest
 
-from knowledge_neurons import cli
-from knowledge_neurons.storage import ROOT
+from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons.stages import arguments
 from tests.reference.json_mutations import mutations
 
 spec = importlib.util.spec_from_file_location("run_stages", ROOT / "scripts/run_stages.py")
@@ -117,10 +117,10 @@ def test_times_outlive_an_interruption(tmp_path):
 @pytest.mark.parametrize("after, shown", [("1.5", "whole run 03:40 left"), ("0", None), ("", None)])
 def test_a_steps_bar_tells_the_time_left_of_the_run(monkeypatch, after, shown):
     """Resumed at 5, 10 facts took 20 s: 35 more take 70 s, what follows 1.5 times 50 facts 150."""
-    monkeypatch.setenv(cli.WORK_AFTER, after)
+    monkeypatch.setenv(arguments.WORK_AFTER, after)
     with (
         redirect_stderr(io.StringIO()) as err,
-        cli.progress(50, "P19", "fact", 5, step=True) as bar,
+        arguments.progress(50, "P19", "fact", 5, step=True) as bar,
     ):
         bar.n = 15
         bar.start_t = bar._time() - 20

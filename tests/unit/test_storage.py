@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from knowledge_neurons import atomic, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.atomic import write_atomic
-from knowledge_neurons.growing import GrowingLines
-from knowledge_neurons.storage import manifest_path
+from knowledge_neurons.results import atomic, storage
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.storage import manifest_path
 from knowledge_neurons.types import Neuron
 
 IDENTITY = {"relation": "P19", "steps": 20, "outputs": ["ig_gold", "base"]}

@@ -17,7 +17,7 @@ from tokenizers import models, trainers
 from transformers import BertTokenizer
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference import wordpiece as literal
 
 CASED_PIECES = "un aff Paris ##aff ##able ##iz ##é é É . , ! [ ] MASK mask 中 国 ##国 a ##a"

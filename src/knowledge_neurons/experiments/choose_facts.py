@@ -15,8 +15,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from custom_bert import Bert
-from knowledge_neurons.evaluation import Reader
-from knowledge_neurons.refine import strongest
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.neurons.refine import strongest
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 
 # Relation -> the prompts of each fact, in data order; none where a fact was left out.

@@ -16,8 +16,9 @@ from functools import partial
 import numpy as np
 
 from custom_bert import Bert
-from knowledge_neurons import batching, data, interventions
-from knowledge_neurons.experiments.distant_summary import (
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import batching
+from knowledge_neurons.results.distant_summary import (
     BOTH,
     HEAD,
     RANDOM,
@@ -25,7 +26,8 @@ from knowledge_neurons.experiments.distant_summary import (
     FactActivation,
     Means,
 )
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.text import data
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
 
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others

@@ -14,8 +14,7 @@ from dataclasses import asdict
 import numpy as np
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons import editing
-from knowledge_neurons.evaluation import Reader, Reading
+from knowledge_neurons.editing import slots
 from knowledge_neurons.experiments.choose_facts import (
     Bags,
     Place,
@@ -23,23 +22,22 @@ from knowledge_neurons.experiments.choose_facts import (
     Watching,
     prompt_at,
 )
-from knowledge_neurons.experiments.edit_summary import (
+from knowledge_neurons.networks.evaluation import Reader, Reading
+from knowledge_neurons.results.edit_summary import (
     KNOWLEDGE,
     RANDOM,
     RANDOM_SAME_SIZE,
     EditRecord,
     Variant,
 )
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Neuron, WeightEdit
 
 
 def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> WeightEdit:
     """The edit of the fact's own neurons; of the first top_k of them where that is asked."""
     chosen = planned.neurons[: variant.top_k]
-    return editing.update(
-        model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2
-    )
+    return slots.update(model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2)
 
 
 def random_neurons(
@@ -67,8 +65,8 @@ def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[st
     rng = random.Random(f"{seed} {asked.relation} {asked.fact}{again} neurons")
     drawn = random_neurons(model.config, planned.neurons, len(own.neurons), rng)
     lambdas = variant.lambda_1, variant.lambda_2
-    control = editing.update(model, drawn, planned.old, planned.new, *lambdas)
-    same_size = editing.resized(control, editing.size_of(own))
+    control = slots.update(model, drawn, planned.old, planned.new, *lambdas)
+    same_size = slots.resized(control, slots.size_of(own))
     return {KNOWLEDGE: own, RANDOM: control, RANDOM_SAME_SIZE: same_size}
 
 
@@ -91,14 +89,14 @@ def edit_fact(
     old, new = tokenizer.tokens([planned.old, planned.new])
     for variant in variants:
         for kind, edit in edits(model, planned, variant, seed).items():
-            with editing.edited(model, edit):
+            with slots.edited(model, edit):
                 after = reader.read()
             yield EditRecord(
                 *(planned.asked.relation, planned.asked.fact, planned.asked.prompt, old, new),
                 kind,
                 **asdict(variant),
                 neurons=[list(neuron) for neuron in edit.neurons],
-                size=editing.size_of(edit),
+                size=slots.size_of(edit),
                 prompts=_outcomes(before, after, len(own), tokenizer),
                 same=_watched(before, after, planned.same, rows),
                 other=_watched(before, after, planned.other, rows),

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from custom_bert import Bert
-from knowledge_neurons.editing import edited
-from knowledge_neurons.evaluation import Reader
+from knowledge_neurons.editing.slots import edited
 from knowledge_neurons.experiments.choose_facts import Bags, Place
-from knowledge_neurons.experiments.erase_summary import FactRecord
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.results.erase_summary import FactRecord
 from knowledge_neurons.types import Neuron, WeightEdit
 
 # Facts read together: enough that equal-length batches are full, few enough that an interruption

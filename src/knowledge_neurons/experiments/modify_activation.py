@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from custom_bert import Bert
-from knowledge_neurons import batching, interventions
-from knowledge_neurons.experiments.modify_summary import (
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import batching
+from knowledge_neurons.results.modify_summary import (
     AMPLIFY,
     OTHER,
     OWN,

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from custom_bert import Bert
-from knowledge_neurons import batching, data
 from knowledge_neurons.experiments.distant_activation import GROUP, neuron_activations
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.networks import batching
+from knowledge_neurons.text import data
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import FactSentences, Neuron
 
 

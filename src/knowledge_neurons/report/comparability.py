@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from knowledge_neurons import published
-from knowledge_neurons.provenance import provenance
+from knowledge_neurons.results import published
+from knowledge_neurons.results.provenance import provenance
 
 Manifests = Mapping[
     str, Mapping[str, Any]

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from knowledge_neurons import activation_files, artifacts, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.encoding import encode
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.results import activation_files, artifacts, storage
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.encoding import encode
+from knowledge_neurons.results.modify_summary import AMPLIFY, SUPPRESS
 from knowledge_neurons.types import KNOWLEDGE, Neuron, Triplet
 
 STRIDE = 1 << 16

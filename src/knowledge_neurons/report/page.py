@@ -14,17 +14,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from knowledge_neurons import activation_files, figures, gallery, outcomes, published
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
-from knowledge_neurons.metrics import RESAMPLES
-from knowledge_neurons.outcomes import Outcomes
-from knowledge_neurons.provenance import Provenance, provenance
+from knowledge_neurons.figures import gallery, plots
 from knowledge_neurons.report import tables
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.comparison import Comparison
 from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.results import activation_files, outcomes, published
+from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.metrics import RESAMPLES
+from knowledge_neurons.results.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.provenance import Provenance, provenance
 from knowledge_neurons.types import BASELINE, KNOWLEDGE
 
 STAGES = {
@@ -158,7 +159,7 @@ def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
 
 def drawn(found: Outcomes) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    made = {one.name: Markup(figures.svg(one.figure)) for one in gallery.draw(found)}
+    made = {one.name: Markup(plots.svg(one.figure)) for one in gallery.draw(found)}
     return {name: made[name] for name in sorted(made, key=numeric)}
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from knowledge_neurons import published
-from knowledge_neurons.estimates import Estimate
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, TableRow
-from knowledge_neurons.experiments.edit_summary import KINDS as EDIT_KINDS
-from knowledge_neurons.experiments.erase_summary import Change as Erasing
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, ASKED, SUPPRESS
-from knowledge_neurons.experiments.neuron_statistics import Statistics
-from knowledge_neurons.outcomes import Changes, EditRun, Erasure
-from knowledge_neurons.published import Table
+from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.report.comparison import Comparison
+from knowledge_neurons.results import published
+from knowledge_neurons.results.distant_summary import SENTENCE_KINDS, TableRow
+from knowledge_neurons.results.edit_summary import KINDS as EDIT_KINDS
+from knowledge_neurons.results.erase_summary import Change as Erasing
+from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.modify_summary import AMPLIFY, ASKED, SUPPRESS
+from knowledge_neurons.results.outcomes import Changes, EditRun, Erasure
+from knowledge_neurons.results.published import Table
 from knowledge_neurons.types import KINDS
 
 NAMES = dict(zip(KINDS, ("knowledge neurons", "activation baseline"), strict=True))
