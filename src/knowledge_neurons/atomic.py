@@ -1,8 +1,9 @@
 """Files that are never half there under their name: written beside their place, then renamed.
 
 A temporary is called .NAME.PID.tmp, which no listing by the start of a name takes for a result; the
-next writer of NAME removes those whose process has ended and those older than an hour.  What has its name is on the disk, not in the system's memory alone:
-after a power cut there is the old file or the new one.
+next writer of NAME removes those whose process has ended and those older than an hour.  What has
+its name is on the disk, not in the system's memory alone: after a power cut there is the old file
+or the new one.
 """
 
 from __future__ import annotations
