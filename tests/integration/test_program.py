@@ -27,8 +27,8 @@ def ended(process: subprocess.Popen) -> tuple[int, str]:
 @pytest.mark.parametrize(("number", "word", "code"), ENDINGS)
 def test_stopped_during_the_imports(number, word, code):
     process = run(
-        "from knowledge_neurons import program; import time; print('importing', flush=True); "
-        "time.sleep(60)"
+        "from knowledge_neurons.stages import program; import time; "
+        "print('importing', flush=True); time.sleep(60)"
     )
     process.stdout.readline()
     process.send_signal(number)
@@ -60,7 +60,7 @@ program.run(main)
 def test_a_signal_that_the_parent_ignores_stays_ignored():
     process = run(
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from knowledge_neurons import program\n"
+        "from knowledge_neurons.stages import program\n"
         "def main(): print('working', flush=True); import time; time.sleep(0.3)\n"
         "program.run(main)"
     )
@@ -75,7 +75,7 @@ def test_every_stage_listens_before_its_large_imports(script):
     imports = [line for line in lines if line.startswith(("import ", "from "))]
     assert imports[:2] == [
         "from __future__ import annotations",
-        "from knowledge_neurons import program  # isort: skip",
+        "from knowledge_neurons.stages import program  # isort: skip",
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_stage_that_is_stopped_goes_on_from_there(place, number, word, code):
 
 def test_what_a_file_says_does_not_reach_the_terminal_raw():
     code = (
-        "from knowledge_neurons import program\n"
+        "from knowledge_neurons.stages import program\n"
         "def main(): raise ValueError('relation \\x1b[2J\\n\\udcff é')\n"
         "program.run(main)"
     )

@@ -205,7 +205,8 @@ def test_reading_needs_no_torch(results):
     """Nor does drawing: in a process of its own, as stage 8 starts."""
     program = (
         "from pathlib import Path;"
-        "from knowledge_neurons import artifacts, gallery, outcomes;"
+        "from knowledge_neurons.figures import gallery;"
+        "from knowledge_neurons.results import artifacts, outcomes;"
         "found = outcomes.read(artifacts.Results(Path(sys.argv[1])));"
         "print(len(list(gallery.draw(found))), 'torch' in sys.modules)"
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from knowledge_neurons import report
 from knowledge_neurons.report import embedding
-from knowledge_neurons.results import artifacts
+from knowledge_neurons.results import artifacts, storage
 from knowledge_neurons.results.artifacts import Results
 from knowledge_neurons.types import Triplet
 from tests.reference.made_results import MadeFact, Writer
@@ -104,6 +104,7 @@ def test_neurons_of_other_facts_are_refused(made):
     made.stage_1()
     made.stage_2()
     artifacts.write_neurons(made.results, "P19", False, made.neurons["P19"][:1], [])
+    storage.manifest_path(made.results.fact_neurons("P19", False)).unlink()  # somebody's own
     with pytest.raises(ValueError, match=r"has 1 facts.*has 2: run 2_run_kn\.sh again"):
         report.render(made.results)
 
