@@ -6,7 +6,6 @@ ValueError that says what is wrong and what to do.
 
 import hashlib
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+
+from knowledge_neurons.atomic import write_atomic
 
 REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 TRIES = 3
@@ -72,17 +73,6 @@ def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | Non
         return raw, checked(check, raw, str(path))
     except ValueError:
         return None
-
-
-def write_atomic(path: Path, raw: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(raw)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class LocalSource:

@@ -10,6 +10,8 @@ those of the source. All files are checked before the first is written, each is 
 temporary name and renamed, and what was downloaded survives an interruption.
 """
 
+from knowledge_neurons import program  # isort: skip
+
 import argparse
 import hashlib
 import re
@@ -280,17 +282,14 @@ def run(args: argparse.Namespace, expected: Expected) -> None:
 
 
 def main(argv: list[str] | None = None, expected: Expected = FULL) -> int:
-    """Exit code: 0 done, 2 an error that the message explains, 130 interrupted."""
+    """Exit code: 0 done, 2 an error that the message explains."""
     try:
         run(parse_args(argv), expected)
     except (ValueError, OSError) as error:
         print(f"get_data: {str(error)[:2000]}", file=sys.stderr)  # the source may be anything
         return 2
-    except KeyboardInterrupt:
-        print("get_data: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(lambda: sys.exit(main()))

@@ -29,6 +29,7 @@ TABLES = {
     "erasures": (7,),
 }
 COMMON = (1, 2)
+SHOWN = 16  # characters of a sha256
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ PARTS = (
         r"[^/]+\.rlt\.jsonl",
         published.RELATIONS,
         {
-            "data_sha256": only(published.PROMPTS_SHA256),
             "lowercase": only(False),
             "layer_norm_eps": only(1e-5, 1e-12),  # row 20 of the differences
             "max_seq_length": at_least(128),
@@ -186,9 +186,11 @@ def _model(scored: Sequence[Mapping[str, Any]]) -> list[str]:
 def _data(scored: Sequence[Mapping[str, Any]]) -> list[str]:
     ours = (len(scored), *(sum(one.get(key, 0) for one in scored) for key in ("facts", "prompts")))
     paper = (published.RELATIONS, published.FACTS, published.PROMPTS)
-    return (
-        [] if ours == paper else [f"the data are {_counted(ours)}, the paper's {_counted(paper)}"]
-    )
+    if ours != paper:
+        return [f"the data are {_counted(ours)}, the paper's {_counted(paper)}"]
+    if {one["identity"].get("data_sha256") for one in scored} != {published.PROMPTS_SHA256}:
+        return ["the data are as many as the paper's, but other prompts (data_sha256)"]
+    return []
 
 
 def _mixture(manifests: Manifests) -> list[str]:
@@ -203,19 +205,20 @@ def _mixture(manifests: Manifests) -> list[str]:
 def _settings(manifests: Manifests, stage: int) -> list[str]:
     """What of a stage's settings, or of its relations, is not the paper's."""
     found = []
+    few = len(outputs_of(manifests, 1)) != published.RELATIONS  # which is told of the data
     for part in (part for part in PARTS if part.stage == stage):
         named = partial(re.fullmatch, part.outputs)
         identities = [m.get("identity", {}) for name, m in manifests.items() if named(name)]
         if not identities:
             found.append(f"no manifest of stage {stage} says what it was run with")
             continue
-        if part.count not in (None, len(identities)) and stage != 1:  # whose data are told already
+        if part.count not in (None, len(identities)) and not few:
             found.append(f"stage {stage} has {len(identities)} relations of {part.count}")
         for field, wanted in part.settings.items():
             others = {str(i.get(field)) for i in identities if not _fits(i, field, wanted)}
             if others:
-                words = " and ".join(sorted(others))
-                found.append(f"stage {stage} has {field} {words}, the paper {wanted.words}")
+                words = " and ".join(map(_short, sorted(others)))
+                found.append(f"stage {stage} has {field} {words}, the paper {_short(wanted.words)}")
     return list(dict.fromkeys(found))
 
 
@@ -227,3 +230,8 @@ def _fits(identity: Mapping[str, Any], field: str, wanted: Wanted) -> bool:
 def _counted(counts: tuple[int, int, int]) -> str:
     relations = f"{counts[0]} relation{'s' * (counts[0] != 1)}"
     return f"{relations}, {counts[1]:,} facts, {counts[2]:,} prompts"
+
+
+def _short(value: str) -> str:
+    """As it is; of a sha256 the start."""
+    return f"{value[:SHOWN]}..." if re.fullmatch(r"[0-9a-f]{64}", value) else value
