@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from knowledge_neurons.atomic import write_atomic
+from knowledge_neurons.results.atomic import write_atomic
 
 REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 TRIES = 3

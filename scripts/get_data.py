@@ -10,7 +10,7 @@ those of the source. All files are checked before the first is written, each is 
 temporary name and renamed, and what was downloaded survives an interruption.
 """
 
-from knowledge_neurons import program  # isort: skip
+from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import hashlib
