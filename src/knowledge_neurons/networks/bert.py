@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from custom_bert import Bert
-from knowledge_neurons.networks.interface import Cost, Network, Shape, Step
+from knowledge_neurons.networks.interface import Cost, Shape, Step
 
 
-class BertNetwork(Bert, Network):
-    """BERT with its masked-LM head, which the engine can take apart."""
+class BertNetwork(Bert):
+    """BERT with its masked-LM head as an `interface.Network`."""
 
     causal = False
 

@@ -9,9 +9,8 @@ Whoever implements this needs no hook that outlives a call.  `passes` walks with
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -55,41 +54,30 @@ class Step(NamedTuple):
     attended: Tensor
 
 
-class Network(ABC):
+class Network(Protocol):
     """A language model taken apart.
 
-    shape; cost of a layer; causal: nothing before the position read depends on it; max_tokens of a
-    prompt.
+    cost: of one layer.  causal: whether nothing depends on what comes after it.
+    max_tokens: of a prompt.  device: where the weights are, and batches have to be.
+    words: (V, D) the direction in the stream that stands for each token.
     """
 
     shape: Shape
     cost: Cost
     causal: bool
     max_tokens: int
+    device: torch.device
+    words: Tensor
 
-    @property
-    @abstractmethod
-    def device(self) -> torch.device:
-        """Where the weights are, and batches have to be."""
-
-    @property
-    @abstractmethod
-    def words(self) -> Tensor:
-        """(V, D) the direction in the stream that stands for each token."""
-
-    @abstractmethod
     def value_slots(self, layer: int) -> Tensor:
         """(D, F) W2 itself, not a copy: column i is what neuron i writes."""
 
-    @abstractmethod
     def value_bias(self, layer: int) -> Tensor:
         """(D,) b, zeros where the layer has none."""
 
-    @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:
         """The stream below the first layer: ids (B, T) int64 -> (B, T, D)."""
 
-    @abstractmethod
     def through(
         self,
         layer: int,
@@ -103,19 +91,15 @@ class Network(ABC):
         change: what to put in place of the activations (r, F) at the position read.
         """
 
-    @abstractmethod
     def ffn_output(self, layer: int, w: Tensor) -> Tensor:
         """The y of activations: (r, F) -> (r, D)."""
 
-    @abstractmethod
     def add(self, layer: int, y: Tensor, attended: Tensor) -> Tensor:
         """The stream (r, D) at the position read, with this y (r, D); attended: of a `Step`."""
 
-    @abstractmethod
     def head(self, x: Tensor) -> Tensor:
         """The stream after the last layer -> logits: (..., D) -> (..., V)."""
 
-    @abstractmethod
     def published_state(self) -> Mapping[str, Tensor]:
         """All weights under the names they are published by, which make the model's fingerprint."""
 
