@@ -64,10 +64,11 @@ from benchmarks.attribution_case import (
     make_case,
 )
 from custom_bert import BertConfig
-from knowledge_neurons.attribution import adaptive, gradients
+from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.attribution.adaptive import TOLERANCE, Ladder
 from knowledge_neurons.attribution.fact_scores import CALIBRATED
-from knowledge_neurons.networks import batching
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.results import storage
 from knowledge_neurons.types import Batch, Prompt
 
@@ -99,28 +100,28 @@ def calibrated(config: BertConfig, seed: int) -> Ladder:
     case = make_case(config, CALIBRATED, seed + 1)
     model, judged = case.models[torch.float32], []
     for batch in batches(case):
-        clean = gradients.clean_pass(model, batch)
-        judged.append(adaptive.judge(model, clean, batch.answers, rivals.RULE, MEMORY))
+        clean = passes.clean_pass(model, batch)
+        judged.append(adaptive.judge(model, clean, Probability(batch.answers), rivals.RULE, MEMORY))
     return adaptive.calibrate(judged, rivals.RULE, TOLERANCE)
 
 
 def batches(case: Case) -> Iterator[Batch]:
     """As stage 1 makes them."""
-    config = case.models[min(case.models, key=str)].config
-    cost = partial(gradients.prompt_bytes, config, points=rivals.STEPS)
+    model = case.models[min(case.models, key=str)]
+    cost = partial(passes.prompt_bytes, model, points=rivals.STEPS)
     return batching.plan(case.prompts, MEMORY // 4, cost)
 
 
 def ours(case: Case, ladder: Ladder, dtype: torch.dtype) -> Scored:
     """Our scores of all prompts."""
     model = case.models[dtype]
-    scores = torch.empty(
-        len(case.prompts), model.config.num_hidden_layers, model.config.intermediate_size
-    )
+    scores = torch.empty(len(case.prompts), model.shape.layers, model.shape.neurons)
     points = torch.empty(scores.shape[:2], dtype=torch.long)
     for batch in batches(case):
-        clean = gradients.clean_pass(model, batch)
-        found = adaptive.adaptive_gradients(model, clean, batch.answers, ladder, MEMORY)
+        clean = passes.clean_pass(model, batch)
+        found = adaptive.adaptive_gradients(
+            model, clean, Probability(batch.answers), ladder, MEMORY
+        )
         scores[list(batch.order)] = found.scores
         points[list(batch.order)] = torch.from_numpy(found.points)
     return Scored(scores, points)

@@ -14,7 +14,8 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from custom_bert import Bert, BertConfig
+from custom_bert import BertConfig
+from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Prompt
 
@@ -31,7 +32,7 @@ GEMM_REPEATS = 7
 class Case:
     """What all contestants are given."""
 
-    models: dict[torch.dtype, Bert]
+    models: dict[torch.dtype, BertNetwork]
     tokenizer: Tokenizer
     prompts: list[Prompt]
 
@@ -53,10 +54,10 @@ def make_case(
     )
 
 
-def random_bert(config: BertConfig, seed: int) -> Bert:
+def random_bert(config: BertConfig, seed: int) -> BertNetwork:
     """Frozen, in eval mode; matrices normal, biases 0, LayerNorms the identity, as BERT starts."""
     generator = torch.Generator().manual_seed(seed)
-    model = Bert(config).eval().requires_grad_(False)
+    model = BertNetwork(config).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             parameter.normal_(0, SPREAD, generator=generator)

@@ -21,7 +21,8 @@ import time
 
 import torch
 
-from custom_bert import Bert, BertConfig
+from custom_bert import BertConfig
+from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.results.metrics import perplexity
 from knowledge_neurons.types import Prompt
@@ -35,10 +36,10 @@ SPREAD = 0.02  # BERT's initialisation
 TOLERANCE = 1e-4
 
 
-def random_bert(config: BertConfig, seed: int) -> Bert:
+def random_bert(config: BertConfig, seed: int) -> BertNetwork:
     """Random weights in BERT's manner, frozen."""
     torch.manual_seed(seed)
-    model = Bert(config).eval().requires_grad_(False)
+    model = BertNetwork(config).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if "norm" not in name and name.endswith("weight"):
             parameter.normal_(std=SPREAD)

@@ -39,8 +39,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from custom_bert import Bert, BertConfig
-from knowledge_neurons.editing import interventions
+from custom_bert import BertConfig
 from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.experiments.modify_activation import (
@@ -48,7 +47,8 @@ from knowledge_neurons.experiments.modify_activation import (
     SUPPRESS,
     answer_probabilities,
 )
-from knowledge_neurons.networks import batching
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.results.storage import environment, write_json
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
@@ -69,9 +69,9 @@ REFERENCE_TEXTS = 6  # that the slow procedures run on; each takes the same time
 SEED = 0
 
 
-def random_model(config: BertConfig, seed: int) -> Bert:
+def random_model(config: BertConfig, seed: int) -> BertNetwork:
     torch.manual_seed(seed)
-    model = Bert(config)
+    model = BertNetwork(config)
     for parameter in model.parameters():
         if parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=0.02)
@@ -109,7 +109,7 @@ def measured_lengths(data: Path) -> list[float]:
 # --- the released procedure, and what lies between ------------------------------------------------
 @torch.no_grad()
 def whole_pass(
-    model: Bert, prompts: Sequence[Prompt], edits: Sequence[Edit], padded: int | None
+    model: BertNetwork, prompts: Sequence[Prompt], edits: Sequence[Edit], padded: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Every layer and position of prompts of one length: probabilities (B, V), neurons (B, L, F).
 
@@ -135,7 +135,10 @@ def whole_pass(
 
 
 def three_passes(
-    model: Bert, prompts: Sequence[Prompt], own: Sequence[Sequence[Neuron]], padded: int | None
+    model: BertNetwork,
+    prompts: Sequence[Prompt],
+    own: Sequence[Sequence[Neuron]],
+    padded: int | None,
 ) -> list[list[float]]:
     """P(answer) as it is, suppressed and amplified, by a whole pass each."""
     columns = []
@@ -147,7 +150,10 @@ def three_passes(
 
 
 def one_reading(
-    model: Bert, prompts: Sequence[Prompt], own: Sequence[Sequence[Neuron]], padded: int | None
+    model: BertNetwork,
+    prompts: Sequence[Prompt],
+    own: Sequence[Sequence[Neuron]],
+    padded: int | None,
 ) -> list[list[float]]:
     """The neurons' activations by a whole pass."""
     _, read = whole_pass(model, prompts, (), padded)
@@ -157,8 +163,8 @@ def one_reading(
     ]
 
 
-Pass = Callable[[Bert, Sequence[Prompt], Sequence[Sequence[Neuron]], int | None], list]
-Way = Callable[[Bert, Sequence[Prompt], Sequence[Sequence[Neuron]]], list]
+Pass = Callable[[BertNetwork, Sequence[Prompt], Sequence[Sequence[Neuron]], int | None], list]
+Way = Callable[[BertNetwork, Sequence[Prompt], Sequence[Sequence[Neuron]]], list]
 
 
 def singly(procedure: Pass, padded: int | None) -> Way:
@@ -223,7 +229,7 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(case: Case, model: Bert, repeats: int) -> dict[str, float]:
+def compare(case: Case, model: BertNetwork, repeats: int) -> dict[str, float]:
     """Median seconds a text of each way, which must all find what ours does.
 
     The ways that take one text at a time run on a few of them.  The ways take turns, so that what
@@ -251,7 +257,7 @@ def compare(case: Case, model: Bert, repeats: int) -> dict[str, float]:
     return seconds
 
 
-def stage_3(model: Bert) -> Case:
+def stage_3(model: BertNetwork) -> Case:
     """A group of facts asked their own prompts, as a stage does it for one kind of neurons."""
     rng = random.Random(SEED)
     sets = [random_neurons(PROFILE, rng) for _ in range(modify_activation.GROUP)]
@@ -263,7 +269,7 @@ def stage_3(model: Bert) -> Case:
         edits = [[Edit(tuple(n), factor) for factor in (SUPPRESS, AMPLIFY)] for n in own]
         return answer_probabilities(model, prompts, edits)
 
-    cost = partial(interventions.bytes_per_prompt, model.config, edits=0)
+    cost = partial(passes.pass_bytes, model)
     ways = {
         "ours": ours,
         "batches of one length, whole passes": in_batches(
@@ -275,7 +281,7 @@ def stage_3(model: Bert) -> Case:
     return Case("Stage 3", ways, prompts, own)
 
 
-def stage_4(model: Bert, percentiles: Sequence[float] = LENGTHS) -> Case:
+def stage_4(model: BertNetwork, percentiles: Sequence[float] = LENGTHS) -> Case:
     """A group of facts' sentences, read for both kinds of neurons at once, as a stage does it."""
     rng = random.Random(SEED)
     sets = [random_neurons(PROFILE, rng) + random_neurons(None, rng) for _ in range(STAGE_4_FACTS)]
@@ -283,7 +289,7 @@ def stage_4(model: Bert, percentiles: Sequence[float] = LENGTHS) -> Case:
     quantiles = [100 * rng.random() for _ in own]
     lengths = np.interp(quantiles, np.linspace(0, 100, len(percentiles)), percentiles)
     prompts = [random_prompt(round(length), NO_ANSWER, rng) for length in lengths]
-    cost = partial(interventions.bytes_to_read, model.config)
+    cost = partial(passes.pass_bytes, model)
     ways = {
         "ours": neuron_activations,
         "batches of one length, whole passes": in_batches(

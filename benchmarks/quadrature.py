@@ -32,12 +32,12 @@ from custom_bert import Bert
 from knowledge_neurons.attribution import (
     adaptive,
     fact_scores,
-    gradients,
     quadrature,
     quadrature_audit,
 )
 from knowledge_neurons.attribution.fact_scores import Engine, ScoredFact, Settings
-from knowledge_neurons.networks import batching
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.results.storage import environment, write_json
 from knowledge_neurons.types import Fact, Prompt
 
@@ -89,7 +89,7 @@ def fixed(model: Bert, prompts: list[Prompt], rule: str) -> dict[str, dict[str, 
     full = quadrature.rule(rule, STEPS)
     errors: dict[int, list[np.ndarray]] = {}
     for batch, clean in clean_passes(model, prompts):
-        judged = adaptive.judge(model, clean, batch.answers, full, 1 << 30)
+        judged = adaptive.judge(model, clean, Probability(batch.answers), full, 1 << 30)
         for points in FIXED:
             layers = [judged.errors[layer, points] for layer in range(len(model.layers))]
             errors.setdefault(points, []).append(np.max(layers, axis=0))
@@ -106,7 +106,7 @@ def fixed(model: Bert, prompts: list[Prompt], rule: str) -> dict[str, dict[str, 
 
 def clean_passes(model: Bert, prompts: list[Prompt]):
     for batch in batching.plan(prompts, 24, lambda tokens: 1):
-        yield batch, gradients.clean_pass(model, batch)
+        yield batch, passes.clean_pass(model, batch)
 
 
 def worst_prompt(
@@ -121,7 +121,7 @@ def worst_prompt(
         prompts.append(Prompt(tuple(ids), rng.randrange(len(ids)), rng.randrange(5, size)))
     audited = []
     for batch, clean in clean_passes(model, prompts):
-        _, some = adaptive.audit(model, clean, batch.answers, engine.ladder, 1 << 30)
+        _, some = adaptive.audit(model, clean, Probability(batch.answers), engine.ladder, 1 << 30)
         audited += some
     errors = np.array([one.errors.max() for one in audited])
     worst = audited[int(errors.argmax())]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from custom_bert import Bert, BertConfig
+from custom_bert import BertConfig
+from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.checkpoints import from_pretrained, save_pretrained
 from knowledge_neurons.types import Fact, Prompt
 from scripts import train_demo_model as training
@@ -39,7 +40,7 @@ DEEP = replace(
 SHARPENED = 4.0  # times BERT's initial spread, for queries, keys and the head of `sharp`
 
 
-def load(name: str) -> tuple[Bert, list[tuple[Fact, list[Prompt]]]]:
+def load(name: str) -> tuple[BertNetwork, list[tuple[Fact, list[Prompt]]]]:
     """The model of this name and facts to ask it, each with its prompts."""
     if name == "sharp":
         return sharp(), random_facts(seed=0, facts=8)
@@ -82,10 +83,10 @@ def train(recipe: training.Recipe, folder: Path) -> None:
     save_pretrained(model.eval(), tokenizer, folder)
 
 
-def sharp() -> Bert:
+def sharp() -> BertNetwork:
     """bert-base shapes; random as BERT is initialised, with sharper attention and head."""
     generator = torch.Generator().manual_seed(0)
-    model = Bert(BertConfig(28_996, 768, 12, 12, 3072))
+    model = BertNetwork(BertConfig(28_996, 768, 12, 12, 3072))
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:
             parameter.data.normal_(std=0.02, generator=generator)

@@ -47,13 +47,14 @@ from torch import Tensor, nn
 from custom_bert import Bert, BertConfig
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
-from knowledge_neurons.networks.batching import encode_fact
+from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.checkpoints import fingerprint, save_pretrained
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
 from knowledge_neurons.results.modify_summary import SUPPRESS
 from knowledge_neurons.results.storage import ROOT, environment, read_json, sha256_of, write_json
 from knowledge_neurons.stages import arguments
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
 from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt
 
@@ -240,7 +241,9 @@ def draw_batches(
 
 def new_model(recipe: Recipe, vocabulary: int) -> Bert:
     """BERT's initialisation, with a wider spread that suits the small width."""
-    model = Bert(BertConfig(vocabulary, recipe.hidden, recipe.layers, recipe.heads, recipe.neurons))
+    model = BertNetwork(
+        BertConfig(vocabulary, recipe.hidden, recipe.layers, recipe.heads, recipe.neurons)
+    )
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=recipe.spread)

@@ -136,7 +136,7 @@ def main() -> None:
     if storage.is_done(path, identity):
         print(f"{args.pt_relation} is done: {path}")
         return
-    max_tokens = min(args.max_seq_length, pretrained.model.config.max_position_embeddings)
+    max_tokens = min(args.max_seq_length, pretrained.model.max_tokens)
     encoded = fact_scores.encode_facts(
         facts, pretrained.tokenizer, max_tokens, args.oov == "skip", source
     )
@@ -159,7 +159,7 @@ def main() -> None:
     engine = fact_scores.prepare(
         model, pretrained.tokenizer, encoded, settings, args.seed, reference
     )
-    group = fact_scores.group_size(reference.config, device)
+    group = fact_scores.group_size(reference, device)
     beside = results.quadrature(args.pt_relation)
     under = arguments.under_of(device)
     with growing.GrowingLines(path, identity, group, beside, under) as lines:
@@ -230,7 +230,7 @@ def repair(
     found = quadrature_audit.review(
         lines.read_beside(quadrature_audit.Record),
         engine.ladder,
-        engine.model.config.num_hidden_layers,
+        engine.model.shape.layers,
         same_precision=engine.model is engine.reference,
     )
     doubtful = found.doubtful

@@ -71,11 +71,11 @@ def edits_of(
         raise ValueError(f"none of the {len(of_facts)} facts of {args.relation} has a neuron")
     model = inputs.pretrained.model
     rng = random.Random(f"{args.seed} {args.relation} neurons")
-    drawn = random_neurons(model.config, chosen, len(chosen), rng)
+    drawn = random_neurons(model, chosen, len(chosen), rng)
     value = None
     if args.value == "unk":
         # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
-        value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
+        value = model.words[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
         ERASED: slots.erase(model, chosen, value),
         RANDOM: slots.erase(model, drawn, value),

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from custom_bert import Bert
 from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.networks.batching import encode_fact
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons import refine
+from knowledge_neurons.text.encoding import encode_fact
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt, PromptScores, Triplet
 
@@ -35,7 +35,7 @@ class KnowledgeNeurons:
     not so.  The model is never changed.
     """
 
-    def __init__(self, model: Bert, tokenizer: Tokenizer):
+    def __init__(self, model: Network, tokenizer: Tokenizer):
         self.model, self.tokenizer = model, tokenizer
 
     @classmethod
@@ -115,8 +115,7 @@ class KnowledgeNeurons:
         if isinstance(prompts, str) or not prompts:
             raise ValueError("expected a list of prompts, each with one [MASK]")
         fact = Fact("own", "own prompts", 0, answer, tuple(prompts))
-        max_tokens = self.model.config.max_position_embeddings
-        return fact, encode_fact(fact, self.tokenizer, max_tokens)
+        return fact, encode_fact(fact, self.tokenizer, self.model.max_tokens)
 
 
 def _with_triplets(scores: PromptScores) -> PromptScores:

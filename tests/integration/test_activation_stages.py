@@ -12,9 +12,9 @@ import pytest
 
 from knowledge_neurons.experiments import distant_activation, modify_activation, trigger_examples
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.networks.batching import encode_fact, encode_sentences
 from knowledge_neurons.results import artifacts
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact, encode_sentences
 from knowledge_neurons.types import Edit, Neuron
 from tests.integration.stages import BAGS, PAIRS, SENTENCES, Place, fine, refused
 from tests.reference import interventions as literal

@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 
 from knowledge_neurons.attribution import adaptive, fact_scores, gradients, quadrature
-from knowledge_neurons.networks import batching, checkpoints
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching, checkpoints, passes
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.results import artifacts, storage
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
 from tests.integration.stages import Place, fine
 
 ROOT = storage.ROOT
@@ -80,7 +82,7 @@ def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
     errors = [
         distance(pretrained.model, prompt)
         for index in checked_facts(embedded)
-        for prompt in batching.encode_fact(facts[index], pretrained.tokenizer, 128)
+        for prompt in encode_fact(facts[index], pretrained.tokenizer, 128)
     ]
     assert integral["median"] == pytest.approx(statistics.median(errors), rel=1e-3)
     assert integral["largest"] == pytest.approx(max(errors), rel=1e-3) and max(errors) > 0.01
@@ -95,10 +97,11 @@ def checked_facts(place: Place) -> list[int]:
 def distance(model, prompt) -> float:
     """Between the released code's sum and the integral, as a share of the largest."""
     (batch,) = batching.plan([prompt], 1, lambda tokens: 1)
-    clean = gradients.clean_pass(model, batch)
+    clean = passes.clean_pass(model, batch)
     rules = (quadrature.rule(name, 20) for name in ("riemann-left", "gauss-legendre"))
     sums, exact = (
-        gradients.integrated_gradients(model, clean, batch.answers, rule) for rule in rules
+        gradients.integrated_gradients(model, clean, Probability(batch.answers), rule)
+        for rule in rules
     )
     return ((sums - exact).abs().max() / exact.max()).item()
 

@@ -14,8 +14,9 @@ import pytest
 from knowledge_neurons import KnowledgeNeurons
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.networks.batching import encode_fact, plan
+from knowledge_neurons.networks.batching import plan
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
 from knowledge_neurons.types import Neuron
 
 ROOT = Path(__file__).resolve().parents[2]

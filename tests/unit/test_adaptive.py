@@ -11,9 +11,11 @@ import torch
 
 from knowledge_neurons.attribution import adaptive, quadrature_audit
 from knowledge_neurons.attribution.adaptive import Audited, Judged, Ladder
-from knowledge_neurons.attribution.gradients import clean_pass, integrated_gradients
+from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.quadrature import gauss, rule
+from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks.batching import collate
+from knowledge_neurons.networks.passes import clean_pass
 from tests.reference.tiny import TINY, tiny_bert
 from tests.unit.test_attribution import random_prompts
 
@@ -28,7 +30,7 @@ def batch_and_clean(model, seed: int = 1, count: int = 12, length: int = 8):
 
 def calibrated(model, tolerance: float = 1e-3, seed: int = 1) -> Ladder:
     batch, clean = batch_and_clean(model, seed)
-    judged = adaptive.judge(model, clean, batch.answers, RULE)
+    judged = adaptive.judge(model, clean, Probability(batch.answers), RULE)
     return adaptive.calibrate([judged], RULE, tolerance)
 
 
@@ -62,8 +64,8 @@ def test_scores_are_within_the_tolerance_of_all_points(tolerance):
     model = tiny_bert()
     ladder = calibrated(model, tolerance)
     batch, clean = batch_and_clean(model, seed=2, count=40)
-    found = adaptive.adaptive_gradients(model, clean, batch.answers, ladder)
-    exact = integrated_gradients(model, clean, batch.answers, RULE)
+    found = adaptive.adaptive_gradients(model, clean, Probability(batch.answers), ladder)
+    exact = integrated_gradients(model, clean, Probability(batch.answers), RULE)
     errors = (found.scores - exact).abs().flatten(1).amax(1) / adaptive.largest_scores(exact)
     assert errors.max() <= tolerance
     assert found.points.mean() < 12 and found.points.shape == (40, LAYERS)
@@ -74,11 +76,15 @@ def test_a_prompt_does_not_depend_on_the_others():
     model = tiny_bert()
     ladder = calibrated(model)
     batch, clean = batch_and_clean(model, seed=3, count=9)
-    together = adaptive.adaptive_gradients(model, clean, batch.answers, ladder)
-    tight = adaptive.adaptive_gradients(model, clean, batch.answers, ladder, memory=100_000)
+    together = adaptive.adaptive_gradients(model, clean, Probability(batch.answers), ladder)
+    tight = adaptive.adaptive_gradients(
+        model, clean, Probability(batch.answers), ladder, memory=100_000
+    )
     for row, prompt in enumerate(random_prompts(3, [8] * 9)):
         one = collate([prompt], [0])
-        alone = adaptive.adaptive_gradients(model, clean_pass(model, one), one.answers, ladder)
+        alone = adaptive.adaptive_gradients(
+            model, clean_pass(model, one), Probability(one.answers), ladder
+        )
         np.testing.assert_array_equal(alone.rungs[0], together.rungs[row])
         largest = together.scores[row].abs().max()
         assert (alone.scores[0] - together.scores[row]).abs().max() < 1e-5 * largest
@@ -92,8 +98,8 @@ def test_doubtful_prompts_climb_and_the_last_rung_is_all_points():
     climbs = ((3, 20), (3, 5, 20), (20,))
     trust = {(layer, n): 1e9 for layer in range(LAYERS) for n in (3, 5)}
     ladder = Ladder(RULE, 1e-3, climbs, trust)
-    found = adaptive.adaptive_gradients(model, clean, batch.answers, ladder)
-    exact = integrated_gradients(model, clean, batch.answers, RULE)
+    found = adaptive.adaptive_gradients(model, clean, Probability(batch.answers), ladder)
+    exact = integrated_gradients(model, clean, Probability(batch.answers), RULE)
     assert (found.scores - exact).abs().max() < 1e-5 * exact.abs().max()
     assert found.points.tolist() == [[23, 28, 20]] * 3
     assert found.rungs.tolist() == [[20] * 3] * 3 and not found.indicators.any()
@@ -164,14 +170,14 @@ def test_audit_finds_what_a_wrong_ladder_did():
     blind = {(layer, 3): 1e-9 for layer in range(LAYERS)}
     ladder = Ladder(RULE, 1e-3, ((3, 20),) * LAYERS, blind)
     batch, clean = batch_and_clean(model, seed=5)
-    exact, audited = adaptive.audit(model, clean, batch.answers, ladder)
+    exact, audited = adaptive.audit(model, clean, Probability(batch.answers), ladder)
     worst = max(one.errors.max() for one in audited)
     assert worst > 1e-2
-    reference = integrated_gradients(model, clean, batch.answers, RULE)
+    reference = integrated_gradients(model, clean, Probability(batch.answers), RULE)
     torch.testing.assert_close(exact, reference)
     after = adaptive.distrust(ladder, audited)
     assert max(after.trust.values()) > 0.1 and ladder.trust == blind
-    again = adaptive.adaptive_gradients(model, clean, batch.answers, after)
+    again = adaptive.adaptive_gradients(model, clean, Probability(batch.answers), after)
     errors = (again.scores - reference).abs().flatten(1).amax(1) / adaptive.largest_scores(exact)
     assert errors.max() <= 1e-3
 

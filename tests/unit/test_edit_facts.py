@@ -105,16 +105,16 @@ def test_controls_have_as_many_neurons_or_the_same_size():
 
 def test_random_neurons_are_seeded_different_and_cover_the_model():
     def draw(seed):
-        return edit_facts.random_neurons(TINY, NEURONS, 60, random.Random(seed))
+        return edit_facts.random_neurons(tiny_bert(), NEURONS, 60, random.Random(seed))
 
     assert draw(1) == draw(1) != draw(2)
     assert len(set(draw(1))) == 60 and not {*draw(1)} & {*NEURONS}
     assert {neuron.layer for neuron in draw(1)} == set(range(TINY.num_hidden_layers))
     every = TINY.num_hidden_layers * TINY.intermediate_size
-    rest = edit_facts.random_neurons(TINY, NEURONS, every - 3, random.Random(0))
+    rest = edit_facts.random_neurons(tiny_bert(), NEURONS, every - 3, random.Random(0))
     assert len(set(rest)) == every - 3
     with pytest.raises(ValueError, match="does not have"):
-        edit_facts.random_neurons(TINY, NEURONS, every - 2, random.Random(0))
+        edit_facts.random_neurons(tiny_bert(), NEURONS, every - 2, random.Random(0))
 
 
 def test_lambdas_of_zero_change_nothing():

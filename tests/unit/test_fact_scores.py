@@ -11,10 +11,14 @@ from knowledge_neurons.attribution.fact_scores import (
     group_size,
     kept_triplets,
 )
+from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Fact
 from tests.reference import refine as literal
 from tests.reference.tiny import TINY
+
+BASE = BertConfig(28996, 768, 12, 12, 3072)
+LARGE = BertConfig(28996, 1024, 24, 16, 4096)
 
 
 def kept(scores: list[list[float]], keep: float = 0.1, dtype=torch.float64) -> list:
@@ -65,10 +69,12 @@ def test_each_prompt_of_a_batch_is_kept_as_if_alone():
 
 def test_groups_are_some_seconds_of_work_whatever_the_model():
     """bert-base a few facts, the small model as many as allowed, a GPU many."""
-    base, cpu = BertConfig(28996, 768, 12, 12, 3072), torch.device("cpu")
+    cpu = torch.device("cpu")
+    with torch.device("meta"):
+        tiny, base, large = map(BertNetwork, (TINY, BASE, LARGE))
     assert 1 <= group_size(base, cpu) <= 4
-    assert group_size(TINY, cpu) == 8
-    assert group_size(BertConfig(28996, 1024, 24, 16, 4096), cpu) == 1
+    assert group_size(tiny, cpu) == 8
+    assert group_size(large, cpu) == 1
     assert group_size(base, torch.device("cuda")) == 128
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.networks.batching import encode_sentences
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_sentences
 from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import NO_ANSWER
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from knowledge_neurons.results.estimates import Estimate
@@ -13,7 +12,6 @@ from knowledge_neurons.results.metrics import (
     increase,
     mean_share,
     perplexity,
-    rank,
     top_k,
 )
 
@@ -102,15 +100,6 @@ def test_wilson_interval_by_hand():
 def test_wilson_interval_refuses_impossible_counts(successes, trials):
     with pytest.raises(ValueError):
         binomial_interval(successes, trials)
-
-
-def test_rank_by_hand():
-    """The number of larger logits and one; equals do not count."""
-    logits = np.array([[0.5, 2.0, 2.0, -1.0], [4.0, 3.0, 2.0, 1.0]])
-    chosen = np.array([[2.0, -1.0], [3.0, 4.0]])
-    assert rank(logits, chosen).tolist() == [[1, 4], [2, 1]]
-    both = rank(torch.tensor(logits), torch.tensor(chosen))
-    assert both.tolist() == [[1, 4], [2, 1]]
 
 
 def test_top_k_by_hand():

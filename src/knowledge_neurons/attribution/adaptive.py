@@ -26,15 +26,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_bert import Bert
 from knowledge_neurons.attribution.gradients import (
-    CleanPass,
     Paths,
     gradients_along,
     integrated_gradients,
     scores_of,
 )
 from knowledge_neurons.attribution.quadrature import GaussRule, Rule, gauss
+from knowledge_neurons.attribution.target import Target
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.networks.passes import CleanPass
 
 TOLERANCE = 1e-3
 RUNGS = (3, 4, 5, 6, 8, 10)  # points of the Gauss rules that a layer may try
@@ -94,13 +95,13 @@ def rungs_of(rule: Rule) -> list[int]:
 
 
 def adaptive_gradients(
-    model: Bert, clean: CleanPass, tokens: Tensor, ladder: Ladder, memory: int | None = None
+    model: Network, clean: CleanPass, target: Target, ladder: Ladder, memory: int | None = None
 ) -> Adapted:
     """`attribution.integrated_gradients` within the ladder's tolerance, by fewer points.
 
-    tokens: (B,); memory: bytes, as there.  A prompt's result depends on no other prompt.
+    target, memory: as there.  A prompt's result depends on no other prompt.
     """
-    B, L = len(tokens), len(model.layers)
+    B, L = len(clean.activations), model.shape.layers
     scores = torch.empty_like(clean.activations)
     points, rungs = np.zeros((B, L), int), np.zeros((B, L), int)
     indicators = np.zeros((B, L))
@@ -112,7 +113,7 @@ def adaptive_gradients(
             _paths(clean, layer, todo[layer], rule)
             for layer, rule in zip(layers, rules, strict=True)
         ]
-        found = gradients_along(model, clean, tokens, asked, memory) if asked else []
+        found = gradients_along(model, clean, target, asked, memory) if asked else []
         sizes = {}
         for path, rule, gradients in zip(asked, rules, found, strict=True):
             some, layer = todo[path.layer], path.layer
@@ -146,7 +147,7 @@ def _paths(clean: CleanPass, layer: int, prompts: np.ndarray, rule: GaussRule) -
 
 
 def _sums(
-    model: Bert, clean: CleanPass, path: Paths, rule: GaussRule, gradients: Tensor
+    model: Network, clean: CleanPass, path: Paths, rule: GaussRule, gradients: Tensor
 ) -> tuple[Tensor, np.ndarray]:
     """Scores (P, F) from gradients (P, n, D), and the sizes (P, 4) that `indicator` wants.
 
@@ -182,17 +183,17 @@ def indicator(sizes: np.ndarray) -> np.ndarray:
 
 
 def judge(
-    model: Bert, clean: CleanPass, tokens: Tensor, rule: Rule, memory: int | None = None
+    model: Network, clean: CleanPass, target: Target, rule: Rule, memory: int | None = None
 ) -> Judged:
     """All m points and every rung, for calibration."""
-    exact = integrated_gradients(model, clean, tokens, rule, memory)
+    exact = integrated_gradients(model, clean, target, rule, memory)
     largest = largest_scores(exact).cpu().numpy()  # (B,)
-    everyone = np.arange(len(tokens))
+    everyone = np.arange(len(exact))
     errors, indicators = {}, {}
     for points in rungs_of(rule):
         fewer = gauss(rule, points)
-        asked = [_paths(clean, layer, everyone, fewer) for layer in range(len(model.layers))]
-        found = gradients_along(model, clean, tokens, asked, memory)
+        asked = [_paths(clean, layer, everyone, fewer) for layer in range(model.shape.layers)]
+        found = gradients_along(model, clean, target, asked, memory)
         for path, gradients in zip(asked, found, strict=True):
             sums, sizes = _sums(model, clean, path, fewer, gradients)
             missed = (sums - exact[:, path.layer]).abs().amax(dim=1).double().cpu().numpy()
@@ -261,11 +262,11 @@ class Audited:
 
 
 def audit(
-    model: Bert, clean: CleanPass, tokens: Tensor, ladder: Ladder, memory: int | None = None
+    model: Network, clean: CleanPass, target: Target, ladder: Ladder, memory: int | None = None
 ) -> tuple[Tensor, list[Audited]]:
     """Compute the prompts by the ladder and in full.  Returns the full sums (B, L, F) too."""
-    exact = integrated_gradients(model, clean, tokens, ladder.rule, memory)
-    adapted = adaptive_gradients(model, clean, tokens, ladder, memory)
+    exact = integrated_gradients(model, clean, target, ladder.rule, memory)
+    adapted = adaptive_gradients(model, clean, target, ladder, memory)
     missed = (adapted.scores - exact).abs().amax(dim=2) / largest_scores(exact)[:, None]  # (B, L)
     rows = zip(adapted.rungs, adapted.indicators, missed.cpu().numpy(), strict=True)
     return exact, [Audited(*row) for row in rows]

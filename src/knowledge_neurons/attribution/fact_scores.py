@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_bert import Bert, BertConfig
 from knowledge_neurons.attribution import adaptive, gradients, quadrature, quadrature_audit
 from knowledge_neurons.attribution.adaptive import Adapted, Audited, Ladder
 from knowledge_neurons.attribution.quadrature_audit import Record, Triplets
-from knowledge_neurons.networks import batching
-from knowledge_neurons.networks.batching import AnswerNotInVocabulary
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons import refine
+from knowledge_neurons.text.encoding import AnswerNotInVocabulary, encode_fact
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
@@ -28,8 +29,9 @@ FEWEST_PROMPTS = 256
 # The integral that a rule stands for, on checked facts: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
 # Facts attributed together share batches; what an interruption loses is one group.  On a CPU about
-# ten seconds of work: so many products a group.
+# ten seconds of work: so many products a group, of facts as PARAREL has them.
 CPU_GROUP_PRODUCTS, LARGEST_GROUP = 1e12, 8
+PROMPTS, TOKENS, POINTS = 9, 10, 5  # of a fact, of a prompt, of a layer
 GPU_GROUP = 128
 
 
@@ -71,15 +73,15 @@ class Engine:
     audit; the model itself where it has full precision.  ladder: how paths are integrated.
     """
 
-    model: Bert
-    reference: Bert
+    model: Network
+    reference: Network
     tokenizer: Tokenizer
     settings: Settings
     ladder: Ladder
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return self.model.device
 
     @property
     def memory(self) -> int:
@@ -99,7 +101,7 @@ class Engine:
     def in_full(self) -> Engine:
         """The same, evaluating all points."""
         ladder = adaptive.exact_ladder(
-            self.ladder.rule, len(self.model.layers), self.ladder.tolerance
+            self.ladder.rule, self.model.shape.layers, self.ladder.tolerance
         )
         return replace(self, ladder=ladder)
 
@@ -138,7 +140,7 @@ def encode_facts(
     unknown: list[AnswerNotInVocabulary] = []
     for fact in facts:
         try:
-            encoded.append(batching.encode_fact(fact, tokenizer, max_tokens))
+            encoded.append(encode_fact(fact, tokenizer, max_tokens))
         except AnswerNotInVocabulary as error:
             unknown.append(error)
             encoded.append([])
@@ -154,16 +156,16 @@ def encode_facts(
 
 
 def prepare(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     encoded: Sequence[list[Prompt]],
     settings: Settings,
     seed: int = 0,
-    reference: Bert | None = None,
+    reference: Network | None = None,
 ) -> Engine:
     """Calibrate on some of the prompts that are to be scored; few prompts get all points anyway."""
     tolerance = settings.tolerance or adaptive.TOLERANCE
-    whole = adaptive.exact_ladder(settings.rule, len(model.layers), tolerance)
+    whole = adaptive.exact_ladder(settings.rule, model.shape.layers, tolerance)
     engine = Engine(model, reference or model, tokenizer, settings, whole)
     prompts = [prompt for of_fact in encoded for prompt in of_fact]
     wanted = settings.of_answer or settings.of_prediction
@@ -173,20 +175,19 @@ def prepare(
     sample = random.Random(seed).sample(prompts, CALIBRATED)
     judged = []
     for batch in _batches(engine, sample):
-        clean = gradients.clean_pass(engine.reference, batch)
-        judged.append(
-            adaptive.judge(engine.reference, clean, batch.answers, settings.rule, engine.memory)
-        )
+        clean = passes.clean_pass(engine.reference, batch)
+        of = Probability(batch.answers)
+        judged.append(adaptive.judge(engine.reference, clean, of, settings.rule, engine.memory))
     ladder = adaptive.calibrate(judged, settings.rule, settings.tolerance)
     return replace(engine, ladder=ladder)
 
 
-def group_size(config: BertConfig, device: torch.device) -> int:
+def group_size(model: Network, device: torch.device) -> int:
     """How many facts to attribute together."""
     if device.type == "cuda":
         return GPU_GROUP
-    layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-    fact = 9 * 10 * 5 * 2 * layer * config.num_hidden_layers**2 / 2  # prompts, tokens, points
+    rows = PROMPTS * POINTS * model.shape.layers
+    fact = rows * passes.path_products(model, TOKENS)
     return max(1, min(LARGEST_GROUP, round(CPU_GROUP_PRODUCTS / fact)))
 
 
@@ -203,7 +204,7 @@ def score_facts(
 
     checked: indices of facts (their `index`) that are computed in full and as integrals too.
     """
-    size = group_size(engine.model.config, engine.device)
+    size = group_size(engine.model, engine.device)
     for start in range(0, len(facts), size):
         group = range(start, min(start + size, len(facts)))
         prompts = [prompt for place in group for prompt in encoded[place]]
@@ -259,9 +260,8 @@ def _score_prompts(
 def _batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
     """Equal-length batches on the engine's device; their rows get what the prompts leave."""
     points = len(engine.settings.rule.alphas)
-    cost = partial(gradients.prompt_bytes, engine.model.config, points=points)
-    for batch in batching.plan(prompts, engine.memory // 4, cost):
-        yield batching.to_device(batch, engine.device)
+    cost = partial(passes.prompt_bytes, engine.model, points=points)
+    yield from batching.plan(prompts, engine.memory // 4, cost, engine.device)
 
 
 def _score_batch(
@@ -269,17 +269,17 @@ def _score_batch(
 ) -> Iterator[tuple[int, dict, dict]]:
     """For each prompt: the predicted token's id, the fields of PromptScores, those of _Scored."""
     settings, model = engine.settings, engine.model
-    clean = gradients.clean_pass(model, batch)
+    clean = passes.clean_pass(model, batch)
     integrate = partial(
         adaptive.adaptive_gradients, model, clean, ladder=engine.ladder, memory=engine.memory
     )
     dense: dict[str, Tensor] = {}  # (B, L, F) each
     adapted: list[Adapted] = []
     if settings.of_answer:
-        adapted.append(integrate(batch.answers))
+        adapted.append(integrate(Probability(batch.answers)))
         dense["of_answer"] = adapted[-1].scores
     if settings.of_prediction:
-        adapted.append(integrate(clean.predicted))
+        adapted.append(integrate(Probability(clean.predicted)))
         dense["of_prediction"] = adapted[-1].scores
     if settings.baseline:
         dense["baseline"] = clean.activations
@@ -308,14 +308,15 @@ def _how(adapted: list[Adapted], row: int) -> dict:
 def _check(engine: Engine, batch: Batch, rows: list[int]) -> dict[int, _Check]:
     """What rows of a batch come to in full, in full precision."""
     model, some = engine.reference, batching.select(batch, rows)
-    clean, audited = gradients.clean_pass(model, some), [None] * len(rows)
+    clean, audited = passes.clean_pass(model, some), [None] * len(rows)
+    of = Probability(some.answers)
     if engine.approximate:
-        exact, audited = adaptive.audit(model, clean, some.answers, engine.ladder, engine.memory)
+        exact, audited = adaptive.audit(model, clean, of, engine.ladder, engine.memory)
     else:
         rule = engine.settings.rule
-        exact = gradients.integrated_gradients(model, clean, some.answers, rule, engine.memory)
-    integral = gradients.integrated_gradients(model, clean, some.answers, INTEGRAL, engine.memory)
-    gaps = gradients.completeness_gap(model, clean, some.answers, integral).amax(dim=1)
+        exact = gradients.integrated_gradients(model, clean, of, rule, engine.memory)
+    integral = gradients.integrated_gradients(model, clean, of, INTEGRAL, engine.memory)
+    gaps = gradients.completeness_gap(model, clean, of, integral).amax(dim=1)
     errors = (exact - integral).abs().amax(dim=(1, 2)) / adaptive.largest_scores(integral)
     kept = [kept_triplets(scores, engine.settings.keep) for scores in (exact, integral)]
     compared = map(quadrature_audit.compare_integral, *kept, errors.tolist(), gaps.tolist())

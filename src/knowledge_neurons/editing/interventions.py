@@ -19,27 +19,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from custom_bert import Bert, BertConfig, Layer
+from knowledge_neurons.networks import passes
+from knowledge_neurons.networks.interface import Network, check_neurons
 from knowledge_neurons.types import Batch, Edit, Neuron
-
-
-def check_neurons(config: BertConfig, neurons: Sequence[Neuron]) -> None:
-    """Raise ValueError for a neuron that the model does not have."""
-    layers, width = config.num_hidden_layers, config.intermediate_size
-    for layer, index in neurons:
-        if not (0 <= layer < layers and 0 <= index < width):
-            raise ValueError(
-                f"neuron {index} of layer {layer}: the model has layers 0 to {layers - 1} "
-                f"of {width} neurons"
-            )
-
 
 # --- editing ---------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def probabilities(
-    model: Bert, batch: Batch, edits: Sequence[Sequence[Edit]] | None = None
+    model: Network, batch: Batch, edits: Sequence[Sequence[Edit]] | None = None
 ) -> Tensor:
     """Probabilities at [MASK] without an edit, and under each of the prompt's edits.
 
@@ -57,7 +46,7 @@ def probabilities(
             f"{len(batch.answers)} prompts with {[len(own) for own in edits]} edits: expected "
             "edits for each prompt, as many for all"
         )
-    check_neurons(model.config, [n for own in edits for edit in own for n in edit.neurons])
+    check_neurons(model, [n for own in edits for edit in own for n in edit.neurons])
     rows = _rows_of(edits)
     stream = _edited_stream(model, batch, rows)  # (R, D)
     p = model.head(stream).softmax(dim=-1)  # (R, V)
@@ -72,16 +61,13 @@ class _Scaling:
     neurons: list[int]
     factors: list[float]
 
-    def apply(self, w: Tensor, at: Tensor | None = None, first: int = 0) -> None:
-        """Scale in place what w holds of them: rows `first` and on, (r, F) or (r, T, F) at `at`."""
+    def apply(self, w: Tensor, first: int = 0) -> Tensor:
+        """Scale in place what w holds of them: rows `first` and on, (r, F)."""
         mine = [i for i, row in enumerate(self.rows) if first <= row < first + len(w)]
-        if not mine:
-            return
-        rows = torch.tensor([self.rows[i] - first for i in mine], device=w.device)
-        neurons = torch.tensor([self.neurons[i] for i in mine], device=w.device)
-        factors = w.new_tensor([self.factors[i] for i in mine])
-        where = (rows, neurons) if at is None else (rows, at[rows], neurons)
-        w[where] *= factors
+        rows = torch.tensor([self.rows[i] - first for i in mine], device=w.device, dtype=torch.long)
+        neurons = torch.tensor([self.neurons[i] for i in mine], device=w.device, dtype=torch.long)
+        w[rows, neurons] *= w.new_tensor([self.factors[i] for i in mine])
+        return w
 
 
 @dataclass(frozen=True)
@@ -120,52 +106,21 @@ def _rows_of(edits: Sequence[Sequence[Edit]]) -> _Rows:
     return rows
 
 
-def _edited_stream(model: Bert, batch: Batch, rows: _Rows) -> Tensor:
+def _edited_stream(model: Network, batch: Batch, rows: _Rows) -> Tensor:
     """The stream at [MASK] after the last layer, for every row: (R, D)."""
     prompt = torch.tensor(rows.prompt, device=batch.ids.device)  # (R,)
-    at, x = batch.mask_positions, model.embed(batch.ids)  # (B,), (B, T, D)
-    for index, layer in enumerate(model.layers):
-        if layer is model.layers[-1]:  # only [MASK] is read from here on
-            x, at = layer.attend_at(x, at)[:, None], torch.zeros_like(at)
-        else:
-            x = layer.attend(x)
-        joining = prompt[len(x) : len(x) + rows.joining[index]]  # (J,)
-        x = _edited_ffn(layer, x, at, rows.scaling.get(index), joining)
-        at = torch.cat([at, at[joining]])
+    x, at = model.embed(batch.ids), batch.mask_positions  # (B, T, D), (B,)
+    for layer in range(model.shape.layers):
+        scaling, running = rows.scaling.get(layer), len(x)
+        step = passes.up(model, layer, x, at, scaling and scaling.apply)
+        x, at = step.x, step.at
+        joining = prompt[running : running + rows.joining[layer]]  # (J,)
+        if len(joining):
+            w = scaling.apply(step.activations[joining], first=running)  # (J, F)
+            read = model.add(layer, model.ffn_output(layer, w), step.attended[joining])  # (J, D)
+            x = torch.cat([x, passes.placed(x[joining], at[joining], read)])
+            at = torch.cat([at, at[joining]])
     return x[:, 0]
-
-
-def _edited_ffn(
-    layer: Layer, x: Tensor, at: Tensor, scaling: _Scaling | None, joining: Tensor
-) -> Tensor:
-    """The feed-forward block with what is to be scaled at [MASK]: x (r, T, D) -> (r + J, T, D).
-
-    joining: (J,) the rows whose copies, each under an edit of its own, join after the others.
-    """
-    w = layer.ffn_in(x)  # (r, T, F)
-    if scaling:
-        scaling.apply(w, at)
-    y = layer.ffn_out(w, x)
-    if not len(joining):
-        return y
-    places = at[joining]
-    v = w[joining, places]  # (J, F)
-    scaling.apply(v, first=len(x))
-    joined = y[joining]  # (J, T, D)
-    each = torch.arange(len(joining), device=y.device)
-    joined[each, places] = layer.ffn_out(v, x[joining, places])
-    return torch.cat([y, joined])
-
-
-def bytes_per_prompt(config: BertConfig, tokens: int, edits: int) -> int:
-    """What `probabilities` holds at its widest for one prompt of T tokens under K edits.
-
-    Per row and token that is the feed-forward network: its F activations before and after the
-    nonlinearity, and the stream; or, per row, the vocabulary before and after softmax and in the
-    result.
-    """
-    rows = 1 + edits
-    return 4 * rows * max(tokens * _numbers_per_token(config), 3 * config.vocab_size)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -173,7 +128,7 @@ def bytes_per_prompt(config: BertConfig, tokens: int, edits: int) -> int:
 
 @torch.no_grad()
 def activations(
-    model: Bert, batch: Batch, neurons: Sequence[Sequence[Neuron]]
+    model: Network, batch: Batch, neurons: Sequence[Sequence[Neuron]]
 ) -> list[list[float]]:
     """Activations at [MASK] of the neurons asked for, for each prompt its own.
 
@@ -185,7 +140,7 @@ def activations(
     """
     if len(neurons) != len(batch.answers):
         raise ValueError(f"{len(batch.answers)} prompts, but {len(neurons)} sets of neurons")
-    check_neurons(model.config, [neuron for own in neurons for neuron in own])
+    check_neurons(model, [neuron for own in neurons for neuron in own])
     highest = [max((layer for layer, _ in own), default=-1) for own in neurons]
     asking = [row for row, own in enumerate(neurons) if own]
     if not asking:
@@ -198,7 +153,7 @@ def activations(
         for layer, index in neurons[own]:
             asked.setdefault(layer, []).append((row, index, places))
             places += 1
-    stays = [sum(top > layer for top in highest) for layer in range(model.config.num_hidden_layers)]
+    stays = [sum(top > layer for top in highest) for layer in range(model.shape.layers)]
     flat = _read(model, batch.ids[rows], batch.mask_positions[rows], asked, stays, places)
     values = iter(flat.tolist())
     found = {own: [next(values) for _ in neurons[own]] for own in order}
@@ -206,7 +161,7 @@ def activations(
 
 
 def _read(
-    model: Bert,
+    model: Network,
     ids: Tensor,
     at: Tensor,
     asked: dict[int, list[tuple[int, int, int]]],
@@ -220,33 +175,16 @@ def _read(
     """
     x = model.embed(ids)  # (B, T, D)
     flat = x.new_zeros(places)
-    for index, layer in enumerate(model.layers):
-        stay, here = stays[index], len(x)
-        leaving, at_mask = x[stay:], []  # (r, F) each
+    for layer, stay in enumerate(stays):
+        read = []  # (r, F) each
+        if stay < len(x):
+            read.append(passes.up(model, layer, x[stay:], at[stay:], leaving=True).activations)
         if stay:
-            x, w_at_mask = _through(layer, x[:stay], at[:stay])
-            at_mask.append(w_at_mask)
-        if stay < here:
-            at_mask.append(layer.ffn_in(layer.attend_at(leaving, at[stay:here])))
-        if index in asked:
-            row, neuron, place = torch.tensor(asked[index], device=ids.device).T
-            flat[place] = torch.cat(at_mask)[row, neuron]
+            x, at, activations, _ = passes.up(model, layer, x[:stay], at[:stay])
+            read.insert(0, activations)
+        if layer in asked:
+            row, neuron, place = torch.tensor(asked[layer], device=ids.device).T
+            flat[place] = torch.cat(read)[row, neuron]
         if not stay:
             break
     return flat
-
-
-def _through(layer: Layer, x: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """A layer, x (B, T, D) -> (B, T, D), and its neurons at [MASK], (B, F)."""
-    x = layer.attend(x)
-    w = layer.ffn_in(x)  # (B, T, F)
-    return layer.ffn_out(w, x), w[torch.arange(len(w), device=w.device), at]
-
-
-def bytes_to_read(config: BertConfig, tokens: int) -> int:
-    """What `activations` holds at its widest for one prompt of T tokens; see bytes_per_prompt."""
-    return 4 * tokens * _numbers_per_token(config)
-
-
-def _numbers_per_token(config: BertConfig) -> int:
-    return 2 * config.intermediate_size + 4 * config.hidden_size

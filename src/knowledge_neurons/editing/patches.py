@@ -23,9 +23,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from custom_bert import Bert
 from knowledge_neurons.editing import slots
 from knowledge_neurons.networks.checkpoints import fingerprint
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results import storage
 from knowledge_neurons.results.encoding import convert, decode, encode
 from knowledge_neurons.types import Index, Neuron, Number, WeightEdit
@@ -118,7 +118,7 @@ def _check_finite(path: Path, slots: Tensor) -> None:
         raise ValueError(f"{path}: its value slots hold NaN or infinity, nothing to put in a model")
 
 
-def edit_of(patch: Patch, model: Bert) -> WeightEdit:
+def edit_of(patch: Patch, model: Network) -> WeightEdit:
     """The patch as an edit of this model; ValueError for another model than it was made from."""
     found = fingerprint(model)
     if found != patch.header.model_sha256:

@@ -24,27 +24,27 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from custom_bert import Bert
-from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import interface
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.types import Neuron, WeightEdit
 
 
 @torch.no_grad()
-def value_slots(model: Bert, neurons: Sequence[Neuron]) -> Tensor:
+def value_slots(model: Network, neurons: Sequence[Neuron]) -> Tensor:
     """A copy of the neurons' value slots: (N, D), the model's dtype and device.
 
     Raises ValueError for no neurons, one that the model does not have, or one named twice.
     """
     check_neurons(model, neurons)
-    slots = [model.layers[layer].output.weight[:, index] for layer, index in neurons]
+    slots = [model.value_slots(layer)[:, index] for layer, index in neurons]
     return torch.stack(slots)
 
 
-def check_neurons(model: Bert, neurons: Sequence[Neuron]) -> None:
+def check_neurons(model: Network, neurons: Sequence[Neuron]) -> None:
     """Raise ValueError unless there are neurons, all of them the model's, and none named twice."""
     if not neurons:
         raise ValueError("an edit needs at least one neuron")
-    interventions.check_neurons(model.config, neurons)
+    interface.check_neurons(model, neurons)
     if len(set(neurons)) < len(neurons):
         twice = next(neuron for neuron in neurons if list(neurons).count(neuron) > 1)
         raise ValueError(f"neuron {twice.index} of layer {twice.layer} is named twice")
@@ -52,7 +52,7 @@ def check_neurons(model: Bert, neurons: Sequence[Neuron]) -> None:
 
 @torch.no_grad()
 def update(
-    model: Bert,
+    model: Network,
     neurons: Sequence[Neuron],
     old: int,
     new: int,
@@ -74,7 +74,7 @@ def update(
     return WeightEdit(tuple(neurons), before, before + change)
 
 
-def erase(model: Bert, neurons: Sequence[Neuron], value: Tensor | None = None) -> WeightEdit:
+def erase(model: Network, neurons: Sequence[Neuron], value: Tensor | None = None) -> WeightEdit:
     """The edit that sets the neurons' value slots to zero, or to a vector (D,) (section 5.2).
 
     Raises ValueError for a neuron that the model does not have.
@@ -101,7 +101,7 @@ def resized(edit: WeightEdit, size: float) -> WeightEdit:
 
 
 @contextmanager
-def edited(model: Bert, edit: WeightEdit) -> Iterator[Bert]:
+def edited(model: Network, edit: WeightEdit) -> Iterator[Network]:
     """The model with the edit in its weights, inside a `with`; afterwards every bit is as before.
 
     What is overwritten is saved and written back whatever happens inside; contexts may be nested,
@@ -117,22 +117,22 @@ def edited(model: Bert, edit: WeightEdit) -> Iterator[Bert]:
 
 
 @torch.no_grad()
-def apply(model: Bert, edit: WeightEdit) -> None:
+def apply(model: Network, edit: WeightEdit) -> None:
     """Write the edit into the model for good; `edited` is the way to undo it."""
     check_neurons(model, edit.neurons)
     _write(model, edit.neurons, edit.after)
 
 
 @torch.no_grad()
-def _write(model: Bert, neurons: Sequence[Neuron], slots: Tensor) -> None:
+def _write(model: Network, neurons: Sequence[Neuron], slots: Tensor) -> None:
     """Overwrite the neurons' value slots with slots (N, D)."""
     for (layer, index), slot in zip(neurons, slots, strict=True):
-        model.layers[layer].output.weight[:, index] = slot
+        model.value_slots(layer)[:, index] = slot
 
 
-def _direction(model: Bert, token: int) -> Tensor:
+def _direction(model: Network, token: int) -> Tensor:
     """A token's word embedding at norm 1: (D,)."""
-    words = model.embeddings.word.weight  # (V, D)
+    words = model.words  # (V, D)
     if not 0 <= token < len(words):
         raise ValueError(f"token {token}: the model has {len(words)}")
     return words[token] / words[token].norm()

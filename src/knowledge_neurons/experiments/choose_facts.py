@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
-from custom_bert import Bert
 from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import strongest
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 
@@ -129,7 +129,7 @@ class Plan:
 
 
 def plan(
-    model: Bert,
+    model: Network,
     bags: Bags,
     relation: str,
     neurons: Sequence[Sequence[Neuron]],
@@ -269,7 +269,7 @@ def _watching(
 
 
 def _answered_right(
-    model: Bert, bags: Bags, tries: Iterator[Try], own: Sequence[Sequence[Neuron]], wanted: int
+    model: Network, bags: Bags, tries: Iterator[Try], own: Sequence[Sequence[Neuron]], wanted: int
 ) -> tuple[list[Try], int, int, int]:
     """The first `wanted` tries with neurons of their own whose prompt is answered right, and how
     many were drawn, were answered wrong, had no neurons."""

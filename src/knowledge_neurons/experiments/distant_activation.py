@@ -15,9 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from custom_bert import Bert
 from knowledge_neurons.editing import interventions
-from knowledge_neurons.networks import batching
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.distant_summary import (
     BOTH,
     HEAD,
@@ -27,6 +27,7 @@ from knowledge_neurons.results.distant_summary import (
     Means,
 )
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_sentences
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
 
@@ -96,21 +97,19 @@ def _draw_masked(
 
 
 def neuron_activations(
-    model: Bert, prompts: Sequence[Prompt], neurons: Sequence[Sequence[Neuron]]
+    model: Network, prompts: Sequence[Prompt], neurons: Sequence[Sequence[Neuron]]
 ) -> list[list[float]]:
     """The activations at [MASK] of each prompt's own neurons, in their order."""
-    device = next(model.parameters()).device
-    cost = partial(interventions.bytes_to_read, model.config)
+    cost = partial(passes.pass_bytes, model)
     found: dict[int, list[float]] = {}
-    for planned in batching.plan(prompts, MEMORY, cost):
-        batch = batching.to_device(planned, device)
+    for batch in batching.plan(prompts, MEMORY, cost, model.device):
         read = interventions.activations(model, batch, [neurons[place] for place in batch.order])
         found |= dict(zip(batch.order, read, strict=True))
     return [found[place] for place in range(len(prompts))]
 
 
 def read_facts(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     facts: Sequence[FactSentences],
     neurons: NeuronSets,
@@ -128,7 +127,7 @@ def read_facts(
         masked = {index: mask_fact(facts[index], pool, seed) for index in group}
         own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in group}
         prompts = {
-            (index, kind): batching.encode_sentences(texts, tokenizer, max_tokens)
+            (index, kind): encode_sentences(texts, tokenizer, max_tokens)
             for index in group
             if any(own[index].values()) and all(masked[index].texts.values())
             for kind, texts in masked[index].texts.items()
@@ -152,7 +151,7 @@ def read_facts(
 
 
 def _mean_activations(
-    model: Bert,
+    model: Network,
     prompts: Mapping[tuple[int, str], Sequence[Prompt]],
     neurons: Mapping[int, Mapping[str, Sequence[Neuron]]],
 ) -> dict[int, Means]:

@@ -13,7 +13,6 @@ from dataclasses import asdict
 
 import numpy as np
 
-from custom_bert import Bert, BertConfig
 from knowledge_neurons.editing import slots
 from knowledge_neurons.experiments.choose_facts import (
     Bags,
@@ -23,6 +22,7 @@ from knowledge_neurons.experiments.choose_facts import (
     prompt_at,
 )
 from knowledge_neurons.networks.evaluation import Reader, Reading
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.edit_summary import (
     KNOWLEDGE,
     RANDOM,
@@ -34,28 +34,28 @@ from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Neuron, WeightEdit
 
 
-def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> WeightEdit:
+def knowledge_edit(model: Network, planned: Planned, variant: Variant) -> WeightEdit:
     """The edit of the fact's own neurons; of the first top_k of them where that is asked."""
     chosen = planned.neurons[: variant.top_k]
     return slots.update(model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2)
 
 
 def random_neurons(
-    config: BertConfig, avoid: Sequence[Neuron], count: int, rng: random.Random
+    model: Network, avoid: Sequence[Neuron], count: int, rng: random.Random
 ) -> list[Neuron]:
     """Different neurons of the whole model, none of those to avoid; drawn one after the other."""
     chosen: list[Neuron] = []
-    if count > config.num_hidden_layers * config.intermediate_size - len(set(avoid)):
+    layers, _, width, _ = model.shape
+    if count > layers * width - len(set(avoid)):
         raise ValueError(f"the model does not have {count} neurons besides {len(set(avoid))}")
     while len(chosen) < count:
-        place = rng.randrange(config.num_hidden_layers * config.intermediate_size)
-        neuron = Neuron(*divmod(place, config.intermediate_size))
+        neuron = Neuron(*divmod(rng.randrange(layers * width), width))
         if neuron not in avoid and neuron not in chosen:
             chosen.append(neuron)
     return chosen
 
 
-def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
+def edits(model: Network, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
     """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
     same size (Frobenius norm).  The random ones depend on seed, fact and how often it was edited
     before, not on the lambdas."""
@@ -63,7 +63,7 @@ def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[st
     own = knowledge_edit(model, planned, variant)
     asked, again = planned.asked, f" {planned.repeat}" * bool(planned.repeat)
     rng = random.Random(f"{seed} {asked.relation} {asked.fact}{again} neurons")
-    drawn = random_neurons(model.config, planned.neurons, len(own.neurons), rng)
+    drawn = random_neurons(model, planned.neurons, len(own.neurons), rng)
     lambdas = variant.lambda_1, variant.lambda_2
     control = slots.update(model, drawn, planned.old, planned.new, *lambdas)
     same_size = slots.resized(control, slots.size_of(own))
@@ -71,7 +71,7 @@ def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[st
 
 
 def edit_fact(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     bags: Bags,
     planned: Planned,

@@ -11,10 +11,10 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from custom_bert import Bert
 from knowledge_neurons.editing.slots import edited
 from knowledge_neurons.experiments.choose_facts import Bags, Place
 from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.erase_summary import FactRecord
 from knowledge_neurons.types import Neuron, WeightEdit
 
@@ -50,7 +50,11 @@ def choose_prompts(bags: Bags, relation: str, other_sample: int | None, seed: in
 
 
 def read_prompts(
-    model: Bert, bags: Bags, places: Sequence[Place], edits: Mapping[str, WeightEdit], done: int = 0
+    model: Network,
+    bags: Bags,
+    places: Sequence[Place],
+    edits: Mapping[str, WeightEdit],
+    done: int = 0,
 ) -> Iterator[list[FactRecord]]:
     """Read the prompts before and under each edit, GROUP facts at a time, in their order.
 

@@ -11,9 +11,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from custom_bert import Bert
 from knowledge_neurons.editing import interventions
-from knowledge_neurons.networks import batching
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.modify_summary import (
     AMPLIFY,
     OTHER,
@@ -29,18 +29,16 @@ MEMORY = 1 << 28  # bytes that one batch may take
 
 
 def answer_probabilities(
-    model: Bert, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
+    model: Network, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
 ) -> list[list[float]]:
     """P(right answer) of each prompt: without an edit, then under each of its edits.
 
     edits: for each prompt its own, as many for all.
     """
-    device = next(model.parameters()).device
     many = len(edits[0]) if edits else 0
-    cost = partial(interventions.bytes_per_prompt, model.config, edits=many)
+    cost = partial(passes.pass_bytes, model, rows=1 + many)
     found: dict[int, list[float]] = {}
-    for planned in batching.plan(prompts, MEMORY, cost):
-        batch = batching.to_device(planned, device)
+    for batch in batching.plan(prompts, MEMORY, cost, model.device):
         p = interventions.probabilities(model, batch, [edits[place] for place in batch.order])
         of_answers = p.gather(2, batch.answers[:, None, None].expand(-1, 1 + many, 1))[:, :, 0]
         found |= dict(zip(batch.order, of_answers.tolist(), strict=True))
@@ -70,7 +68,7 @@ def draw_others(
 
 
 def modify(
-    model: Bert,
+    model: Network,
     facts: Sequence[Fact],
     own: Sequence[Sequence[Prompt]],
     others: Sequence[tuple[str, int, Sequence[Prompt]] | None],

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from custom_bert import Bert
 from knowledge_neurons.experiments.distant_activation import GROUP, neuron_activations
-from knowledge_neurons.networks import batching
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_sentences
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import FactSentences, Neuron
 
@@ -48,7 +48,7 @@ class Triggers:
 
 
 def rank_sentences(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     label: str,
     facts: Sequence[FactSentences],
@@ -69,7 +69,7 @@ def rank_sentences(
             if own[place]
             for sentence, text in texts
         ]
-        prompts = batching.encode_sentences([text for *_, text in usable], tokenizer, max_tokens)
+        prompts = encode_sentences([text for *_, text in usable], tokenizer, max_tokens)
         read = neuron_activations(model, prompts, [own[place] for place, *_ in usable])
         ranked: list[list[Triggered]] = [[] for _ in group]
         for (place, sentence, text), prompt, values in zip(usable, prompts, read, strict=True):

@@ -7,67 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from knowledge_neurons.text.strict_json import short
-from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
-from knowledge_neurons.types import NO_ANSWER, Batch, Fact, Prompt
+from knowledge_neurons.types import Batch, Prompt
 
-
-class AnswerNotInVocabulary(ValueError):
-    """The answer of a fact is not one token of the model's vocabulary."""
-
-
-def encode_fact(fact: Fact, tokenizer: Tokenizer, max_tokens: int) -> list[Prompt]:
-    """Tokenise all prompts of a fact, [CLS] and [SEP] included, cut to max_tokens as BERT does.
-
-    Raises AnswerNotInVocabulary; ValueError where the answer is a special token, where there is not
-    one [MASK] or the cut loses it.
-    """
-    answer = tokenizer.single_token(fact.answer)
-    if answer is None:
-        # DEVIATION: the released code turns it into [UNK] silently (difference 3)
-        raise AnswerNotInVocabulary(
-            f"{fact}: the answer {short(fact.answer)} is not one token of the model's vocabulary, "
-            "so its probability cannot be read at [MASK]"
-        )
-    if answer in {tokenizer.vocabulary[token] for token in SPECIAL_TOKENS}:
-        raise ValueError(f"{fact}: the answer is a special token, expected a word")
-    mask = tokenizer.vocabulary[MASK]
-    prompts = []
-    for text, ids in zip(fact.prompts, tokenizer.encode_batch(list(fact.prompts)), strict=True):
-        if ids.count(mask) != 1:
-            raise ValueError(f"{fact}: expected one [MASK] in {short(text)}")
-        cut = len(ids) > max_tokens
-        if cut:
-            ids = ids[: max(max_tokens - 1, 0)] + ids[-1:]
-        if mask not in ids:
-            raise ValueError(f"{fact}: [MASK] lies beyond {max_tokens} tokens in {short(text)}")
-        prompts.append(Prompt(tuple(ids), ids.index(mask), answer, cut))
-    return prompts
-
-
-def encode_sentences(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> list[Prompt]:
-    """Tokenise masked sentences, to be read at their first [MASK].
-
-    One of more than max_tokens keeps the window around that [MASK], between [CLS] and [SEP]: as
-    much before it as after it, or all that there is on one side.
-    Raises ValueError for a text without [MASK].
-    """
-    mask, inner = tokenizer.vocabulary[MASK], max_tokens - 2
-    prompts = []
-    for text, ids in zip(texts, tokenizer.encode_batch(list(texts)), strict=True):
-        if mask not in ids:
-            raise ValueError(f"expected a [MASK] in {short(text)}")
-        position, cut = ids.index(mask), len(ids) > max_tokens
-        if cut:
-            start = min(max(position - inner // 2, 1), len(ids) - 1 - inner)
-            ids = [ids[0], *ids[start : start + inner], ids[-1]]
-            position += 1 - start
-        prompts.append(Prompt(tuple(ids), position, NO_ANSWER, cut))
-    return prompts
+CPU = torch.device("cpu")
 
 
 def plan(
-    prompts: Sequence[Prompt], memory: int, bytes_per_prompt: Callable[[int], int]
+    prompts: Sequence[Prompt],
+    memory: int,
+    bytes_per_prompt: Callable[[int], int],
+    device: torch.device = CPU,
 ) -> Iterator[Batch]:
     """Group prompts by length, shortest first, each batch within `memory` bytes (or one prompt).
 
@@ -80,7 +29,7 @@ def plan(
     for length, places in sorted(by_length.items()):
         size = max(1, memory // bytes_per_prompt(length))
         for start in range(0, len(places), size):
-            yield collate(prompts, places[start : start + size])
+            yield collate(prompts, places[start : start + size], device)
 
 
 def memory_budget(device: torch.device) -> int:
@@ -103,24 +52,14 @@ def _free_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def collate(prompts: Sequence[Prompt], places: Sequence[int]) -> Batch:
-    """The prompts at these places, all of one length, as tensors on the CPU."""
+def collate(prompts: Sequence[Prompt], places: Sequence[int], device: torch.device = CPU) -> Batch:
+    """The prompts at these places, all of one length, as tensors on the device."""
     chosen = [prompts[place] for place in places]
     return Batch(
-        ids=torch.tensor([p.ids for p in chosen]),
-        mask_positions=torch.tensor([p.mask_position for p in chosen]),
-        answers=torch.tensor([p.answer for p in chosen]),
+        ids=torch.tensor([p.ids for p in chosen], device=device),
+        mask_positions=torch.tensor([p.mask_position for p in chosen], device=device),
+        answers=torch.tensor([p.answer for p in chosen], device=device),
         order=tuple(places),
-    )
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on another device."""
-    return Batch(
-        batch.ids.to(device),
-        batch.mask_positions.to(device),
-        batch.answers.to(device),
-        batch.order,
     )
 
 

@@ -24,6 +24,8 @@ from torch import Tensor
 
 from custom_bert import KNOWN_HARMLESS, Bert, BertConfig
 from knowledge_neurons.networks import sources
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.networks.sources import CONFIG_FILES, VOCABULARY_FILES, WEIGHT_FILES, Files
 from knowledge_neurons.text import strict_json
 from knowledge_neurons.text.strict_json import short
@@ -38,7 +40,7 @@ class Pretrained:
     """A loaded checkpoint: frozen model in eval mode, its tokenizer, the sha256 of its weights."""
 
     source: str
-    model: Bert
+    model: BertNetwork
     tokenizer: Tokenizer
     sha256: str
 
@@ -104,7 +106,7 @@ def save_pretrained(model: Bert, tokenizer: Tokenizer, folder: str | Path) -> No
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def fingerprint(model: Bert) -> str:
+def fingerprint(model: Network) -> str:
     """sha256 over names, shapes and float32 values: the same whichever file the weights lay in."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.published_state().items()):
@@ -131,13 +133,13 @@ def read_config(files: Files) -> BertConfig:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_model(files: Files, config: BertConfig) -> Bert:
+def read_model(files: Files, config: BertConfig) -> BertNetwork:
     """The model of a checkpoint; ValueError names its file and what is wrong with which tensor."""
     path = _first(files, WEIGHT_FILES)
     state = read_weights(path)
     try:
         _check_stored(state)
-        model = Bert.from_state(config, state)
+        model = BertNetwork.from_state(config, state)
         _check_values(model)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -179,7 +181,7 @@ def _check_stored(state: Mapping[str, Tensor]) -> None:
         raise ValueError(f"{short(name)} holds {kind}, expected one of {expected}")
 
 
-def _check_values(model: Bert) -> None:
+def _check_values(model: Network) -> None:
     """ValueError for numbers that are none, and for matrices and scales that are all zero.
 
     Biases may be zero, and are in models that were never trained.
@@ -191,12 +193,12 @@ def _check_values(model: Bert) -> None:
             raise ValueError(f"{name} is all zero: the file is damaged, or was never filled")
 
 
-def check_padding(files: Files, model: Bert, tokenizer: Tokenizer) -> None:
+def check_padding(files: Files, model: Network, tokenizer: Tokenizer) -> None:
     """ValueError unless every row of the word embedding has its token, or is all zero (padding).
 
     Otherwise tokens are lost, and the ids of all that follow them shifted.
     """
-    trained = model.embeddings.word.weight.any(dim=1)  # (V,)
+    trained = model.words.any(dim=1)  # (V,)
     trained[list(tokenizer.vocabulary.values())] = False
     without = trained.nonzero().flatten().tolist()
     if without:

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from custom_bert import Bert, BertConfig
-from knowledge_neurons.networks import batching
-from knowledge_neurons.results.metrics import rank
-from knowledge_neurons.types import Batch, Prompt
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.types import Prompt
 
 # Bytes that one batch may take.  At bert-base shapes 64 MiB are about 100 prompts of 10 tokens:
 # products of a thousand rows, and activations that a cache still holds in part.
@@ -47,23 +47,21 @@ class Reader:
 
     def __init__(
         self,
-        model: Bert,
+        model: Network,
         prompts: Sequence[Prompt],
         tokens: Sequence[Sequence[int]] | None = None,
         memory: int = MEMORY,
     ):
         """tokens: K token ids for each prompt; by default one, its right answer."""
-        device = next(model.parameters()).device
         asked = [[p.answer] for p in prompts] if tokens is None else tokens
         if len(asked) != len(prompts):
             raise ValueError(f"tokens for {len(asked)} prompts, there are {len(prompts)}")
-        config = model.config
-        plan = batching.plan(prompts, memory, lambda length: bytes_per_prompt(config, length))
+        plan = batching.plan(prompts, memory, partial(passes.pass_bytes, model), model.device)
         self.model, self.shape = model, (len(prompts), len(asked[0]) if len(asked) else 1)
         self._batches = [
             (
-                batching.to_device(batch, device),
-                torch.tensor([list(asked[place]) for place in batch.order], device=device),
+                batch,
+                torch.tensor([list(asked[place]) for place in batch.order], device=model.device),
             )
             for batch in plan
         ]
@@ -74,7 +72,7 @@ class Reader:
         log_p, ranks = np.empty(self.shape), np.empty(self.shape, np.int64)
         predicted = np.empty(self.shape[0], np.int64)
         for batch, tokens in self._batches:  # tokens (B, K)
-            logits = mask_logits(self.model, batch)  # (B, V)
+            logits = passes.logits(self.model, batch)  # (B, V)
             chosen = logits.gather(1, tokens)  # (B, K)
             places = list(batch.order)
             log_p[places] = (chosen - logits.logsumexp(1, keepdim=True)).cpu().numpy()
@@ -88,17 +86,11 @@ class Reader:
         return Reading(log_p, ranks, predicted)
 
 
-def mask_logits(model: Bert, batch: Batch) -> Tensor:
-    """Logits at [MASK] alone: ids (B, T) -> (B, V)."""
-    x = model.embed(batch.ids)  # (B, T, D)
-    for layer in model.layers[:-1]:
-        x = layer(x)
-    last = model.layers[-1]
-    x = last.attend_at(x, batch.mask_positions)  # (B, D)
-    return model.head(last.ffn_out(last.ffn_in(x), x))
+def rank(logits: Tensor, chosen: Tensor) -> Tensor:
+    """Place of tokens among all by their logits, 1 is the most probable: (B, K) int64.
 
+        rank(t) = 1 + |{v : logit(v) > logit(t)}|
 
-def bytes_per_prompt(config: BertConfig, tokens: int) -> int:
-    """Estimate of what `mask_logits` holds at its widest, for one prompt."""
-    layer = tokens * (6 * config.hidden_size + 2 * config.intermediate_size)
-    return 4 * (layer + 3 * config.vocab_size)
+    logits: (B, V); chosen: (B, K), those of the tokens in question.
+    """
+    return 1 + (logits[:, None, :] > chosen[:, :, None]).sum(-1)

@@ -104,17 +104,6 @@ def mean_share(shares: Sequence[float], seed: int) -> Estimate:
 # --- what a model says of a fact -------------------------------------------------------------
 
 
-def rank(logits, chosen):
-    """Place of tokens among all by their logits, 1 is the most probable.
-
-        rank(t) = 1 + |{v : logit(v) > logit(t)}|
-
-    logits: (B, V); chosen: (B, K), those of the tokens in question.  Arrays of numpy or tensors of
-    torch.  Returns (B, K), of the same kind.
-    """
-    return 1 + (logits[:, None, :] > chosen[:, :, None]).sum(-1)
-
-
 def top_k(ranks: np.ndarray, k: int = 1) -> np.ndarray:
     """Whether each token is among the k most probable: rank <= k.  Its mean is the accuracy at k.
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.interface import check_neurons
 from knowledge_neurons.results import artifacts, growing, origin, storage
 from knowledge_neurons.stages import arguments
 from knowledge_neurons.text import data
@@ -57,7 +57,7 @@ class Inputs:
     @property
     def max_tokens(self) -> int:
         """--max_seq_length, as far as the model has positions."""
-        return min(self.args.max_seq_length, self.pretrained.model.config.max_position_embeddings)
+        return min(self.args.max_seq_length, self.pretrained.model.max_tokens)
 
 
 # --- arguments -------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
             )
         for fact, own in zip(facts, neurons[kind], strict=True):
             try:
-                interventions.check_neurons(inputs.pretrained.model.config, own)
+                check_neurons(inputs.pretrained.model, own)
             except ValueError as error:
                 raise ValueError(f"{path}, {fact}: {error}; is it of another model?") from error
     return Relation(name, facts, neurons, {"relation": name, "neurons_sha256": sums})

@@ -54,8 +54,7 @@ def load(args: argparse.Namespace) -> Inputs:
     facts = {name: data.facts_of(bags, name, source, most) for name in sorted(bags)}
     device = arguments.device_of(args)
     pretrained = arguments.pretrained_of(args)
-    config = pretrained.model.config
-    longest = min(args.max_seq_length, config.max_position_embeddings)
+    longest = min(args.max_seq_length, pretrained.model.max_tokens)
     skip = args.oov == "skip"
     encoded = {}
     with arguments.progress(len(facts), "tokenising", "relation") as bar:
