@@ -20,7 +20,7 @@ from pathlib import Path
 
 from knowledge_neurons.editing import patches, slots
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.stages import tables
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -61,7 +61,7 @@ def main() -> None:
         f"lambdas {header.lambdas[0]:g} and {header.lambdas[1]:g}"
     )
     what = program.printable(what)  # the header may be anybody's
-    arguments.show(
+    tables.show(
         f"wrote {args.output}",
         {
             "model": f"{args.bert_model}, sha256 {pretrained.sha256}",

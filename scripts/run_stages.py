@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import os
 import subprocess
 import time
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from knowledge_neurons.results import storage
 from knowledge_neurons.results.storage import ROOT
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
@@ -52,8 +51,20 @@ class Step:
 # --- what there is to do ---------------------------------------------------------------------
 
 
-def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """Ours, and what else there is: stage 1's."""
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.Settings):
+    """for_stage_1: flags that are handed to it as they are.  max_facts: None for all."""
+
+    relations: list[str]
+    max_facts: int | None
+    oov: str
+    bert_model: str | None
+    device: str | None
+    data_path: Path
+    for_stage_1: list[str]
+
+
+def parse() -> Settings:
     parser = arguments.Parser(
         description=__doc__.splitlines()[0], epilog="Any further flag is given to stage 1."
     )
@@ -69,29 +80,27 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
     arguments.add_data(parser)
     arguments.add_results(parser)
-    return parser.parse_known_args()
+    args, others = parser.parse_known_args()
+    return arguments.settings(Settings, args, for_stage_1=others)
 
 
-def prompts_of(args: argparse.Namespace) -> dict[str, list[int]]:
+def prompts_of(settings: Settings) -> dict[str, list[int]]:
     """For each relation asked for the number of prompts of each fact."""
-    bags = data.read_bags(args.data_path)
-    relations = arguments.relations_of(args.relations) or list(bags)
-    at_most = args.max_facts if args.max_facts > 0 else None
+    source, at_most = settings.data_path, settings.max_facts
+    bags = data.read_bags(source)
     return {
-        relation: [
-            len(fact.prompts) for fact in data.facts_of(bags, relation, args.data_path, at_most)
-        ]
-        for relation in relations
+        name: [len(fact.prompts) for fact in data.facts_of(bags, name, source, at_most)]
+        for name in settings.relations or bags
     }
 
 
-def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
+def steps_of(settings: Settings) -> list[Step]:
     """Every call of every stage, in order."""
-    sizes = prompts_of(args)
+    sizes = prompts_of(settings)
     facts, prompts = sum(map(len, sizes.values())), sum(map(sum, sizes.values()))
     which = ["--relations", ",".join(sizes)]
-    oov = ["--oov", args.oov]
-    few = ["--max_facts", str(args.max_facts), *oov]
+    oov = ["--oov", settings.oov]
+    few = ["--max_facts", str(settings.max_facts or -1), *oov]
     edits = FACTS_EDITED * len(sizes)
     chosen = [relation for relation in CHOSEN if relation in sizes] or list(sizes)[:1]
     dosed = sum(sum(sizes[relation]) for relation in chosen) * len(SCALES.split(",")) / 3
@@ -102,7 +111,7 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
 
     return [
         *(
-            step(1, "1_run_mlm.sh", sum(own), relation, *few, *for_stage_1, name=relation)
+            step(1, "1_run_mlm.sh", sum(own), relation, *few, *settings.for_stage_1, name=relation)
             for relation, own in sizes.items()
         ),
         step(2, "2_run_kn.sh", prompts, *which),
@@ -186,12 +195,6 @@ class Log:
             return None
         return sum(work * pace for work, pace in left)
 
-    def work_after(self, step: Step, later: list[Step]) -> float:
-        """What the later steps take, as a multiple of this one."""
-        own = step.work * (self.pace(step.stage) or 1.0)
-        left = (s.work * (self.pace(s.stage) or 1.0) for s in later if not self.is_done(s))
-        return sum(left) / own
-
 
 NEEDED = (1, 2)  # stages that all others build on
 
@@ -206,8 +209,7 @@ def run(steps: list[Step], log: Log, environment: dict[str, str]) -> None:
         left = log.seconds_left(steps[place:])
         about = "" if left is None else f", whole run {tqdm.format_interval(left)} left"
         print(f"\n[{place + 1} of {len(steps)}] {step.name}{about}", flush=True)
-        after = {arguments.WORK_AFTER: str(log.work_after(step, steps[place + 1 :]))}
-        if code := run_step(step, log, environment | after):
+        if code := run_step(step, log, environment):
             failed.append(f"{step.name} (exit code {code})")
             if step.stage in NEEDED:
                 break
@@ -242,17 +244,17 @@ def show_times(steps: list[Step], log: Log) -> None:
         by_stage[stage] = by_stage.get(stage, 0.0) + log.steps[step.name]["seconds"]
     seconds = {stage: f"{value:8.1f} s" for stage, value in by_stage.items()}
     print()
-    arguments.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
+    tables.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
 
 
 def main() -> None:
-    args, for_stage_1 = parse_arguments()
-    steps, log = steps_of(args, for_stage_1), Log.read(args.output_dir / "run.json")
+    settings = parse()
+    steps, log = steps_of(settings), Log.read(settings.results.root / "run.json")
     chosen = {
-        "KN_MODEL": args.bert_model,
-        "KN_DEVICE": args.device,
-        "KN_DATA": str(args.data_path),
-        "KN_RESULTS": str(args.output_dir),
+        "KN_MODEL": settings.bert_model,
+        "KN_DEVICE": settings.device,
+        "KN_DATA": str(settings.data_path),
+        "KN_RESULTS": str(settings.results.root),
     }
     given = {name: value for name, value in chosen.items() if value}
     run(steps, log, dict(os.environ) | given)

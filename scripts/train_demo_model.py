@@ -52,7 +52,7 @@ from knowledge_neurons.networks.checkpoints import fingerprint, save_pretrained
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
 from knowledge_neurons.results.modify_summary import SUPPRESS
 from knowledge_neurons.results.storage import ROOT, environment, read_json, sha256_of, write_json
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import encode_fact
 from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
@@ -299,7 +299,7 @@ def train(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     history, recent = [], []
-    with arguments.progress(steps, "facts" if charged else "reading", "step") as bar:
+    with progress(steps, "facts" if charged else "reading", "step") as bar:
         for step in range(1, steps + 1):
             optimizer.zero_grad()
             batch = sorted(draw(), key=lambda e: len(e.ids))

@@ -11,25 +11,70 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
+import torch
+
+from custom_bert import Bert
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
-from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.neurons.refine import KEEP
-from knowledge_neurons.results import artifacts, encoding, growing, origin, storage
-from knowledge_neurons.runs.background import Background
-from knowledge_neurons.stages import arguments
-from knowledge_neurons.text import data
+from knowledge_neurons.results import artifacts, encoding, growing, storage
+from knowledge_neurons.runs import grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.inputs import Inputs, open_inputs
 from knowledge_neurons.types import Fact, Prompt
 
 STEPS = 20  # m of the paper's Riemann sum
 MOST_STEPS = 1000
 steps = arguments.whole(1, MOST_STEPS)
+DTYPES = ("float32", "tf32", "bfloat16")
+OUTPUTS = ("ig_gold", "ig_pred", "base", "pred")  # --get_..., in the order of manifests
 
 
-def parse_arguments() -> argparse.Namespace:
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.ModelSettings):
+    """What stage 1 is told.
+
+    tolerance: None for all points.  memory: GiB, None for what is free.  outputs: of OUTPUTS.
+    """
+
+    relation: str
+    rule: str
+    steps: int
+    tolerance: float | None
+    dtype: str
+    memory: float | None
+    keep: float
+    outputs: list[str]
+
+    @property
+    def scoring(self) -> fact_scores.Settings:
+        return fact_scores.Settings(
+            rule=quadrature.rule(self.rule, self.steps),
+            tolerance=self.tolerance,
+            memory=None if self.memory is None else round(self.memory * 2**30),
+            keep=self.keep,
+            of_answer="ig_gold" in self.outputs,
+            of_prediction="ig_pred" in self.outputs,
+            baseline="base" in self.outputs,
+            probabilities="pred" in self.outputs,
+        )
+
+    def identity(self, origin: dict[str, object]) -> dict[str, object]:
+        """Everything that decides what the scores are.  origin: what model and prompts add."""
+        names = ("rule", "steps", "tolerance", "dtype", "seed", "keep", "outputs")
+        return {
+            "relation": self.relation,
+            **origin,
+            "max_seq_length": self.max_seq_length,
+            "max_facts": self.max_facts or 0,
+            "oov": self.oov,
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+def parse() -> Settings:
     parser = arguments.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--pt_relation", required=True, help="relation, such as P101")
     arguments.add_model(parser)
@@ -47,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--exact", action="store_true", help="evaluate all points of the rule")
     parser.add_argument(
         "--dtype",
-        choices=arguments.DTYPES,
+        choices=DTYPES,
         default="float32",
         help="of the matrix products; tf32 needs a GPU",
     )
@@ -68,119 +113,118 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--get_base", action="store_true", help="activations, the baseline")
     parser.add_argument("--get_pred", action="store_true", help="probabilities of all tokens")
     arguments.add_seed(parser, "what is calibrated and audited")
-    return parser.parse_args()
-
-
-def settings_of(args: argparse.Namespace) -> fact_scores.Settings:
-    if not (args.get_ig_gold or args.get_ig_pred or args.get_base or args.get_pred):
+    args = parser.parse_args()
+    outputs = [name for name in OUTPUTS if getattr(args, f"get_{name}")]
+    if not outputs:
         raise ValueError(
             "nothing to compute: ask for --get_ig_gold and --get_base (as 1_run_mlm.sh does), "
             "--get_ig_pred or --get_pred"
         )
-    return fact_scores.Settings(
-        rule=quadrature.rule(args.rule, steps_of(args)),
+    return arguments.settings(
+        Settings,
+        args,
+        relation=args.pt_relation,
+        steps=steps_of(args.steps, args.batch_size, args.num_batch),
         tolerance=None if args.exact else args.tolerance,
-        memory=None if args.memory is None else round(args.memory * 2**30),
-        keep=args.keep,
-        of_answer=args.get_ig_gold,
-        of_prediction=args.get_ig_pred,
-        baseline=args.get_base,
-        probabilities=args.get_pred,
+        outputs=outputs,
     )
 
 
-def steps_of(args: argparse.Namespace) -> int:
+def steps_of(steps: int | None, points: int | None, batches: int | None) -> int:
     """--steps, or the released code's --batch_size times --num_batch."""
-    if args.batch_size is None and args.num_batch is None:
-        return STEPS if args.steps is None else args.steps
-    points = STEPS if args.batch_size is None else args.batch_size
-    product = points * (1 if args.num_batch is None else args.num_batch)
+    if points is None and batches is None:
+        return STEPS if steps is None else steps
+    product = (STEPS if points is None else points) * (1 if batches is None else batches)
     if product > MOST_STEPS:
         raise ValueError(
             f"--batch_size times --num_batch is {product} steps: at most {MOST_STEPS:,}"
         )
-    if args.steps not in (None, product):
-        raise ValueError(f"--steps {args.steps}, but --batch_size times --num_batch is {product}")
+    if steps not in (None, product):
+        raise ValueError(f"--steps {steps}, but --batch_size times --num_batch is {product}")
     return product
 
 
-def identity_of(
-    args: argparse.Namespace, source: Path, pretrained: checkpoints.Pretrained
-) -> dict[str, object]:
-    """Everything that decides what the scores are."""
-    return {
-        "relation": args.pt_relation,
-        **origin.of(pretrained, source),
-        "max_seq_length": args.max_seq_length,
-        "max_facts": max(args.max_facts, 0),
-        "oov": args.oov,
-        "rule": args.rule,
-        "steps": steps_of(args),
-        "tolerance": None if args.exact else args.tolerance,
-        "dtype": args.dtype,
-        "seed": args.seed,
-        "keep": args.keep,
-        "outputs": [n for n in ("ig_gold", "ig_pred", "base", "pred") if getattr(args, f"get_{n}")],
-    }
+def products_in(model: Bert, dtype: str) -> Bert:
+    """The model with its matrix products in one of DTYPES; float32 is the model itself.
+
+    Raises ValueError for tf32 without a GPU.
+    """
+    if dtype == "bfloat16":
+        return model.products_in(torch.bfloat16)
+    if dtype == "tf32":
+        if next(model.parameters()).device.type != "cuda":
+            raise ValueError("--dtype tf32 needs a GPU; on a CPU use float32 or bfloat16")
+        torch.backends.cuda.matmul.allow_tf32 = True
+    return model
 
 
 def main() -> None:
-    args = parse_arguments()
-    settings = settings_of(args)
-    source, bags = arguments.read_bags(args)
-    facts = data.facts_of(bags, args.pt_relation, source, arguments.max_facts_of(args))
-    device = arguments.device_of(args)
-    pretrained = arguments.pretrained_of(args)
-    results = arguments.results_of(args)
-    path, identity = results.scores(args.pt_relation), identity_of(args, source, pretrained)
+    settings = parse()
+    name, results = settings.relation, settings.results
+    inputs = open_inputs(settings, [name])
+    facts, path = inputs.facts[name], results.scores(name)
+    identity = settings.identity(inputs.identity)
     if storage.is_done(path, identity):
-        print(f"{args.pt_relation} is done: {path}")
+        print(f"{name} is done: {path}")
         return
-    max_tokens = min(args.max_seq_length, pretrained.model.max_tokens)
-    encoded = fact_scores.encode_facts(
-        facts, pretrained.tokenizer, max_tokens, args.oov == "skip", source
-    )
+    reference = inputs.pretrained.model
+    model = products_in(reference, settings.dtype)
+    encoded = inputs.encode(facts)
     counts = counts_of(encoded)
-    precision = "all points" if args.exact else f"within {args.tolerance:g} of the largest score"
-    arguments.show(
-        f"{args.pt_relation} ({facts[0].label})",
+    show_task(inputs, counts)
+    storage.write_json(results.arguments, settings.given, readable=True)
+    started = time.perf_counter()
+    tokenizer, seed = inputs.pretrained.tokenizer, settings.seed
+    engine = fact_scores.prepare(model, tokenizer, encoded, settings.scoring, seed, reference)
+    checked = engine.checked(encoded, seed)
+
+    def score(some: range) -> list[fact_scores.ScoredFact]:
+        """One group of `score_facts`."""
+        own = slice(some.start, some.stop)
+        (scored,) = fact_scores.score_facts(engine, facts[own], encoded[own], checked)
+        return scored
+
+    def ending(lines: growing.GrowingLines, resumed: int) -> dict[str, object]:
+        return {
+            "layers": reference.shape.layers,
+            "neurons_per_layer": reference.shape.neurons,
+            "facts_resumed": resumed,
+            "quadrature": repair(engine, facts, encoded, lines),
+            **counts,
+        }
+
+    job = grow.Job(
+        path,
+        identity,
+        name=name,
+        facts=len(facts),
+        group=fact_scores.group_size(reference, inputs.device),
+        work=score,
+        encode=lambda fact: artifacts.encode_fact_scores(fact.prompts),
+        beside=(results.quadrature(name), lambda fact: encoding.encode(fact.record)),
+        started=started,
+    )
+    if not grow.grow(job, settings.given, inputs.under, ending):
+        print(f"{name} is done: {path}")
+        return
+    show_audit(storage.read_manifest(path)["quadrature"])
+    print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
+
+
+def show_task(inputs: Inputs, counts: dict[str, object]) -> None:
+    """What will be scored, how, and what is left out."""
+    settings, steps = inputs.settings, f"{inputs.settings.steps} steps"
+    within = f"within {settings.tolerance:g} of the largest score" if settings.tolerance else None
+    tables.show(
+        f"{settings.relation} ({inputs.facts[settings.relation][0].label})",
         {
-            "model": f"{args.bert_model} on {device}",
-            "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {source}",
+            "model": inputs.shown,
+            "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {inputs.source}",
             "left out": f"{len(counts['skipped_facts'])} facts whose answer is not one token",
-            "cut": f"{counts['prompts_cut']} prompts longer than {max_tokens} tokens",
-            "rule": f"{args.rule}, {identity['steps']} steps, {precision}, {args.dtype}",
+            "cut": f"{counts['prompts_cut']} prompts longer than {inputs.max_tokens} tokens",
+            "rule": f"{settings.rule}, {steps}, {within or 'all points'}, {settings.dtype}",
         },
     )
-    reference = pretrained.model.to(device)
-    model = arguments.products_in(reference, args.dtype)
-    storage.write_json(results.arguments, arguments.plain(args), readable=True)
-    started = time.perf_counter()
-    engine = fact_scores.prepare(
-        model, pretrained.tokenizer, encoded, settings, args.seed, reference
-    )
-    group = fact_scores.group_size(reference, device)
-    beside = results.quadrature(args.pt_relation)
-    under = arguments.under_of(device)
-    with growing.GrowingLines(path, identity, group, beside, under) as lines:
-        if lines.finished:
-            print(f"{args.pt_relation} is done: {path}")
-            return
-        resumed = lines.done
-        score(engine, facts, encoded, lines, args.seed)
-        audit = repair(engine, facts, encoded, lines)
-        lines.finish(
-            arguments=arguments.plain(args),
-            **under,
-            wall_seconds=round(time.perf_counter() - started, 3),
-            layers=reference.config.num_hidden_layers,
-            neurons_per_layer=reference.config.intermediate_size,
-            facts_resumed=resumed,
-            quadrature=audit,
-            **counts,
-        )
-    show_audit(audit)
-    print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
 def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
@@ -191,33 +235,6 @@ def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
         "prompts_cut": sum(prompt.cut for prompts in encoded for prompt in prompts),
         "skipped_facts": [index for index, prompts in enumerate(encoded) if not prompts],
     }
-
-
-def score(
-    engine: fact_scores.Engine,
-    facts: list[Fact],
-    encoded: list[list[Prompt]],
-    lines: growing.GrowingLines,
-    seed: int,
-) -> None:
-    """Score the facts that are not there yet, showing facts done and time left."""
-    first = lines.done
-    checked = engine.checked(encoded, seed)
-
-    def write(group: list[fact_scores.ScoredFact]) -> None:
-        lines.append(
-            [artifacts.encode_fact_scores(fact.prompts) for fact in group],
-            [encoding.encode(fact.record) for fact in group],
-        )
-
-    groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
-    with (
-        arguments.progress(len(facts), facts[0].relation, "fact", done=first, step=True) as bar,
-        Background(write) as writing,
-    ):
-        for group in groups:
-            writing(group)
-            bar.update(len(group))
 
 
 def repair(

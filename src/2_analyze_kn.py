@@ -13,7 +13,7 @@ from dataclasses import asdict
 from knowledge_neurons.figures import plots
 from knowledge_neurons.neurons.neuron_statistics import Statistics, statistics
 from knowledge_neurons.results import artifacts, published, storage
-from knowledge_neurons.stages import arguments, stage_2_arguments
+from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.types import Neuron
 
 
@@ -58,7 +58,7 @@ def print_table(ours: Statistics, base: Statistics, outside: tuple[int, int]) ->
         beside = "{:11.2f}{:10.2f}".format(*paper[name]) if name in paper else ""
         rows[name] = f"{_number(mine):>6}{_number(theirs):>10}  |{beside}"
     rows["relations outside the band of p"] = f"{outside[0]:>6}{outside[1]:>10}  |"
-    arguments.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
+    tables.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
 
 
 def _number(value: float | None) -> str:
@@ -82,10 +82,10 @@ def check_fresh(results: artifacts.Results, relation: str) -> None:
 
 
 def main() -> None:
-    args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    results = arguments.results_of(args)
+    settings = refining.parse(__doc__.splitlines()[0])
+    results = settings.results
     started = time.perf_counter()
-    relations = arguments.relations_of(args.relations) or results.refined_relations(False)
+    relations = settings.relations or results.refined_relations(False)
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:
@@ -93,7 +93,8 @@ def main() -> None:
     neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
     layers = count_layers(results, relations, neurons)
     ours, base = (
-        statistics(neurons[baseline], layers, args.pairs, args.seed) for baseline in (False, True)
+        statistics(neurons[baseline], layers, settings.pairs, settings.seed)
+        for baseline in (False, True)
     )
     storage.write_json(
         results.statistics, {"neurons": asdict(ours), "baseline": asdict(base)}, readable=True
@@ -104,8 +105,8 @@ def main() -> None:
     for output in (results.statistics, *written):
         storage.write_manifest(
             output,
-            {"relations": relations, "pairs": args.pairs, "seed": args.seed},
-            arguments=arguments.plain(args),
+            {"relations": relations, "pairs": settings.pairs, "seed": settings.seed},
+            arguments=settings.given,
             neurons_sha256={r: _sha256_of_neurons(results, r) for r in relations},
             wall_seconds=round(time.perf_counter() - started, 3),
         )

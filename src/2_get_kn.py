@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 from knowledge_neurons.neurons.neuron_statistics import RefinedRelation, refine_scores
-from knowledge_neurons.neurons.refine import KEEP, Refined, Settings
+from knowledge_neurons.neurons.refine import KEEP, Refined
+from knowledge_neurons.neurons.refine import Settings as Thresholds
 from knowledge_neurons.results import artifacts, origin, storage
-from knowledge_neurons.stages import arguments, stage_2_arguments
+from knowledge_neurons.runs.grow import progress
+from knowledge_neurons.stages import refining, tables
+from knowledge_neurons.stages.refining import Settings
 
 # What the scores of relations that are refined together must have in common.
 COMMON = (
@@ -27,12 +30,23 @@ COMMON = (
 )
 
 
-def thresholds(args: argparse.Namespace) -> dict[bool, Settings]:
-    """Baseline or not -> its settings."""
-    return {
-        False: stage_2_arguments.settings_of(args, args.coarse),
-        True: stage_2_arguments.settings_of(args, args.base_coarse),
-    }
+def scored_relations(settings: Settings) -> list[str]:
+    """The relations asked for, all of which must have scores; ValueError says which have."""
+    results = settings.results
+    scored = results.scored_relations()
+    if not scored:
+        unfinished = ", ".join(results.unfinished_relations())
+        begun = f"  Not yet finished: {unfinished}." if unfinished else ""
+        raise ValueError(
+            f"no {results.prefix}-<REL>.rlt.jsonl in {results.root}: run stage 1 first, for "
+            f"example bash 1_run_mlm.sh P101.{begun}"
+        )
+    missing = [relation for relation in settings.relations if relation not in scored]
+    if missing:
+        raise ValueError(
+            f"no scores for {', '.join(missing)} in {results.root}; there are {', '.join(scored)}"
+        )
+    return settings.relations or scored
 
 
 def check_scores(
@@ -62,10 +76,10 @@ def check_scores(
     return identities
 
 
-def refine(path, settings: dict[bool, Settings]) -> RefinedRelation:
+def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
-        return refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
+        return refine_scores(artifacts.read_fact_scores(path), thresholds[False], thresholds[True])
     except ValueError as error:
         message = str(error)
         raise ValueError(message if str(path) in message else f"{path}: {message}") from error
@@ -76,7 +90,6 @@ def write(
 ) -> None:
     """Write the files of one relation, each with its manifest."""
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
-        settings = manifest["thresholds"][baseline]
         for output in artifacts.write_neurons(
             results, relation, baseline, outcome.facts, outcome.relation
         ):
@@ -85,7 +98,7 @@ def write(
                 {
                     "scores": manifest["scores"],
                     "scores_sha256": manifest["scores_sha256"],
-                    **asdict(settings),
+                    **asdict(manifest["thresholds"][baseline]),
                 },
                 arguments=manifest["arguments"],
                 shared_used=outcome.shared,
@@ -98,33 +111,34 @@ def write(
 
 
 def main() -> None:
-    args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    settings, results = thresholds(args), arguments.results_of(args)
-    relations = stage_2_arguments.scored_relations(args, results)
-    identities = check_scores(results, relations, min(args.coarse, args.base_coarse))
+    settings = refining.parse(__doc__.splitlines()[0])
+    results, thresholds = settings.results, settings.thresholds
+    relations = scored_relations(settings)
+    lowest = min(one.coarse for one in thresholds.values())
+    identities = check_scores(results, relations, lowest)
     refined: dict[str, RefinedRelation] = {}
     seconds: dict[str, float] = {}
-    with arguments.progress(len(relations), "refining", "relation") as bar:
+    with progress(len(relations), "refining", "relation") as bar:
         for relation in relations:
             started = time.perf_counter()
-            refined[relation] = refine(results.scores(relation), settings)
+            refined[relation] = refine(results.scores(relation), thresholds)
             seconds[relation] = round(time.perf_counter() - started, 3)
             bar.update()
     for relation, outcome in refined.items():
         manifest = {
-            "thresholds": settings,
+            "thresholds": thresholds,
             "scores": identities[relation],
             "scores_sha256": storage.sha256_of(results.scores(relation)),
-            "arguments": arguments.plain(args),
+            "arguments": settings.given,
             "wall_seconds": seconds[relation],
         }
         write(results, relation, outcome, manifest)
     if unfinished := results.unfinished_relations():
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     rows = {relation: _row(outcome) for relation, outcome in refined.items()}
-    arguments.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
-    if outside := advice(refined, settings):
-        arguments.show("Not the paper's setting", outside)
+    tables.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
+    if outside := advice(refined, thresholds):
+        tables.show("Not the paper's setting", outside)
 
 
 # --- showing ---------------------------------------------------------------------------------
@@ -143,11 +157,13 @@ def _average(refined: Refined) -> str:
     return f"{refined.average:5.2f}{' ' if refined.in_band else '*'}"
 
 
-def advice(refined: dict[str, RefinedRelation], settings: dict[bool, Settings]) -> dict[str, str]:
+def advice(
+    refined: dict[str, RefinedRelation], thresholds: dict[bool, Thresholds]
+) -> dict[str, str]:
     """For each kind of neurons that p left outside the band: where, and what to try."""
     rows = {}
     for baseline, kind, flag in ((False, "KN", "--coarse"), (True, "baseline", "--base_coarse")):
-        used = settings[baseline]
+        used = thresholds[baseline]
         averages = {
             name: (one.baseline if baseline else one.neurons).average
             for name, one in refined.items()

@@ -16,12 +16,12 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from knowledge_neurons.attribution import fact_scores
 from knowledge_neurons.experiments import modify_activation
 from knowledge_neurons.figures import plots
 from knowledge_neurons.results import activation_files, published, storage
@@ -33,16 +33,28 @@ from knowledge_neurons.results.modify_summary import (
     FactRecord,
     average_change,
 )
-from knowledge_neurons.stages import arguments, neuron_stages
-from knowledge_neurons.stages.neuron_stages import Inputs, Relation
-from knowledge_neurons.text import data
-from knowledge_neurons.types import BASELINE, KINDS, Fact, Prompt
+from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
+from knowledge_neurons.types import BASELINE, KINDS
 
 MOST_SCALES = 200  # each is one more pass over all prompts
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=128)
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.ModelSettings):
+    """scales: factors of the dose-response curves to draw; None for suppressing and amplifying."""
+
+    scales: list[float] | None
+
+    @property
+    def factors(self) -> list[float]:
+        return [SUPPRESS, AMPLIFY] if self.scales is None else self.scales
+
+
+def parse() -> Settings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0])
+    arguments.add_relations(parser)
     arguments.add_oov(parser)
     parser.add_argument(
         "--scales",
@@ -50,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         help="draw dose-response curves at these factors: a list, or 0,0.25,...,2 for even steps",
     )
     arguments.add_seed(parser, "the other facts and intervals")
-    return parser.parse_args()
+    return arguments.settings(Settings, parser.parse_args())
 
 
 def parse_scales(text: str) -> list[float]:
@@ -76,64 +88,46 @@ def parse_scales(text: str) -> list[float]:
     return [float(first + k * (second - first)) for k in range(steps + 1)]
 
 
-class Prompts:
-    """The prompts of all facts, tokenised when they are needed."""
-
-    def __init__(self, inputs: Inputs):
-        args, self.tokenizer = inputs.args, inputs.pretrained.tokenizer
-        self.max_tokens = inputs.max_tokens
-        self.skip_unknown, self.source = args.oov == "skip", inputs.source
-        self.facts: dict[str, list[Fact]] = {
-            name: data.facts_of(inputs.bags, name, inputs.source, arguments.max_facts_of(args))
-            for name in inputs.bags
-        }
-        self.askable = {
-            name: [f.index for f in facts if self.tokenizer.single_token(f.answer) is not None]
-            for name, facts in self.facts.items()
-        }
-
-    def of(self, facts: Sequence[Fact]) -> list[list[Prompt]]:
-        """Of each fact; none where its answer is not one token and --oov is skip."""
-        return fact_scores.encode_facts(
-            facts, self.tokenizer, self.max_tokens, self.skip_unknown, self.source
-        )
-
-    def of_another(self, relation: str, index: int) -> list[Prompt]:
-        return self.of([self.facts[relation][index]])[0]
+def askable(inputs: Inputs) -> dict[str, list[int]]:
+    """relation -> the facts whose answer is one token."""
+    single_token = inputs.pretrained.tokenizer.single_token
+    return {
+        name: [fact.index for fact in facts if single_token(fact.answer) is not None]
+        for name, facts in inputs.facts.items()
+    }
 
 
 def compute(
-    inputs: Inputs, relation: Relation, prompts: Prompts, scales: Sequence[float], path: Path
+    inputs: Inputs, relation: Relation, known: dict[str, list[int]], path: Path
 ) -> list[FactRecord]:
-    """The records of a relation's facts, from the file where it is done."""
-    seed = inputs.args.seed
-    own = prompts.of(relation.facts)
-    others = modify_activation.draw_others(prompts.askable, relation.facts, seed)
+    """The records of a relation's facts, from the file where it is done.  known: see `askable`."""
+    settings, facts = inputs.settings, relation.facts
+    own = inputs.encode(facts)
+    others = modify_activation.draw_others(known, facts, settings.seed)
 
-    def lines_from(first: int) -> Iterator[list[bytes]]:
-        asked = [(*chosen, prompts.of_another(*chosen)) if chosen else None for chosen in others]
-        groups = modify_activation.modify(
-            inputs.pretrained.model,
-            relation.facts[first:],
-            own[first:],
-            asked[first:],
-            {kind: sets[first:] for kind, sets in relation.neurons.items()},
-            scales,
-        )
-        for records in groups:
-            yield [activation_files.encode_modified(record) for record in records]
+    def modify(some: range) -> list[FactRecord]:
+        group = slice(some.start, some.stop)
+        asked = [
+            (*other, *inputs.encode([inputs.facts[other[0]][other[1]]])) if other else None
+            for other in others[group]
+        ]
+        neurons = {kind: sets[group] for kind, sets in relation.neurons.items()}
+        model, scales = inputs.pretrained.model, settings.factors
+        return modify_activation.modify(model, facts[group], own[group], asked, neurons, scales)
 
     identity = inputs.identity | relation.identity
-    identity |= {"seed": seed, "scales": list(scales), "max_seq_length": prompts.max_tokens}
-    neuron_stages.grow(
-        inputs,
+    identity |= {"seed": settings.seed, "scales": settings.factors}
+    job = Job(
         path,
-        identity | {"oov": inputs.args.oov},
-        total=len(relation.facts),
+        identity | {"max_seq_length": inputs.max_tokens, "oov": settings.oov},
+        name=relation.name,
+        facts=len(facts),
         group=modify_activation.GROUP,
-        lines_from=lines_from,
+        work=modify,
+        encode=activation_files.encode_modified,
     )
-    return activation_files.read_modified(path, scales)
+    grow(job, settings.given, inputs.under)
+    return activation_files.read_modified(path, settings.factors)
 
 
 def averages(
@@ -167,10 +161,10 @@ def counts_of(relations: dict[str, list[FactRecord]]) -> dict[str, Any]:
 
 
 def write_averages(
-    inputs: Inputs, relations: dict[str, list[FactRecord]], identity: dict[str, Any]
+    settings: Settings, relations: dict[str, list[FactRecord]], identity: dict[str, Any]
 ) -> list[Path]:
     """Figures 4 and 5 in the authors' shape and as a summary with intervals."""
-    results, seed, factors = inputs.results, inputs.args.seed, (SUPPRESS, AMPLIFY)
+    results, seed, factors = settings.results, settings.seed, (SUPPRESS, AMPLIFY)
     written = []
     for kind in KINDS:
         path = results.modified_averages(kind == BASELINE)
@@ -184,7 +178,7 @@ def write_averages(
     path = results.modified / "summary.json"
     storage.write_json(path, summary, readable=True)
     for output in (*written, path):
-        storage.write_manifest(output, identity, arguments=arguments.plain(inputs.args))
+        storage.write_manifest(output, identity, arguments=settings.given)
     rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
     for factor, name, paper in (
         (SUPPRESS, "suppressed", published.SUPPRESSED),
@@ -195,45 +189,43 @@ def write_averages(
             ours = [told(one and one.times(100), 2, "+") for one in (own, other)]
             rows[f"{name}, {kind}"] = f"{ours[0]:>28}{theirs:+9.2f}{ours[1]:>31}"
     title = "Change of the right answer's probability in % (Figures 4 and 5; 95 % intervals)"
-    arguments.show(title, rows)
-    arguments.show("Facts", summary["counts"])
+    tables.show(title, rows)
+    tables.show("Facts", summary["counts"])
     return [*written, path]
 
 
 def write_curve(
-    inputs: Inputs, relation: str, records: list[FactRecord], scales: list[float], identity: dict
+    settings: Settings, relation: str, records: list[FactRecord], identity: dict[str, Any]
 ) -> list[Path]:
     """The dose-response curve of a relation, as numbers and as a figure."""
-    curve = averages({relation: records}, scales, inputs.args.seed)
-    path = inputs.results.dose_response / f"{relation}.json"
+    curve = averages({relation: records}, settings.factors, settings.seed)
+    path = settings.results.dose_response / f"{relation}.json"
     storage.write_json(path, curve, readable=True)
     figure = plots.dose_response(relation, curve)
-    drawn = plots.save(figure, inputs.results.figure(f"dose_response-{relation}"))
+    drawn = plots.save(figure, settings.results.figure(f"dose_response-{relation}"))
     for output in (path, *drawn):
-        storage.write_manifest(output, identity, arguments=arguments.plain(inputs.args))
+        storage.write_manifest(output, identity, arguments=settings.given)
     return [path, *drawn]
 
 
 def main() -> None:
-    args = parse_arguments()
-    draws_curves = args.scales is not None
-    scales = args.scales if draws_curves else [SUPPRESS, AMPLIFY]
-    inputs = neuron_stages.open_inputs(args)
-    relations = neuron_stages.read_relations(inputs)  # all, before the first is computed
-    prompts = Prompts(inputs)
-    folder = inputs.results.dose_response if draws_curves else inputs.results.modified
-    identity = inputs.identity | {"scales": scales, "seed": args.seed}
+    settings = parse()
+    inputs = open_inputs(settings)
+    relations = read_relations(inputs, settings.relations)  # all, before the first is computed
+    known, draws_curves = askable(inputs), settings.scales is not None
+    folder = settings.results.dose_response if draws_curves else settings.results.modified
+    identity = inputs.identity | {"scales": settings.factors, "seed": settings.seed}
     found: dict[str, list[FactRecord]] = {}
     written: list[Path] = []
     for relation in relations:
         name = relation.name
-        found[name] = compute(inputs, relation, prompts, scales, folder / f"{name}.jsonl")
+        found[name] = compute(inputs, relation, known, folder / f"{name}.jsonl")
         if draws_curves:
             own = identity | relation.identity
-            written += write_curve(inputs, name, found[name], scales, own)
+            written += write_curve(settings, name, found[name], own)
     if not draws_curves:
-        sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
-        written = write_averages(inputs, found, identity | {"neurons_sha256": sums})
+        sums = {relation.name: relation.neurons_sha256 for relation in relations}
+        written = write_averages(settings, found, identity | {"neurons_sha256": sums})
     for path in written:
         print(f"wrote {path}")
 

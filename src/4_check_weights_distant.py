@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,57 +21,68 @@ from knowledge_neurons.experiments import distant_activation
 from knowledge_neurons.results import activation_files, distant_summary, published, storage
 from knowledge_neurons.results.distant_summary import SENTENCE_KINDS, FactActivation
 from knowledge_neurons.results.estimates import told
-from knowledge_neurons.stages import arguments, neuron_stages
-from knowledge_neurons.stages.neuron_stages import Inputs, Relation
+from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.arguments import SentenceSettings
+from knowledge_neurons.stages.inputs import (
+    Inputs,
+    Relation,
+    open_inputs,
+    read_sentences,
+    sentences_path,
+    with_sentences,
+)
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0], max_seq_length=512)
-    neuron_stages.add_sentences(parser)
+def parse() -> SentenceSettings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0], max_seq_length=512)
+    arguments.add_relations(parser)
+    arguments.add_sentences(parser)
     arguments.add_seed(parser, "masked words, random sentences")
-    return parser.parse_args()
+    return arguments.settings(SentenceSettings, parser.parse_args(), own="distant")
 
 
 def read_all_sentences(inputs: Inputs) -> dict[str, list[FactSentences]]:
     """Of every relation of the prompts that has a file: random sentences come from all of them, so
     that what --relations leaves out changes nothing."""
-    names = sorted(inputs.bags)
-    there = [name for name in names if neuron_stages.sentences_path(inputs.args, name).exists()]
-    return {name: neuron_stages.read_sentences(inputs, name) for name in there}
+    there = [name for name in inputs.facts if sentences_path(inputs.settings, name).exists()]
+    return {name: read_sentences(inputs, name) for name in there}
 
 
 def compute(
     inputs: Inputs,
     relation: Relation,
-    facts: list[FactSentences],
+    sentences: list[FactSentences],
     pool: list[str],
     identity: dict[str, Any],
     path: Path,
 ) -> list[FactActivation]:
     """The records of a relation's facts, from the file where it is done."""
+    settings = inputs.settings
 
-    def lines_from(first: int) -> Iterator[list[bytes]]:
-        groups = distant_activation.read_facts(
+    def read(some: range) -> list[FactActivation]:
+        group = slice(some.start, some.stop)
+        return distant_activation.read_facts(
             inputs.pretrained.model,
             inputs.pretrained.tokenizer,
-            facts[first:],
-            {kind: sets[first:] for kind, sets in relation.neurons.items()},
+            sentences[group],
+            {kind: sets[group] for kind, sets in relation.neurons.items()},
             pool,
-            inputs.args.seed,
+            settings.seed,
             inputs.max_tokens,
         )
-        for records in groups:
-            yield [activation_files.encode_activation(record) for record in records]
 
-    neuron_stages.grow(
-        inputs,
+    job = Job(
         path,
         identity | relation.identity,
-        total=len(facts),
+        name=relation.name,
+        facts=len(relation.facts),
         group=distant_activation.GROUP,
-        lines_from=lines_from,
+        work=read,
+        encode=activation_files.encode_activation,
     )
+    grow(job, settings.given, inputs.under)
     return activation_files.read_activations(path)
 
 
@@ -110,41 +119,39 @@ def show(summary: dict[str, Any]) -> None:
         ours = "".join(f"{told(row.by_sentences[k], 3):>26}" for k in SENTENCE_KINDS)
         paper = [published.TABLE_4.rows[k][KINDS.index(kind)] for k in SENTENCE_KINDS]
         rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in paper)}"
-    arguments.show("Mean activation (Table 4; 95 % intervals)", rows)
-    arguments.show("Read", {k: v for k, v in summary.items() if k != "table"})
+    tables.show("Mean activation (Table 4; 95 % intervals)", rows)
+    tables.show("Read", {k: v for k, v in summary.items() if k != "table"})
 
 
 def main() -> None:
-    args = parse_arguments()
-    inputs = neuron_stages.open_inputs(args, own="distant")
-    relations, left_out = neuron_stages.with_sentences(inputs)
+    settings = parse()
+    results, inputs = settings.results, open_inputs(settings)
+    relations, left_out = with_sentences(inputs)
     sentences = read_all_sentences(inputs)
     pool = [s for own in sentences.values() for f in own for s in (*f.with_both, *f.with_head)]
     identity = inputs.identity | {
-        "seed": args.seed,
+        "seed": settings.seed,
         "max_seq_length": inputs.max_tokens,
         "random_sentences": "as many as with both",  # ten in files of before
         "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
-        "pairs_sha256": storage.sha256_of(args.pairs),
+        "pairs_sha256": storage.sha256_of(settings.pairs),
     }
     found: dict[str, list[FactActivation]] = {}
     for relation in relations:
-        facts = sentences[relation.name][: len(relation.facts)]
-        path = inputs.results.distant / f"{relation.name}.jsonl"
-        found[relation.name] = compute(inputs, relation, facts, pool, identity, path)
-    summary = summary_of(found, args.seed) | {"relations_without_sentences": left_out}
-    written = [inputs.results.distant / "summary.json"]
+        path, own = results.distant / f"{relation.name}.jsonl", sentences[relation.name]
+        found[relation.name] = compute(inputs, relation, own, pool, identity, path)
+    summary = summary_of(found, settings.seed) | {"relations_without_sentences": left_out}
+    written = [results.distant / "summary.json"]
     storage.write_json(written[0], summary, readable=True)
     for kind in KINDS:
-        written.append(inputs.results.distant_activations(kind == BASELINE))
+        written.append(results.distant_activations(kind == BASELINE))
         neurons = {relation.name: relation.neurons[kind] for relation in relations}
         theirs = activation_files.authors_activations(found, neurons, kind)
         storage.write_json(written[-1], theirs)
-    sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
+    sums = {relation.name: relation.neurons_sha256 for relation in relations}
     for path in written:
-        storage.write_manifest(
-            path, identity | {"neurons_sha256": sums}, arguments=arguments.plain(args)
-        )
+        made_from = identity | {"neurons_sha256": sums}
+        storage.write_manifest(path, made_from, arguments=settings.given)
     show(summary)
     for path in written:
         print(f"wrote {path}")

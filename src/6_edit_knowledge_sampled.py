@@ -14,15 +14,16 @@ from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
-from knowledge_neurons.experiments.choose_facts import Plan, Planned
+from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
 from knowledge_neurons.figures import plots
-from knowledge_neurons.results import artifacts, edit_files, encoding, growing, storage
+from knowledge_neurons.results import artifacts, edit_files, encoding, storage
 from knowledge_neurons.results.edit_summary import (
     KINDS,
     KNOWLEDGE,
@@ -32,14 +33,44 @@ from knowledge_neurons.results.edit_summary import (
     by_lambdas,
     summarise,
 )
-from knowledge_neurons.stages import arguments, stage_6_7_arguments
-from knowledge_neurons.stages.stage_6_7_arguments import Inputs
-from knowledge_neurons.stages.stage_6_tables import show_table, show_variants
+from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.runs.grow import Job, grow, progress
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.edit_tables import show_table, show_variants
+from knowledge_neurons.stages.inputs import (
+    Inputs,
+    Relation,
+    check_unchanged,
+    encode_all,
+    identity_of_all,
+    left_out,
+    open_inputs,
+    read_relations,
+)
+from knowledge_neurons.types import KNOWLEDGE as OF_FACTS
 from knowledge_neurons.types import Triplet
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.ModelSettings):
+    """What stage 6 is told.
+
+    run: name of its files.  variants: every pair of lambdas with every count of neurons.  top_k:
+    these counts, none for the refined neurons.
+    """
+
+    run: str
+    variants: list[Variant]
+    top_k: list[int]
+    facts_per_relation: int
+    draw: str
+    save_patches: bool
+
+
+def parse() -> Settings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0])
+    arguments.add_oov(parser)
+    arguments.add_seed(parser, "all that is drawn")
     parser.add_argument(
         "--lambda_1",
         "--norm_lambda1",
@@ -63,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
         help="1,2,5 ...: edit the K neurons of highest mean score instead of the refined ones, and "
         "draw success against K (reads the scores of stage 1)",
     )
-    parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
+    arguments.add_relations(parser)
     parser.add_argument(
         "--facts_per_relation", type=arguments.count, default=10, help="edits of a relation"
     )
@@ -77,7 +108,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--save_patches", action="store_true", help="keep each fact's edit: edit/NAME/*.safetensors"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    pairs = args.lambda_sweep or [(args.lambda_1, args.lambda_2)]
+    variants = [Variant(*pair, k) for pair, k in product(pairs, args.top_k or [None])]
+    of = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
+    run = f"edit-{of}" + ("-top_k" if args.top_k else "")
+    return arguments.settings(Settings, args, run=run, variants=variants, top_k=args.top_k or [])
 
 
 def counts(text: str) -> list[int]:
@@ -93,53 +129,38 @@ def lambda_pairs(text: str) -> list[tuple[float, float]]:
     return pairs
 
 
-def variants_of(args: argparse.Namespace) -> list[Variant]:
-    """Every pair of lambdas with every count of neurons."""
-    pairs = args.lambda_sweep or [(args.lambda_1, args.lambda_2)]
-    return [Variant(*pair, k) for pair, k in product(pairs, args.top_k or [None])]
-
-
-def run_name(args: argparse.Namespace) -> str:
-    """Of the files that this run writes."""
-    pair = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
-    return f"edit-{pair}" + ("-top_k" if args.top_k else "")
-
-
 # --- what will be edited ---------------------------------------------------------------------
 
 
-def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[str]:
-    """Those asked for, else all that have neurons; sorted."""
-    relations = sorted(set(arguments.relations_of(args.relations))) or results.refined_relations(
-        False
+def make_plans(inputs: Inputs, bags: Bags, relations: list[Relation]) -> list[Plan]:
+    """The facts of each relation that will be edited."""
+    settings, model = inputs.settings, inputs.pretrained.model
+    chosen = choose_facts.Settings(
+        settings.facts_per_relation, seed=settings.seed, draw=settings.draw
     )
-    if not relations:
-        raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run stages 1 and 2 first")
-    return relations
-
-
-def make_plans(
-    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
-) -> tuple[list[Plan], dict[str, str]]:
-    """The facts of each relation, and the sha256 of every file that decides their neurons."""
-    relations = relations_of(args, results)
-    neurons = {name: stage_6_7_arguments.read_neurons(results, name, inputs) for name in relations}
-    settings = choose_facts.Settings(args.facts_per_relation, seed=args.seed, draw=args.draw)
-    plans, made_from = [], {}
-    with arguments.progress(len(relations), "choosing facts", "relation") as bar:
-        for name in relations:
-            model, bags = inputs.pretrained.model, inputs.bags
-            plan = choose_facts.plan(model, bags, name, neurons[name], settings)
-            if args.top_k:
-                shared = choose_facts.common_neurons(bags[name], neurons[name], settings.common)
-                scores = read_scores(results, plan)
-                plan = choose_facts.with_strongest(plan, scores, shared, max(args.top_k))
-                made_from[results.scores(name).name] = storage.sha256_of(results.scores(name))
-            of_neurons = results.fact_neurons(name, baseline=False)
-            made_from[of_neurons.name] = storage.sha256_of(of_neurons)
+    plans = []
+    with progress(len(relations), "choosing facts", "relation") as bar:
+        for name, neurons in ((one.name, one.neurons[OF_FACTS]) for one in relations):
+            plan = choose_facts.plan(model, bags, name, neurons, chosen)
+            if settings.top_k:
+                shared = choose_facts.common_neurons(bags[name], neurons, chosen.common)
+                scores = read_scores(settings.results, plan)
+                plan = choose_facts.with_strongest(plan, scores, shared, max(settings.top_k))
             plans.append(plan)
             bar.update()
-    return plans, made_from
+    return plans
+
+
+def made_from(settings: Settings, relations: list[Relation]) -> dict[str, str]:
+    """The sha256 of every file that decides the relations' neurons."""
+    results, sums = settings.results, {}
+    for relation in relations:
+        if settings.top_k:
+            scores = results.scores(relation.name)
+            sums[scores.name] = storage.sha256_of(scores)
+        neurons = results.fact_neurons(relation.name, baseline=False)
+        sums[neurons.name] = relation.neurons_sha256[OF_FACTS]
+    return sums
 
 
 def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
@@ -168,40 +189,40 @@ def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[T
 
 
 def edit_all(
-    args: argparse.Namespace,
-    results: artifacts.Results,
-    inputs: Inputs,
-    plans: list[Plan],
-    lines: growing.GrowingLines,
-) -> None:
-    """Edit the facts that are not there yet, all edits of a fact as one group of lines."""
-    started, resumed = time.perf_counter(), lines.done
+    inputs: Inputs, bags: Bags, plans: list[Plan], path: Path, identity: dict[str, Any]
+) -> bool:
+    """Edit the facts that are not there yet; returns whether there were any."""
+    settings, pretrained = inputs.settings, inputs.pretrained
     planned = [fact for plan in plans for fact in plan.facts]
-    variants = variants_of(args)
-    model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
-    first = resumed // (len(variants) * len(KINDS))
-    with arguments.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
-        for fact in planned[first:]:
-            records = list(
-                edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)
-            )
-            if args.save_patches:
-                for record in records:
-                    save_patch(results, run_name(args), inputs, fact, record)
-            lines.append([encoding.encode(record) for record in records])
-            bar.update()
-        lines.finish(
-            arguments=arguments.plain(args),
-            **arguments.under_of(inputs.device),
-            wall_seconds=round(time.perf_counter() - started, 3),
-            edits_resumed=resumed,
-            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
-        )
+
+    def edit(some: range) -> list[EditRecord]:
+        """Edit one fact in all ways."""
+        (fact,) = planned[some.start : some.stop]
+        model, tokenizer = pretrained.model, pretrained.tokenizer
+        ways = settings.variants
+        records = list(edit_facts.edit_fact(model, tokenizer, bags, fact, ways, settings.seed))
+        if settings.save_patches:
+            for record in records:
+                save_patch(inputs, fact, record)
+        return records
+
+    def ending(lines: GrowingLines, resumed: int) -> dict[str, Any]:
+        return {"edits_resumed": resumed, "model_sha256_after": check_unchanged(inputs)}
+
+    job = Job(
+        path,
+        identity,
+        name="editing",
+        facts=len(planned),
+        group=1,
+        work=edit,
+        encode=encoding.encode,
+        records=len(settings.variants) * len(KINDS),
+    )
+    return grow(job, settings.given, inputs.under, ending)
 
 
-def save_patch(
-    results: artifacts.Results, run: str, inputs: Inputs, fact: Planned, record: EditRecord
-) -> None:
+def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
     """Keep the edit of a fact's own neurons; the controls are not worth it."""
     if record.kind != KNOWLEDGE:
         return
@@ -220,7 +241,8 @@ def save_patch(
     again = f"@{record.repeat + 1}" if record.repeat else ""  # its second edit, its third ...
     name = f"{record.relation}-{record.fact}{again}-{record.lambda_1:g}-{record.lambda_2:g}"
     name += f"-top_{record.top_k}" if record.top_k else ""
-    patches.save(results.patch(run, name), edit, header)
+    settings = inputs.settings
+    patches.save(settings.results.patch(settings.run, name), edit, header)
 
 
 # --- the summary -----------------------------------------------------------------------------
@@ -235,12 +257,10 @@ def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Pa
     return written
 
 
-def write_summary(
-    args: argparse.Namespace, results: artifacts.Results, plans: list[Plan], path: Path
-) -> None:
+def write_summary(settings: Settings, plans: list[Plan], path: Path) -> None:
     """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
-    started = time.perf_counter()
-    summaries = summarise(edit_files.read_edits(path), args.seed)
+    started, results = time.perf_counter(), settings.results
+    summaries = summarise(edit_files.read_edits(path), settings.seed)
     chosen = {
         plan.relation: {
             "edits": len(plan.facts),
@@ -252,59 +272,58 @@ def write_summary(
         for plan in plans
     }
     summary = path.with_suffix(".json")
-    content = {"draw": args.draw, "relations": chosen, "edits": summaries}
+    content = {"draw": settings.draw, "relations": chosen, "edits": summaries}
     storage.write_json(summary, content, readable=True)
-    written = [summary, *(draw_curves(results, summaries) if args.top_k else ())]
+    written = [summary, *(draw_curves(results, summaries) if settings.top_k else ())]
     for output in written:
         storage.write_manifest(
             output,
-            {"records": path.name, "records_sha256": storage.sha256_of(path), "seed": args.seed},
-            draw=args.draw,
-            arguments=arguments.plain(args),
+            {
+                "records": path.name,
+                "records_sha256": storage.sha256_of(path),
+                "seed": settings.seed,
+            },
+            draw=settings.draw,
+            arguments=settings.given,
             wall_seconds=round(time.perf_counter() - started, 3),
         )
     if len(summaries) == len(KINDS):
-        show_table(summaries, args.draw)
+        show_table(summaries, settings.draw)
     else:
-        show_variants(summaries, args.draw)
+        show_variants(summaries, settings.draw)
     for output in (path, *written):
         print(f"wrote {output}")
 
 
 def main() -> None:
-    args = parse_arguments()
-    results = arguments.results_of(args)
-    inputs = stage_6_7_arguments.load(args)
-    plans, made_from = make_plans(args, results, inputs)
-    arguments.show(
-        f"Stage 6, {run_name(args)}",
+    settings = parse()
+    inputs = open_inputs(settings)
+    relations = read_relations(inputs, settings.relations, (OF_FACTS,), whole=True)
+    bags = encode_all(inputs)
+    plans = make_plans(inputs, bags, relations)
+    tables.show(
+        f"Stage 6, {settings.run}",
         {
-            "model": f"{args.bert_model} on {inputs.device}",
-            "left out": f"{inputs.left_out} facts whose answer is not one token",
-            "draw": args.draw,
+            "model": inputs.shown,
+            "left out": left_out(bags),
+            "draw": settings.draw,
             **{plan.relation: plan for plan in plans},
         },
     )
     if not any(plan.facts for plan in plans):
         print("no fact to edit in any relation, and nothing written; the table above says why")
         return
-    path = results.edits(run_name(args))
-    variants = variants_of(args)
+    path = settings.results.edits(settings.run)
     identity = {
-        **inputs.identity,
-        "neurons_sha256": made_from,
-        "facts_per_relation": args.facts_per_relation,
-        "draw": args.draw,
-        "variants": [asdict(variant) for variant in variants],
+        **identity_of_all(inputs),
+        "neurons_sha256": made_from(settings, relations),
+        "facts_per_relation": settings.facts_per_relation,
+        "draw": settings.draw,
+        "variants": [asdict(variant) for variant in settings.variants],
     }
-    if storage.is_done(path, identity):
+    if not edit_all(inputs, bags, plans, path, identity):
         print(f"all edits are done: {path}")
-    else:
-        group, under = len(variants) * len(KINDS), arguments.under_of(inputs.device)
-        with growing.GrowingLines(path, identity, group, under=under) as lines:
-            if not lines.finished:
-                edit_all(args, results, inputs, plans, lines)
-    write_summary(args, results, plans, path)
+    write_summary(settings, plans, path)
 
 
 if __name__ == "__main__":

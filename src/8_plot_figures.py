@@ -10,20 +10,13 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import time
 
 from knowledge_neurons.figures import gallery, plots
-from knowledge_neurons.results import artifacts, outcomes, storage
+from knowledge_neurons.results import outcomes, storage
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import provenance
-from knowledge_neurons.stages import arguments
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__.splitlines()[0])
-    arguments.add_results(parser)
-    return parser.parse_args()
+from knowledge_neurons.stages import arguments, tables
 
 
 def warn_of_mixture(found: Outcomes) -> None:
@@ -36,9 +29,9 @@ def warn_of_mixture(found: Outcomes) -> None:
             print(program.printable(said))
 
 
-def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) -> dict[str, str]:
+def draw(settings: arguments.Settings, found: Outcomes) -> dict[str, str]:
     """Write every figure with its manifests; its name -> the files."""
-    written = {}
+    written, results = {}, settings.results
     for picture in gallery.draw(found):
         started = time.perf_counter()
         paths = plots.save(picture.figure, results.figure(picture.name))
@@ -47,7 +40,7 @@ def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) 
             storage.write_manifest(
                 path,
                 {"sources_sha256": made_from},
-                arguments=arguments.plain(args),
+                arguments=settings.given,
                 wall_seconds=round(time.perf_counter() - started, 3),
             )
         written[picture.name] = ", ".join(path.name for path in paths)
@@ -55,13 +48,12 @@ def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) 
 
 
 def main() -> None:
-    args = parse_arguments()
-    results = arguments.results_of(args)
-    found = outcomes.read(results)
+    settings = arguments.of_results(__doc__.splitlines()[0])
+    found = outcomes.read(settings.results)
     warn_of_mixture(found)
-    arguments.show(f"Figures, in {results.figure('')}", draw(args, results, found))
+    tables.show(f"Figures, in {settings.results.figure('')}", draw(settings, found))
     if missing := gallery.missing(found):
-        arguments.show("Not drawn; run first", missing)
+        tables.show("Not drawn; run first", missing)
 
 
 if __name__ == "__main__":

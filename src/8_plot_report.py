@@ -11,21 +11,13 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
-
 from knowledge_neurons import report
 from knowledge_neurons.results import storage
 from knowledge_neurons.stages import arguments
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__.splitlines()[0])
-    arguments.add_results(parser)
-    return parser.parse_args()
-
-
 def main() -> None:
-    results = arguments.results_of(parse_arguments())
+    results = arguments.of_results(__doc__.splitlines()[0]).results
     path = results.report
     storage.write_atomic(path, report.render(results).encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

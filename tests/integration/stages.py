@@ -171,6 +171,7 @@ def load(script: str):
     """A stage as a module; its name starts with a digit."""
     spec = importlib.util.spec_from_file_location(f"stage_{script[:-3]}", SRC / script)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
 

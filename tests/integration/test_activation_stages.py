@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons.experiments import distant_activation, modify_activation, trigger_examples
+from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.results import artifacts
 from knowledge_neurons.text import data
@@ -318,7 +318,6 @@ def test_goes_on_after_an_interruption(own, stage, monkeypatch):
     arguments = ("--relations", "P19")
     monkeypatch.setattr(modify_activation, "GROUP", 4)
     monkeypatch.setattr(distant_activation, "GROUP", 4)
-    monkeypatch.setattr(trigger_examples, "GROUP", 4)
     fine(own.here(STAGES[stage], *arguments))
     path = own.results / RECORDS[stage]
     whole, before = path.read_bytes(), path.stat().st_mtime_ns
@@ -358,7 +357,7 @@ def test_refuses_what_does_not_belong_together(own, stage, tmp_path):
     (kn / "base_kn_bag-P36.json").unlink()
     refused(own.here(script, "--relations", "P36"), "base_kn_bag-P36.json", "no such file")
     shutil.rmtree(kn)
-    refused(own.here(script), "run 2_run_kn.sh first")
+    refused(own.here(script), "run stages 1 and 2 first")
 
 
 def test_refuses_neurons_of_another_model(own, tmp_path):

@@ -63,8 +63,8 @@ def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(kno
     assert len(chosen) == 20
     edits = {"erased": slots.erase(model, chosen)}
     places = erase_relation.choose_prompts(bags, "P19", 1000, seed=0)
-    groups = erase_relation.read_prompts(model, bags, places, edits)
-    table = erase_summary.summarise([r for g in groups for r in g], "P19", "erased", seed=0)
+    records = erase_relation.read_facts(model, bags, erase_relation.by_fact(places), edits)
+    table = erase_summary.summarise(records, "P19", "erased", seed=0)
     grown, others = table.relation.perplexity_increase, table.others.perplexity_increase
     assert grown.interval.low > 0.3
     assert grown.value > 5 * max(others.value, 0.02)

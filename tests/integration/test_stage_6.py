@@ -77,7 +77,7 @@ def test_weights_are_the_same_before_and_after_the_run(edited):
 
 def test_a_run_that_leaves_a_trace_in_the_weights_is_an_error(place, monkeypatch):
     """What the sha256 is compared for: an edit that is not undone."""
-    monkeypatch.setattr("knowledge_neurons.editing._write", leave_a_trace)
+    monkeypatch.setattr("knowledge_neurons.editing.slots._write", leave_a_trace)
     with pytest.raises(RuntimeError, match="the edits were not undone"):
         place.here(STAGE_6, *QUICK)
     assert not artifacts.Results(place.results).edits("edit-1-8").exists()
@@ -216,7 +216,7 @@ def test_top_k_with_scores_of_other_neurons_is_refused(place):
         (("--lambda_sweep", "1"), "expected L1:L2"),
         (("--lambda_sweep", "1:a"), "'a': expected a number"),
         (("--facts_per_relation", "0"), "expected a whole number, 1 to"),
-        (("--relations", "P101"), "no knowledge neurons"),
+        (("--relations", "P101"), "no neurons of"),
     ],
 )
 def test_wrong_arguments_are_refused(place, arguments, part):
@@ -256,7 +256,7 @@ def test_facts_answered_wrong_are_counted(place, tmp_path):
 @pytest.mark.parametrize(
     "neurons, parts",
     [
-        ([[[3, 1]]] * (FACTS - 1), ("has 11 facts", "has 12 of P36", "--max_facts")),
+        ([[[3, 1]]] * (FACTS - 1), ("neurons of 11 facts", "has 12 facts of P36", "--max_facts")),
         ([[[3, 1]]] * (FACTS - 1) + [[[4, 0]]], ("fact 11", "layers 0 to 3 of 512 neurons")),
         ([[[3, 1], [3, 1]]] * FACTS, ("fact 0", "named twice")),
         ({"a": 1}, ("Expected `array`, got `object`", "[[layer, index], ...]")),

@@ -121,7 +121,7 @@ def test_done_and_refused(erased):
 def test_a_relation_without_neurons_says_so(place):
     write_neurons(place.results, "P36", [[]] * FACTS)
     refused(place.here(STAGE_7, "--relation", "P36"), "none of the 12 facts of P36 has a neuron")
-    refused(place.here(STAGE_7, "--relation", "P101"), "P101 has no knowledge neurons")
+    refused(place.here(STAGE_7, "--relation", "P101"), "no neurons of P101")
 
 
 @pytest.mark.parametrize("option", [("--neurons", 0), ("--other_sample", -1)])

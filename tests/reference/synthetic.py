@@ -46,7 +46,7 @@ def write(root: Path, count: int, parts: Collection[str] = PARTS) -> Results:
 def write_of(root: Path, names: dict[str, str], parts: Collection[str]) -> Results:
     """The same of relations {id: label}."""
     results, rng = Results(root), np.random.default_rng(len(names))
-    inputs = Namespace(results=results, args=Namespace(seed=1, top_k=None))
+    inputs = Namespace(results=results, factors=list(SCALES), seed=1, given={"seed": 1})
     writers = {
         "statistics": _statistics,
         "modified": _modified,
@@ -119,7 +119,7 @@ def _modified(inputs: Namespace, names: dict[str, str], rng: np.random.Generator
 def _curves(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
     """Of the first relation."""
     name, own = next(iter(_records(names, rng).items()))
-    load("3_modify_activation.py").write_curve(inputs, name, own, list(SCALES), IDENTITY)
+    load("3_modify_activation.py").write_curve(inputs, name, own, IDENTITY)
 
 
 def _activations(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
@@ -194,8 +194,10 @@ def _edits(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -
                 for kind in EDITED
             ],
         )
-        args = Namespace(seed=1, top_k=None, draw="released")
-        stage.write_summary(args, inputs.results, plans, path)
+        settings = Namespace(
+            results=inputs.results, seed=1, top_k=[], draw="released", given={"seed": 1}
+        )
+        stage.write_summary(settings, plans, path)
 
 
 def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
@@ -215,5 +217,5 @@ def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator
                 records.append(ReadRecord(name, fact, list(range(PROMPTS)), log_p, ranks))
         path = inputs.results.erased(erased)
         _lines(path, [encoding.encode(record) for record in records])
-        args = Namespace(relation=erased, seed=1, value="zero")
-        stage.write_summary(args, path, IDENTITY)
+        settings = Namespace(relation=erased, seed=1, given={"seed": 1})
+        stage.write_summary(settings, path, IDENTITY)

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.stages import arguments, tables
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_parser_says_it_in_one_printable_line(capsys):
 
 def test_tables_print_no_control_characters(capsys):
     """Text of files, such as a patch's answers, in titles, names and values."""
-    arguments.show("wrote \x1b]0;x\x07", {"old\n": "\x1b[2J", "new": 3})
+    tables.show("wrote \x1b]0;x\x07", {"old\n": "\x1b[2J", "new": 3})
     assert capsys.readouterr().out.splitlines() == [
         "wrote \\x1b]0;x\\x07",
         "  old\\n  \\x1b[2J",

@@ -12,10 +12,10 @@ import torch
 from knowledge_neurons.editing.slots import apply, erase
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.erase_relation import (
-    GROUP,
+    by_fact,
     choose_prompts,
     frequent_neurons,
-    read_prompts,
+    read_facts,
 )
 from knowledge_neurons.results.erase_summary import FactRecord, summarise
 from knowledge_neurons.types import Neuron, Prompt
@@ -32,8 +32,9 @@ def bag(prompts: int, seed: int) -> list[Prompt]:
     return [Prompt(i, rng.randrange(len(i)), 7) for i in ids]
 
 
+FACTS = 131
 BAGS = {
-    "P1": [bag(2, seed) for seed in range(GROUP + 3)],
+    "P1": [bag(2, seed) for seed in range(FACTS)],
     "P2": [bag(3, 500), [], bag(1, 501)],
     "P3": [bag(2, 600)],
 }
@@ -54,7 +55,7 @@ def test_all_prompts_of_all_relations():
         Place("P2", 0, 2),
         Place("P2", 2, 0),
     ]
-    assert [place.relation for place in places[4:]] == ["P1"] * 2 * (GROUP + 3) + ["P3"] * 2
+    assert [place.relation for place in places[4:]] == ["P1"] * 2 * FACTS + ["P3"] * 2
 
 
 def test_a_sample_of_the_others_is_seeded_and_leaves_the_relation_whole():
@@ -67,17 +68,15 @@ def test_a_sample_of_the_others_is_seeded_and_leaves_the_relation_whole():
 
 
 def test_readings_are_those_of_an_erased_model_one_prompt_at_a_time():
-    """More facts than a group holds; some prompts of a fact alone; the model is as before."""
+    """Of many facts; some prompts of a fact alone; the model is as before."""
     model = tiny_bert()
     before = {name: t.clone() for name, t in model.state_dict().items()}
     edit = erase(model, [A, B])
     places = choose_prompts(BAGS, "P1", 3, seed=0)
-    groups = list(read_prompts(model, BAGS, places, {"erased": edit}))
-    assert len(groups[0]) == GROUP
+    records = read_facts(model, BAGS, by_fact(places), {"erased": edit})
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
     changed = tiny_bert()
     apply(changed, edit)
-    records = [record for group in groups for record in group]
     assert [Place(r.relation, r.fact, p) for r in records for p in r.prompts] == places
     for record in records[-12:]:
         for row, index in enumerate(record.prompts):
@@ -87,14 +86,6 @@ def test_readings_are_those_of_an_erased_model_one_prompt_at_a_time():
                 order = expected.argsort(descending=True).tolist()
                 assert record.log_p[state][row] == pytest.approx(expected[7].item(), abs=1e-5)
                 assert record.ranks[state][row] == order.index(7) + 1
-
-
-def test_a_resumed_reading_goes_on_with_the_same_groups():
-    model = tiny_bert()
-    edits = {"erased": erase(model, [A])}
-    places = choose_prompts(BAGS, "P1", None, seed=0)
-    whole = list(read_prompts(model, BAGS, places, edits))
-    assert list(read_prompts(model, BAGS, places, edits, done=GROUP)) == whole[1:]
 
 
 def fact(relation: str, before: list[float], after: list[float], ranks=(1, 1)) -> FactRecord:

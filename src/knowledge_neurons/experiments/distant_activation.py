@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -116,38 +116,37 @@ def read_facts(
     pool: Sequence[str],
     seed: int,
     max_tokens: int,
-) -> Iterator[list[FactActivation]]:
-    """Read the neurons of every fact on its sentences, group by group of GROUP facts.
+) -> list[FactActivation]:
+    """Read the neurons of every fact, GROUP of them or fewer, on its sentences.
 
     neurons: for each of KINDS the neurons of each fact, which are read in one pass.
     max_tokens: a longer sentence is cut to a window around its [MASK].
     """
-    for start in range(0, len(facts), GROUP):
-        group = range(start, min(start + GROUP, len(facts)))
-        masked = {index: mask_fact(facts[index], pool, seed) for index in group}
-        own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in group}
-        prompts = {
-            (index, kind): encode_sentences(texts, tokenizer, max_tokens)
-            for index in group
-            if any(own[index].values()) and all(masked[index].texts.values())
-            for kind, texts in masked[index].texts.items()
-        }
-        means = _mean_activations(model, prompts, own)
-        yield [
-            FactActivation(
-                relation=facts[index].relation,
-                fact=facts[index].index,
-                head=facts[index].head,
-                tail=facts[index].tail,
-                sentences={kind: len(texts) for kind, texts in masked[index].texts.items()},
-                cut=sum(p.cut for kind in SENTENCE_KINDS for p in prompts.get((index, kind), ())),
-                unusable=masked[index].unusable,
-                names_tail=sum(data.occurs(facts[index].tail, t) for t in facts[index].with_head),
-                neurons={kind: len(own[index][kind]) for kind in KINDS},
-                means=means.get(index),
-            )
-            for index in group
-        ]
+    places = range(len(facts))
+    masked = {index: mask_fact(facts[index], pool, seed) for index in places}
+    own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in places}
+    prompts = {
+        (index, kind): encode_sentences(texts, tokenizer, max_tokens)
+        for index in places
+        if any(own[index].values()) and all(masked[index].texts.values())
+        for kind, texts in masked[index].texts.items()
+    }
+    means = _mean_activations(model, prompts, own)
+    return [
+        FactActivation(
+            relation=facts[index].relation,
+            fact=facts[index].index,
+            head=facts[index].head,
+            tail=facts[index].tail,
+            sentences={kind: len(texts) for kind, texts in masked[index].texts.items()},
+            cut=sum(p.cut for kind in SENTENCE_KINDS for p in prompts.get((index, kind), ())),
+            unusable=masked[index].unusable,
+            names_tail=sum(data.occurs(facts[index].tail, t) for t in facts[index].with_head),
+            neurons={kind: len(own[index][kind]) for kind in KINDS},
+            means=means.get(index),
+        )
+        for index in places
+    ]
 
 
 def _mean_activations(

@@ -8,7 +8,7 @@ and leave the second alone.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from knowledge_neurons.editing import interventions
@@ -74,41 +74,40 @@ def modify(
     others: Sequence[tuple[str, int, Sequence[Prompt]] | None],
     neurons: NeuronSets,
     scales: Sequence[float] = (SUPPRESS, AMPLIFY),
-) -> Iterator[list[FactRecord]]:
+) -> list[FactRecord]:
     """Scale every fact's neurons while its own and the other fact's prompts are asked.
 
-    facts: of one relation.  own: the prompts of each, none where its answer is not one token.
-    others: for each fact relation, index and prompts of the other one.
+    facts: of one relation, GROUP of them or fewer.  own: the prompts of each, none where its
+    answer is not one token.  others: for each fact relation, index and prompts of the other one.
     neurons: for each of KINDS the neurons of each fact.  scales: factors.
-    Yields the records of GROUP facts at a time.
+    Returns a record for each fact.
     """
-    for start in range(0, len(facts), GROUP):
-        group = range(start, min(start + GROUP, len(facts)))
-        edits = {i: _edits({kind: neurons[kind][i] for kind in KINDS}, scales) for i in group}
-        asked: dict[tuple[int, str], tuple[str, int, Sequence[Prompt]]] = {}
-        for i in group:
-            if own[i]:  # a fact that cannot be asked takes no part
-                asked[i, OWN] = (facts[i].relation, facts[i].index, own[i])
-                if others[i]:
-                    asked[i, OTHER] = others[i]
-        prompts = [prompt for *_, prompts in asked.values() for prompt in prompts]
-        edits_of = [edits[i] for (i, _), (*_, prompts) in asked.items() for _ in prompts]
-        rows = iter(answer_probabilities(model, prompts, edits_of))
-        outcomes = {
-            key: _outcome(relation, index, [next(rows) for _ in prompts], scales)
-            for key, (relation, index, prompts) in asked.items()
-        }
-        yield [
-            FactRecord(
-                facts[i].relation,
-                facts[i].index,
-                facts[i].answer,
-                {kind: len(neurons[kind][i]) for kind in KINDS},
-                outcomes.get((i, OWN)),
-                outcomes.get((i, OTHER)),
-            )
-            for i in group
-        ]
+    places = range(len(facts))
+    edits = {i: _edits({kind: neurons[kind][i] for kind in KINDS}, scales) for i in places}
+    asked: dict[tuple[int, str], tuple[str, int, Sequence[Prompt]]] = {}
+    for i in places:
+        if own[i]:  # a fact that cannot be asked takes no part
+            asked[i, OWN] = (facts[i].relation, facts[i].index, own[i])
+            if others[i]:
+                asked[i, OTHER] = others[i]
+    prompts = [prompt for *_, prompts in asked.values() for prompt in prompts]
+    edits_of = [edits[i] for (i, _), (*_, prompts) in asked.items() for _ in prompts]
+    rows = iter(answer_probabilities(model, prompts, edits_of))
+    outcomes = {
+        key: _outcome(relation, index, [next(rows) for _ in prompts], scales)
+        for key, (relation, index, prompts) in asked.items()
+    }
+    return [
+        FactRecord(
+            facts[i].relation,
+            facts[i].index,
+            facts[i].answer,
+            {kind: len(neurons[kind][i]) for kind in KINDS},
+            outcomes.get((i, OWN)),
+            outcomes.get((i, OTHER)),
+        )
+        for i in places
+    ]
 
 
 def _edits(neurons: Mapping[str, Sequence[Neuron]], scales: Sequence[float]) -> list[Edit]:

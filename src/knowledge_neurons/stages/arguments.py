@@ -1,4 +1,4 @@
-"""What the stages share on the command line: defaults, device, errors for people.
+"""What the stages share on the command line: flags, their defaults, the settings they come to.
 
 KN_MODEL, KN_DATA, KN_RESULTS and KN_DEVICE in the environment change the defaults of all stages.
 """
@@ -9,24 +9,18 @@ import argparse
 import math
 import os
 import re
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from tqdm import tqdm
-
-from knowledge_neurons.results import storage
 from knowledge_neurons.results.artifacts import DEFAULT_PREFIX, Results
 from knowledge_neurons.results.storage import ROOT
 from knowledge_neurons.stages import program
 from knowledge_neurons.text import data
 
-if TYPE_CHECKING:
-    import torch
-
-    from custom_bert import Bert
-    from knowledge_neurons.networks.checkpoints import Pretrained
+SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
+PAIRS = ROOT / "data/PARAREL/query_pairs.json"
 
 
 class Parser(argparse.ArgumentParser):
@@ -167,10 +161,43 @@ def add_oov(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_kn_dir(parser: argparse.ArgumentParser) -> None:
-    """Where neurons lie, as the released scripts name it."""
+def of_neurons(description: str, max_seq_length: int = 128) -> Parser:
+    """A parser with what all stages take that ask the model about neurons."""
+    parser = Parser(description=description)
+    add_model(parser)
+    add_prompts(parser, max_seq_length)
+    add_results(parser)
+    # Where neurons lie, as the released scripts name it.
     parser.add_argument(
         "--kn_dir", type=Path, help="folder of the kn_bag files (default: kn/ of the results)"
+    )
+    return parser
+
+
+def add_relations(parser: argparse._ActionsContainer, having: str = "neurons") -> None:
+    """Which relations."""
+    parser.add_argument("--relations", help=f"P19,P36 ... (default: all that have {having})")
+
+
+def add_sentences(parser: argparse.ArgumentParser) -> None:
+    """Where the web sentences are."""
+    parser.add_argument(
+        "--sentences",
+        default=os.environ.get("KN_SENTENCES") or str(SENTENCES),
+        help="their files, {} in place of the relation (KN_SENTENCES; default: the full BINGREL)",
+    )
+    parser.add_argument(
+        "--distant_data_dir",
+        dest="sentences",
+        type=lambda folder: str(Path(folder) / SENTENCES.name),
+        help="folder of BINGREL's files: what the released scripts have for --sentences",
+    )
+    parser.add_argument(
+        "--pairs",
+        "--query_pairs_path",
+        type=Path,
+        default=Path(os.environ.get("KN_PAIRS") or PAIRS),
+        help="head and tail of each fact (KN_PAIRS; default: the full PARAREL's query_pairs.json)",
     )
 
 
@@ -178,36 +205,74 @@ def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
     parser.add_argument("--seed", type=seed, default=42, help=f"of {of}")
 
 
-def max_facts_of(args: argparse.Namespace) -> int | None:
-    """How many facts of a relation at most; None for all."""
-    return args.max_facts if args.max_facts > 0 else None
+# --- settings: what the arguments come to ------------------------------------------------------
 
 
-def read_bags(args: argparse.Namespace) -> tuple[Path, dict[str, list]]:
-    """The prompts that `add_prompts`' arguments name, and the file they come from."""
-    split = args.tmp_data_path
-    source = split if split and split.exists() else args.data_path
-    bags = data.read_bags(source)
-    if split and source != split:
-        storage.write_json(split, bags)
-        source = split  # what a second run will read
-    return source, bags
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every stage is told.  given: its arguments, as manifests keep them."""
+
+    results: Results
+    given: dict[str, object]
 
 
-def pretrained_of(args: argparse.Namespace) -> Pretrained:
-    """The model that `add_model`'s arguments name, on the CPU; see `checkpoints`."""
-    # here, so that stages 2 and 8 start without torch
-    from knowledge_neurons.networks import checkpoints
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(Settings):
+    """What all stages that ask the model are told; fields are named as the arguments are.
 
-    return checkpoints.from_pretrained(
-        args.bert_model,
-        revision=args.revision,
-        lowercase=args.do_lower_case,
-        layer_norm_eps=args.layer_norm_eps,
-    )
+    device: None for a GPU where there is one.  max_facts: of a relation; None for all.
+    """
+
+    bert_model: str
+    revision: str | None
+    do_lower_case: bool | None
+    layer_norm_eps: float | None
+    device: str | None
+    data_path: Path
+    tmp_data_path: Path | None
+    max_seq_length: int
+    max_facts: int | None
+    relations: list[str] = field(default_factory=list)
+    oov: str = "error"
+    seed: int = 42
 
 
-def results_of(args: argparse.Namespace, own: str = "") -> Results:
+@dataclass(frozen=True, kw_only=True)
+class SentenceSettings(ModelSettings):
+    """Also where the web sentences are, {} for the relation, and head and tail of each fact."""
+
+    sentences: str
+    pairs: Path
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: Any) -> S:
+    """The settings of a stage: arguments of its fields' names, and what is derived from them.
+
+    own: see `_results`.  Raises ValueError for arguments that do not go together.
+    """
+    known = vars(args)
+    given = {name: str(v) if isinstance(v, Path) else v for name, v in known.items()}
+    known = known | {"results": _results(args, own), "given": given} | derived
+    if "max_facts" in known:
+        known["max_facts"] = args.max_facts if args.max_facts > 0 else None
+    if "no_cuda" in known:
+        known["device"] = _device(args)
+    if "relations" in known:
+        known["relations"] = relations_of(args.relations)
+    return kind(**{one.name: known[one.name] for one in fields(kind) if one.name in known})
+
+
+def of_results(description: str) -> Settings:
+    """The settings of a stage that reads results alone."""
+    parser = Parser(description=description)
+    add_results(parser)
+    return settings(Settings, parser.parse_args())
+
+
+def _results(args: argparse.Namespace, own: str) -> Results:
     """The results folder; ValueError for a prefix that could not be found again.
 
     own: the stage's folder in it.  The released scripts give that as --output_dir, beside a
@@ -221,61 +286,18 @@ def results_of(args: argparse.Namespace, own: str = "") -> Results:
     return Results(root, args.output_prefix, neurons)
 
 
-def device_of(args: argparse.Namespace) -> torch.device:
-    """--device, else --no_cuda, else --gpus, else KN_DEVICE, else a GPU where there is one.
-
-    Raises ValueError for a device that is not there.
-    """
-    import torch  # here, so that stage 2 starts without it
-
+def _device(args: argparse.Namespace) -> str | None:
+    """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
     if args.device:
-        name = args.device
-    elif args.no_cuda:
-        name = "cpu"
-    elif args.gpus:
-        if "," in args.gpus:
-            raise ValueError(
-                f"--gpus {args.gpus}: one run uses one GPU.  Start a run per GPU, each with its "
-                "own relations"
-            )
-        name = f"cuda:{args.gpus}"
-    else:
-        name = os.environ.get("KN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "meta":
-            raise RuntimeError("it holds no numbers")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {name!r} cannot be used here: {reason}") from error
-    return device
-
-
-def under_of(device: torch.device) -> dict[str, object]:
-    """Device and threads, which decide the last digits of a result: for manifests."""
-    import torch
-
-    return {"device": str(device), "threads": torch.get_num_threads()}
-
-
-DTYPES = ("float32", "tf32", "bfloat16")
-
-
-def products_in(model: Bert, dtype: str) -> Bert:
-    """The model with its matrix products in one of DTYPES; float32 is the model itself.
-
-    Raises ValueError for tf32 without a GPU.
-    """
-    import torch
-
-    if dtype == "bfloat16":
-        return model.products_in(torch.bfloat16)
-    if dtype == "tf32":
-        if next(model.parameters()).device.type != "cuda":
-            raise ValueError("--dtype tf32 needs a GPU; on a CPU use float32 or bfloat16")
-        torch.backends.cuda.matmul.allow_tf32 = True
-    return model
+        return args.device
+    if args.no_cuda:
+        return "cpu"
+    if args.gpus and "," in args.gpus:
+        raise ValueError(
+            f"--gpus {args.gpus}: one run uses one GPU.  Start a run per GPU, each with its own "
+            "relations"
+        )
+    return f"cuda:{args.gpus}" if args.gpus else os.environ.get("KN_DEVICE") or None
 
 
 def names_of(text: str | None) -> list[str]:
@@ -289,57 +311,3 @@ def relations_of(text: str | None) -> list[str]:
     for name in names:
         data.check_relation(name, "--relations")
     return names
-
-
-def plain(args: argparse.Namespace) -> dict[str, object]:
-    """The arguments as JSON holds them, for the manifest."""
-    return {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
-
-
-def show(title: str, rows: dict[str, object]) -> None:
-    """Print a small aligned table under a title."""
-    width = max(map(len, rows), default=0)
-    print(program.printable(title))
-    for name, value in rows.items():
-        print(program.printable(f"  {name:<{width}}  {value}"))
-
-
-def progress(total: int, description: str, unit: str, done: int = 0, step: bool = False) -> tqdm:
-    """A progress bar with what is done and the time left; sparse where nobody watches (a log).
-
-    step: the bar is all that a step of `scripts/run_stages.py` does, so it also shows the time left
-    of the whole run.
-    """
-    seldom = 0.1 if sys.stderr.isatty() else 15.0  # seconds
-    after = float(os.environ.get(WORK_AFTER) or 0) if step else 0.0
-    return _Bar(
-        after,
-        total,
-        initial=done,
-        desc=description,
-        unit=unit,
-        mininterval=seldom,
-        smoothing=0.05,
-    )
-
-
-# Set by scripts/run_stages.py: the work that follows a step, as a multiple of the step's own.
-WORK_AFTER = "KN_WORK_AFTER"
-
-
-class _Bar(tqdm):
-    """A bar that knows how much work follows it, `after` times its own."""
-
-    def __init__(self, after: float, total: int, **options):
-        self.after = after
-        super().__init__(total=total, **options)
-
-    @property
-    def format_dict(self) -> dict:
-        shown = super().format_dict
-        fresh = self.n - self.initial
-        if self.after and fresh:
-            left = self.total - self.n + self.after * self.total
-            seconds = shown["elapsed"] / fresh * left
-            shown["postfix"] = f"whole run {self.format_interval(seconds)} left"
-        return shown

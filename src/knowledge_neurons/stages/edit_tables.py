@@ -5,7 +5,7 @@ from __future__ import annotations
 from knowledge_neurons.results import published
 from knowledge_neurons.results.edit_summary import KINDS, Perplexity, Summary, Variant
 from knowledge_neurons.results.estimates import Estimate, told
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.stages import tables
 
 LABELS = dict(zip(KINDS, ("Knowledge neurons", "Random", "Random, same size"), strict=True))
 
@@ -22,7 +22,7 @@ def show_table(summaries: list[Summary], draw: str) -> None:
     for name in columns[0]:
         beside = "{:10.1f}{:8.1f}".format(*paper[name]) if name in paper else ""
         rows[name] = "".join(f"{column[name]:>27}" for column in columns) + f"  |{beside}"
-    arguments.show(
+    tables.show(
         f"Table 6: {summaries[0].edits} edits, {draw} draw, {described(summaries[0].variant)} "
         "(95 % intervals; rates in %; the paper's numbers are of bert-base-cased)",
         rows,
@@ -44,7 +44,7 @@ def show_variants(summaries: list[Summary], draw: str) -> None:
         )
         line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         rows[described(own.variant)] = line
-    arguments.show(
+    tables.show(
         f"{summaries[0].edits} edits, {draw} draw, in each of {len(rows) - 1} ways (95 % "
         "intervals; rates in %; random, same size: success of the controls)",
         rows,
