@@ -37,7 +37,7 @@ from tokenizers import trainers
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from knowledge_neurons.networks.checkpoints import from_pretrained
-from knowledge_neurons.networks.sources import HUB_NAMES
+from knowledge_neurons.networks.hub import HUB_NAMES
 from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference import wordpiece as literal
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from knowledge_neurons.networks import sources
+from knowledge_neurons.networks import hub as hub_files
 from knowledge_neurons.networks.checkpoints import fingerprint, from_pretrained, save_pretrained
-from knowledge_neurons.networks.sources import HUB_NAMES
+from knowledge_neurons.networks.hub import HUB_NAMES
 from tests.integration.checkpoints import as_old_layout, assert_is_tiny, tokenizer
 from tests.integration.hub_server import Hub, closed_port, point_at
 from tests.reference.tiny import tiny_bert
@@ -276,7 +276,7 @@ def test_hub_that_never_answers_with_a_cache(hub, folder, tmp_path, monkeypatch,
     hub.put("bert-base-cased", folder)
     from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
     request.getfixturevalue("silent_hub")
-    monkeypatch.setattr(sources, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(hub_files, "PATIENCE_S", 0.5)
     started = time.perf_counter()
     assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
     assert time.perf_counter() - started < 2

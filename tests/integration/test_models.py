@@ -19,7 +19,7 @@ from transformers import BertForMaskedLM, BertTokenizer
 
 from custom_bert import Bert
 from knowledge_neurons.networks.checkpoints import fingerprint, from_pretrained, save_pretrained
-from knowledge_neurons.networks.sources import HUB_NAMES
+from knowledge_neurons.networks.hub import HUB_NAMES
 from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.integration.checkpoints import (
     IDS,

@@ -121,8 +121,8 @@ def test_reading_stops_at_the_highest_layer(monkeypatch):
     sentences = [Prompt((2, 9, 4, 11, 3), 2, NO_ANSWER), Prompt((2, 4, 9, 11, 3), 1, NO_ANSWER)]
     wanted = [[Neuron(0, 1)], [Neuron(1, 1), Neuron(0, 2)]]
     interventions.activations(tiny_bert(), collate(sentences, [0, 1]), wanted)
-    # (rows, positions): the first leaves at once, the other goes on whole and leaves above.
-    assert seen == [(1, 1), (1, 5), (1, 1)]
+    # (rows, positions): the other goes on whole, the first leaves at once, the other above.
+    assert seen == [(1, 5), (1, 1), (1, 1)]
 
 
 def test_reading_nothing_runs_nothing(monkeypatch):

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,33 +55,17 @@ def probabilities(
 
 
 @dataclass(frozen=True)
-class _Scaling:
-    """Neurons to be scaled in one layer: three columns of equal length, by rising row."""
-
-    rows: list[int]
-    neurons: list[int]
-    factors: list[float]
-
-    def apply(self, w: Tensor, first: int = 0) -> Tensor:
-        """Scale in place what w holds of them: rows `first` and on, (r, F)."""
-        mine = [i for i, row in enumerate(self.rows) if first <= row < first + len(w)]
-        rows = torch.tensor([self.rows[i] - first for i in mine], device=w.device, dtype=torch.long)
-        neurons = torch.tensor([self.neurons[i] for i in mine], device=w.device, dtype=torch.long)
-        w[rows, neurons] *= w.new_tensor([self.factors[i] for i in mine])
-        return w
-
-
-@dataclass(frozen=True)
 class _Rows:
     """The rows of an edited pass: B prompts, then the edits in the order in which they join.
 
     prompt: whose row each is.  joining: layer -> how many edits join there.
-    scaling: layer -> what to scale.  outcome: (B, 1 + K) which row holds it.
+    scaling: layer -> row, neuron and factor of each to be scaled.  outcome: (B, 1 + K) which row
+    holds it.
     """
 
     prompt: list[int]
     joining: Counter[int]
-    scaling: dict[int, _Scaling]
+    scaling: dict[int, list[tuple[int, int, float]]]
     outcome: list[list[int]]
 
 
@@ -99,10 +84,7 @@ def _rows_of(edits: Sequence[Sequence[Edit]]) -> _Rows:
         rows.prompt.append(prompt)
         rows.joining[lowest] += 1
         for layer, index in dict.fromkeys(edit.neurons):  # a neuron named twice is scaled once
-            scaling = rows.scaling.setdefault(layer, _Scaling([], [], []))
-            scaling.rows.append(row)
-            scaling.neurons.append(index)
-            scaling.factors.append(edit.factor)
+            rows.scaling.setdefault(layer, []).append((row, index, edit.factor))
     return rows
 
 
@@ -111,16 +93,25 @@ def _edited_stream(model: Network, batch: Batch, rows: _Rows) -> Tensor:
     prompt = torch.tensor(rows.prompt, device=batch.ids.device)  # (R,)
     x, at = model.embed(batch.ids), batch.mask_positions  # (B, T, D), (B,)
     for layer in range(model.shape.layers):
-        scaling, running = rows.scaling.get(layer), len(x)
-        step = passes.up(model, layer, x, at, scaling and scaling.apply)
+        scale, running = partial(_scaled, scaling=rows.scaling.get(layer, ())), len(x)
+        step = passes.up(model, layer, x, at, scale)
         x, at = step.x, step.at
         joining = prompt[running : running + rows.joining[layer]]  # (J,)
         if len(joining):
-            w = scaling.apply(step.activations[joining], first=running)  # (J, F)
+            w = scale(step.activations[joining], first=running)  # (J, F)
             read = model.add(layer, model.ffn_output(layer, w), step.attended[joining])  # (J, D)
             x = torch.cat([x, passes.placed(x[joining], at[joining], read)])
             at = torch.cat([at, at[joining]])
     return x[:, 0]
+
+
+def _scaled(w: Tensor, scaling: Sequence[tuple[int, int, float]], first: int = 0) -> Tensor:
+    """Scale in place what w (r, F) holds of the neurons named, w being rows `first` and on."""
+    mine = [(row - first, *rest) for row, *rest in scaling if first <= row < first + len(w)]
+    if mine:
+        rows, neurons, factors = map(list, zip(*mine, strict=True))
+        w[rows, neurons] *= w.new_tensor(factors)
+    return w
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -142,49 +133,26 @@ def activations(
         raise ValueError(f"{len(batch.answers)} prompts, but {len(neurons)} sets of neurons")
     check_neurons(model, [neuron for own in neurons for neuron in own])
     highest = [max((layer for layer, _ in own), default=-1) for own in neurons]
-    asking = [row for row, own in enumerate(neurons) if own]
-    if not asking:
+    order = sorted((row for row, own in enumerate(neurons) if own), key=lambda row: -highest[row])
+    if not order:
         return [[] for _ in neurons]
-    order = sorted(asking, key=lambda row: -highest[row])  # who leaves last, first
-    rows = torch.tensor(order, device=batch.ids.device)
-    asked: dict[int, list[tuple[int, int, int]]] = {}  # layer -> (row, neuron, place) of each
-    places = 0
-    for row, own in enumerate(order):
-        for layer, index in neurons[own]:
-            asked.setdefault(layer, []).append((row, index, places))
-            places += 1
-    stays = [sum(top > layer for top in highest) for layer in range(model.shape.layers)]
-    flat = _read(model, batch.ids[rows], batch.mask_positions[rows], asked, stays, places)
-    values = iter(flat.tolist())
-    found = {own: [next(values) for _ in neurons[own]] for own in order}
-    return [found.get(own, []) for own in range(len(neurons))]
-
-
-def _read(
-    model: Network,
-    ids: Tensor,
-    at: Tensor,
-    asked: dict[int, list[tuple[int, int, int]]],
-    stays: list[int],
-    places: int,
-) -> Tensor:
-    """The activations asked for, in their places: (places,).
-
-    ids: (B, T), those first that are asked for the highest layers.  at: (B,) where [MASK] is.
-    asked: layer -> row, neuron and place of each.  stays: how many rows go on after each layer.
-    """
-    x = model.embed(ids)  # (B, T, D)
-    flat = x.new_zeros(places)
-    for layer, stay in enumerate(stays):
-        read = []  # (r, F) each
-        if stay < len(x):
-            read.append(passes.up(model, layer, x[stay:], at[stay:], leaving=True).activations)
+    asked: dict[int, list[tuple[int, int]]] = {}  # layer -> (place in order, index) of each
+    for place, row in enumerate(order):  # who leaves last, first
+        for layer, index in neurons[row]:
+            asked.setdefault(layer, []).append((place, index))
+    x, at = model.embed(batch.ids[order]), batch.mask_positions[order]  # (R, T, D), (R,)
+    keys, found = [], []
+    for layer in range(1 + max(highest)):
+        stay, read = sum(top > layer for top in highest), []  # (r, F) each
+        leaving = x[stay:], at[stay:]
         if stay:
-            x, at, activations, _ = passes.up(model, layer, x[:stay], at[:stay])
-            read.insert(0, activations)
+            x, at, w, _ = passes.up(model, layer, x[:stay], at[:stay])
+            read.append(w)
+        if len(leaving[0]):
+            read.append(passes.up(model, layer, *leaving, leaving=True).activations)
         if layer in asked:
-            row, neuron, place = torch.tensor(asked[layer], device=ids.device).T
-            flat[place] = torch.cat(read)[row, neuron]
-        if not stay:
-            break
-    return flat
+            places, indices = map(list, zip(*asked[layer], strict=True))
+            found.append(torch.cat(read)[places, indices])
+            keys += [(order[place], layer, index) for place, index in asked[layer]]
+    values = dict(zip(keys, torch.cat(found).tolist(), strict=True))
+    return [[values[row, *neuron] for neuron in own] for row, own in enumerate(neurons)]

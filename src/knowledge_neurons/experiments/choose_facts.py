@@ -19,8 +19,9 @@ from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import strongest
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 
-# Relation -> the prompts of each fact, in data order; none where a fact was left out.
-Bags = Mapping[str, Sequence[Sequence[Prompt]]]
+# The prompts of each fact of a relation, in data order; none where a fact was left out.
+Facts = Sequence[Sequence[Prompt]]
+Bags = Mapping[str, Facts]
 
 # How facts are drawn: as the released code does it; each at most once, answers alike.
 RELEASED, DISTINCT = DRAWS = ("released", "distinct")
@@ -163,9 +164,7 @@ def plan(
     return Plan(relation, tuple(edits), drawn, wrong, bare, answers)
 
 
-def common_neurons(
-    bags: Sequence[Sequence[Prompt]], neurons: Sequence[Sequence[Neuron]], common: float
-) -> set[Neuron]:
+def common_neurons(bags: Facts, neurons: Sequence[Sequence[Neuron]], common: float) -> set[Neuron]:
     """The neurons that this share of a relation's facts have, or more."""
     # DEVIATION: a fact counts once; the released code counts the one at hand twice (difference 14)
     counts = Counter(neuron for fact in neurons for neuron in fact)
@@ -199,9 +198,7 @@ def with_strongest(
 # --- draws -----------------------------------------------------------------------------------
 
 
-def _released(
-    rng: random.Random, relation: str, facts: Sequence[Sequence[Prompt]]
-) -> Iterator[Try]:
+def _released(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
     """Any fact, again and again: frequent answers come up more often, as old ones and as new.
 
     Draw order, for each: the fact, uniformly; another fact whose answer is the new one, uniformly,
@@ -217,9 +214,7 @@ def _released(
         yield Try(Place(relation, fact, rng.randrange(len(facts[fact]))), new)
 
 
-def _distinct(
-    rng: random.Random, relation: str, facts: Sequence[Sequence[Prompt]]
-) -> Iterator[Try]:
+def _distinct(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
     """Every fact once, and new answers that are equally likely however many facts have them.
 
     Draw order: the facts are shuffled; then for each in turn the prompt, and its new answer.
@@ -261,9 +256,8 @@ def _watching(
 
     def watch(relation: str, fact: int) -> Watching:
         count = len(bags[relation][fact])
-        return Watching(
-            relation, fact, tuple(range(count)) if released else (rng.randrange(count),)
-        )
+        read = range(count) if released else (rng.randrange(count),)
+        return Watching(relation, fact, tuple(read))
 
     return tuple(watch(*pair) for pair in same), tuple(watch(*pair) for pair in other)
 
@@ -296,7 +290,7 @@ def _answered_right(
     return right, drawn, wrong, bare
 
 
-def _there(bags: Sequence[Sequence[Prompt]]) -> list[int]:
+def _there(bags: Facts) -> list[int]:
     """Indices of the facts that have prompts."""
     return [index for index, prompts in enumerate(bags) if prompts]
 

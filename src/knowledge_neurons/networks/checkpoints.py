@@ -60,7 +60,7 @@ def from_pretrained(
 ) -> Pretrained:
     """Load a checkpoint and its vocabulary.
 
-    source: a folder, a .tar.gz archive, a name in `sources.HUB_NAMES` or "organisation/name" on the
+    source: a folder, a .tar.gz archive, a name in `hub.HUB_NAMES` or "organisation/name" on the
     hub.
     revision: branch, tag or commit on the hub.  cache_dir: the hub's cache (default: HF_HOME's).
     lowercase: fold case; None takes what the checkpoint says (see `read_tokenizer`).

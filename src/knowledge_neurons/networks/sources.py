@@ -3,52 +3,23 @@
     with opened("bert-base-cased") as files:
         files["config.json"]  # a path
 
-Nothing is read from them here; `models` does that.
+Nothing is read from them here; `checkpoints` does that, and `hub` fetches them.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 import shutil
 import tarfile
 import tempfile
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import (
-    _CACHED_NO_EXIST,
-    constants,
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HTTPError,
-    LocalEntryNotFoundError,
-)
-
-from knowledge_neurons.results.storage import ROOT
-
-HUB_NAMES = {
-    name: f"google-bert/{name}"
-    for name in (
-        "bert-base-uncased",
-        "bert-large-uncased",
-        "bert-base-cased",
-        "bert-large-cased",
-        "bert-base-multilingual-uncased",
-        "bert-base-multilingual-cased",
-        "bert-base-chinese",
-    )
-}
+from knowledge_neurons.networks import hub
+from knowledge_neurons.networks.hub import Files
 
 # What a checkpoint consists of: for each part the file names that may hold it, best first.
 CONFIG_FILES = ("config.json", "bert_config.json")
@@ -58,8 +29,6 @@ OPTIONAL_FILES = ("tokenizer_config.json",)
 PARTS = {"config": CONFIG_FILES, "vocabulary": VOCABULARY_FILES, "weights": WEIGHT_FILES}
 ALL_FILES = CONFIG_FILES + WEIGHT_FILES + VOCABULARY_FILES + OPTIONAL_FILES
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
-
-Files = dict[str, Path]  # file name -> where it can be read
 
 
 @contextmanager
@@ -78,8 +47,9 @@ def opened(source: str, revision: str | None, cache_dir: str | Path | None) -> I
     elif path.is_file():
         raise ValueError(f"{path} is a file: give the folder it lies in, or a .tar.gz archive")
     else:
-        _check_hub_name(source)
-        yield _complete(source, _hub_files(source, revision, cache_dir))
+        hub.check_name(source)
+        names = (CONFIG_FILES, VOCABULARY_FILES, OPTIONAL_FILES, WEIGHT_FILES)
+        yield _complete(source, hub.fetch(source, revision, cache_dir, names))
 
 
 def _folder_files(folder: Path) -> Files:
@@ -230,106 +200,3 @@ def _with_vocabulary_beside(archive: Path, files: Files) -> Files:
         if beside.is_file() and not files.keys() & set(VOCABULARY_FILES):
             files["vocab.txt"] = beside
     return files
-
-
-# --- the hub ---------------------------------------------------------------------------------
-
-PATIENCE_S = 3.0  # for the hub's first answer; HF_HUB_ETAG_TIMEOUT overrules it
-
-
-def _check_hub_name(source: str) -> None:
-    """ValueError unless the hub is meant: a known name, or organisation/name that is no path.
-
-    It is taken for a path where that folder lies above here or in the repository, or where its
-    first part is a folder there or here.
-    """
-    if source in HUB_NAMES:
-        return
-    here = Path.cwd()
-    missing = f"{Path(source).expanduser().absolute()}: no such folder or .tar.gz"
-    for base in (*here.parents, ROOT):
-        if not Path(source).is_absolute() and (base / source).exists():
-            raise ValueError(f"{missing}.  Did you mean {base / source}?")
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
-        first = source.split("/")[0]
-        folders = [base / first for base in (here, ROOT) if (base / first).is_dir()]
-        if not folders:
-            return
-        missing += f" ({folders[0]} is a folder, so {source} is not looked for on the hub)"
-    raise ValueError(
-        f"{missing}, and no model's name.  Known names: {', '.join(HUB_NAMES)}; others on the hub "
-        "as organisation/name"
-    )
-
-
-def _hub_files(source: str, revision: str | None, cache_dir: str | Path | None) -> Files:
-    """Download (or find in the cache) the best file of each part."""
-    repo = HUB_NAMES.get(source, source)
-    where = {"revision": revision, "cache_dir": cache_dir}
-    silence = _silence(repo, where)
-
-    def fetch(name: str) -> Path | None:
-        """The path of a file, None where the repository is known not to have it."""
-        try:
-            return Path(hf_hub_download(repo, name, local_files_only=bool(silence), **where))
-        except LocalEntryNotFoundError as error:
-            if try_to_load_from_cache(repo, name, **where) is _CACHED_NO_EXIST:
-                return None
-            raise ValueError(
-                f"{source}: cannot get {name} from the hub, and it is not in the cache "
-                f"({silence or _line(error)}).  Check the connection or HF_HUB_OFFLINE, or give a "
-                f"folder that holds the model; there is no folder {Path(source).absolute()}"
-            ) from error
-        except EntryNotFoundError:
-            return None
-        except (HTTPError, OSError) as error:
-            raise ValueError(
-                f"{source}: the hub does not give {name} ({_line(error)}), and there is no folder "
-                f"{Path(source).absolute()}"
-            ) from error
-
-    files = {}
-    for alternatives in (CONFIG_FILES, VOCABULARY_FILES, OPTIONAL_FILES, WEIGHT_FILES):
-        for name in alternatives:
-            path = fetch(name)
-            if path is not None:
-                files[name] = path
-                break
-    return files
-
-
-def _silence(repo: str, where: dict) -> str:
-    """Why the hub cannot be asked, "" where it can or need not be; known within PATIENCE_S.
-
-    huggingface_hub itself tries for minutes before it gives up on a file that is not cached, and
-    no timeout of its covers the look-up of a name.
-    """
-    pinned = re.fullmatch(r"[0-9a-f]{40}", where["revision"] or "")
-    cached = try_to_load_from_cache(repo, CONFIG_FILES[0], **where) is not None
-    if constants.HF_HUB_OFFLINE or (pinned and cached):
-        return ""
-    chosen = constants.HF_HUB_ETAG_TIMEOUT != constants.DEFAULT_ETAG_TIMEOUT
-    patience = constants.HF_HUB_ETAG_TIMEOUT if chosen else PATIENCE_S
-    failures: list[str] = []
-
-    def ask() -> None:
-        url = hf_hub_url(repo, CONFIG_FILES[0], revision=where["revision"])
-        try:
-            get_hf_file_metadata(url, timeout=patience)
-        except HfHubHTTPError as error:  # "not found" is an answer too
-            if error.response.status_code >= 500:
-                failures.append(_line(error))
-        except Exception as error:  # no connection, proxy, certificate, ...
-            failures.append(_line(error))
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(patience)
-    if asking.is_alive():
-        return f"no answer within {patience:g} s; HF_HUB_ETAG_TIMEOUT=30 waits longer"
-    return failures[0] if failures else ""
-
-
-def _line(error: Exception) -> str:
-    """Its message on one line."""
-    return f"{' '.join(str(error).split()) or type(error).__name__:.300}"

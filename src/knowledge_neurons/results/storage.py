@@ -25,11 +25,11 @@ from typing import Annotated, Any, TypedDict
 
 from msgspec import Meta
 
+from knowledge_neurons import ROOT
 from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.encoding import convert, decode, encode, encode_readable, naming
 from knowledge_neurons.types import Count, Index, Layer, Neuron, Share
 
-ROOT = Path(__file__).resolve().parents[3]
 PINNED = (
     *("torch", "numpy", "scipy", "matplotlib", "seaborn"),
     *("tokenizers", "safetensors", "huggingface_hub", "msgspec", "jinja2"),
