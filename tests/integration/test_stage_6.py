@@ -77,7 +77,7 @@ def test_weights_are_the_same_before_and_after_the_run(edited):
 
 def test_a_run_that_leaves_a_trace_in_the_weights_is_an_error(place, monkeypatch):
     """What the sha256 is compared for: an edit that is not undone."""
-    monkeypatch.setattr("knowledge_neurons.editing._write", leave_a_trace)
+    monkeypatch.setattr("knowledge_neurons.editing.slots._write", leave_a_trace)
     with pytest.raises(RuntimeError, match="the edits were not undone"):
         place.here(STAGE_6, *QUICK)
     assert not artifacts.Results(place.results).edits("edit-1-8").exists()

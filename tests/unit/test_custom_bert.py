@@ -3,14 +3,19 @@
 python -m pytest tests/unit/test_custom_bert.py
 """
 
+import ast
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import BertConfig as TheirConfig
 from transformers import BertForMaskedLM
 
-from custom_bert import ACTIVATIONS, KNOWN_HARMLESS, TIED, Bert, BertConfig
+import custom_bert
+from custom_bert import ACTIVATIONS, Bert, BertConfig
+from knowledge_neurons.networks.bert_names import KNOWN_HARMLESS, TIED
 from tests.reference.tiny import TINY, tiny_bert
 
 # Float32 sums of a few dozen terms in another order: a few units in the last place.
@@ -108,6 +113,14 @@ def test_too_long_prompt_is_an_error():
     """More tokens than positions is a ValueError that names both numbers."""
     with pytest.raises(ValueError, match="25 tokens in a prompt, the model has positions for 24"):
         tiny_bert()(random_ids(1, 25))
+
+
+def test_the_network_needs_torch_only():
+    """custom_bert.py imports torch and the standard library; names of checkpoints where it loads."""
+    body = ast.parse(Path(custom_bert.__file__).read_text()).body
+    names = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} - sys.stdlib_module_names == {"torch"}
 
 
 # --- the config ------------------------------------------------------------------------------
