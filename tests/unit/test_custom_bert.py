@@ -116,7 +116,7 @@ def test_too_long_prompt_is_an_error():
 
 
 def test_the_network_needs_torch_only():
-    """custom_bert.py imports torch and the standard library; names of checkpoints where it loads."""
+    """custom_bert.py imports torch and the standard library, but where it loads checkpoints."""
     body = ast.parse(Path(custom_bert.__file__).read_text()).body
     names = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
