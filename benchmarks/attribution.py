@@ -56,13 +56,13 @@ from torch import Tensor
 
 from benchmarks import attribution_rivals as rivals
 from benchmarks.attribution_case import (
-    BERT_BASE_CASED,
     LENGTHS,
     Case,
     flops,
     gemm_rate,
     make_case,
 )
+from benchmarks.random_models import BERT_BASE
 from custom_bert import BertConfig
 from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.attribution.adaptive import TOLERANCE, Ladder
@@ -145,7 +145,7 @@ def peak_of(name: str, ladder: Ladder, prompts: int, seed: int, threads: int) ->
 
 def _peak_here(name: str, ladder: Ladder, prompts: int, seed: int, threads: int) -> Peak:
     torch.set_num_threads(threads)
-    case = make_case(BERT_BASE_CASED, prompts, seed, [OURS[name]])
+    case = make_case(BERT_BASE, prompts, seed, [OURS[name]])
     before = _peak()
     ours(case, ladder, OURS[name])
     return Peak(before, _peak())
@@ -345,13 +345,13 @@ def main() -> None:
     load = os.getloadavg()[0]  # what else runs: with more threads than cores all times are noise
     print(f"{hardware(args.threads)}, load {load:.1f} before the start")
     print("bert-base-cased shape, random weights", flush=True)
-    ladder = calibrated(BERT_BASE_CASED, args.seed)
-    exact = adaptive.exact_ladder(rivals.RULE, BERT_BASE_CASED.num_hidden_layers, TOLERANCE)
+    ladder = calibrated(BERT_BASE, args.seed)
+    exact = adaptive.exact_ladder(rivals.RULE, BERT_BASE.num_hidden_layers, TOLERANCE)
     ladders = {"exact": exact, "default": ladder, "default_bf16": ladder}
     peaks = {
         name: peak_of(name, ladders[name], args.prompts, args.seed, args.threads) for name in OURS
     }
-    case = make_case(BERT_BASE_CASED, args.prompts, args.seed, [torch.float32, torch.bfloat16])
+    case = make_case(BERT_BASE, args.prompts, args.seed, [torch.float32, torch.bfloat16])
     tokens = [len(prompt.ids) for prompt in case.prompts]
     print(f"{len(tokens)} prompts of {' '.join(map(str, tokens))} tokens", flush=True)
     with contextlib.ExitStack() as stack:

@@ -39,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from custom_bert import BertConfig
+from benchmarks.random_models import BERT_BASE, random_bert
 from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.experiments.modify_activation import (
@@ -53,7 +53,6 @@ from knowledge_neurons.results.storage import environment, write_json
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
 
-BERT_BASE = BertConfig(28_996, 768, 12, 12, 3072)
 THREADS = 2
 STAGE_3_GOAL, STAGE_4_GOAL = 15, 12
 PADDED_PROMPT, PADDED_SENTENCE = 128, 512
@@ -67,15 +66,6 @@ NEURONS_PER_FACT = 4
 STAGE_4_FACTS = 32  # half of a stage's group, so that this ends: its batches are larger
 REFERENCE_TEXTS = 6  # that the slow procedures run on; each takes the same time whatever it says
 SEED = 0
-
-
-def random_model(config: BertConfig, seed: int) -> BertNetwork:
-    torch.manual_seed(seed)
-    model = BertNetwork(config)
-    for parameter in model.parameters():
-        if parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.02)
-    return model.eval().requires_grad_(False)
 
 
 def random_prompt(length: int, answer: int, rng: random.Random) -> Prompt:
@@ -309,7 +299,7 @@ def main() -> int:
     parser.add_argument("--peak_of", type=int, choices=(3, 4), help="print that stage's peak alone")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
-    model = random_model(BERT_BASE, SEED)
+    model = random_bert(BERT_BASE, SEED)
     if args.peak_of:
         case = {3: stage_3, 4: stage_4}[args.peak_of](model)
         print(growth_of(partial(case.ways["ours"], model, case.prompts, case.own)))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from custom_bert import BertConfig
+from benchmarks.random_models import BERT_BASE, random_bert
 from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.checkpoints import from_pretrained, save_pretrained
 from knowledge_neurons.types import Fact, Prompt
@@ -85,14 +85,11 @@ def train(recipe: training.Recipe, folder: Path) -> None:
 
 def sharp() -> BertNetwork:
     """bert-base shapes; random as BERT is initialised, with sharper attention and head."""
-    generator = torch.Generator().manual_seed(0)
-    model = BertNetwork(BertConfig(28_996, 768, 12, 12, 3072))
+    model = random_bert(BERT_BASE, 0)
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 2:
-            parameter.data.normal_(std=0.02, generator=generator)
-            if any(part in name for part in ("query", "key", "word")):
-                parameter.data *= SHARPENED
-    return model.eval().requires_grad_(False)
+        if name.endswith("weight") and any(part in name for part in ("query", "key", "word")):
+            parameter *= SHARPENED
+    return model
 
 
 def random_facts(seed: int, facts: int) -> list[tuple[Fact, list[Prompt]]]:

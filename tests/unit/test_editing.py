@@ -71,7 +71,7 @@ def test_edited_changes_the_slots_and_gives_every_bit_back():
         assert torch.equal(value_slots(model, NEURONS), edit.after)
         assert (model(IDS) - plain).abs().max() > 1e-2
         changed = {name for name, content in bits(model).items() if content != before[name]}
-        assert changed == {"layers.0.output.weight", "layers.2.output.weight"}
+        assert changed == {"layers.0.mlp.output.weight", "layers.2.mlp.output.weight"}
     assert bits(model) == before
     assert torch.equal(model(IDS), plain)
 

@@ -61,7 +61,7 @@ def test_another_model_is_refused(tmp_path):
     patch = patches.load(tmp_path / "patch")
     with pytest.raises(ValueError, match="this one has"):
         patches.edit_of(patch, tiny_bert(seed=1))
-    model.layers[0].query.bias[0] += 1e-3  # anywhere
+    model.layers[0].attention.query.bias[0] += 1e-3  # anywhere
     with pytest.raises(ValueError, match="this one has"):
         patches.edit_of(patch, model)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from custom_bert import Bert
+from custom_bert import Bert, BertConfig
+from knowledge_neurons.networks import bert_names
 from knowledge_neurons.networks.interface import Cost, Shape, Step
 
 
@@ -71,3 +72,23 @@ class BertNetwork(Bert):
 
     def add(self, layer: int, y: Tensor, attended: Tensor) -> Tensor:
         return self.layers[layer].add_ffn(y, attended)
+
+    # --- checkpoints ---
+
+    @classmethod
+    def from_state(cls, config: BertConfig, state: Mapping[str, Tensor]) -> BertNetwork:
+        """A frozen model in eval mode from the tensors of a published checkpoint.
+
+        state: name -> tensor under the published names, today's or the old gamma/beta ones.
+        Every tensor must be there with the config's shape, and nothing else but what `bert_names`
+        knows as harmless.  Raises ValueError that names the offending tensors.
+        """
+        with torch.device("meta"):
+            model = cls(config)
+        ours = bert_names.ours_of(state, model.state_dict())
+        model.load_state_dict({name: t.float() for name, t in ours.items()}, assign=True)
+        return model.eval().requires_grad_(False)
+
+    def published_state(self) -> dict[str, Tensor]:
+        """The tensors under their published names, as Hugging Face's BertForMaskedLM reads them."""
+        return {bert_names.published(name): t for name, t in self.state_dict().items()}

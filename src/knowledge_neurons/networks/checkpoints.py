@@ -22,9 +22,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from custom_bert import KNOWN_HARMLESS, Bert, BertConfig
+from custom_bert import Bert, BertConfig
 from knowledge_neurons.networks import sources
 from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.networks.bert_names import KNOWN_HARMLESS
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.networks.sources import CONFIG_FILES, VOCABULARY_FILES, WEIGHT_FILES, Files
 from knowledge_neurons.text import strict_json
