@@ -50,8 +50,10 @@ from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks.batching import encode_fact
 from knowledge_neurons.networks.checkpoints import fingerprint, save_pretrained
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
-from knowledge_neurons.results.modify_summary import SUPPRESS
-from knowledge_neurons.results.storage import ROOT, environment, read_json, sha256_of, write_json
+from knowledge_neurons.results.changes import SUPPRESS
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import ROOT
+from knowledge_neurons.results.manifests import environment, read_json, sha256_of
 from knowledge_neurons.stages import arguments
 from knowledge_neurons.text import data
 from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer

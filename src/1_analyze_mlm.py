@@ -18,7 +18,10 @@ from pathlib import Path
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.neurons.refine import KEEP
-from knowledge_neurons.results import artifacts, encoding, growing, origin, storage
+from knowledge_neurons.results import growing, origin
+from knowledge_neurons.results.json_files import encode, write_json
+from knowledge_neurons.results.manifests import is_done
+from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs.background import Background
 from knowledge_neurons.stages import arguments
 from knowledge_neurons.text import data
@@ -133,7 +136,7 @@ def main() -> None:
     pretrained = arguments.pretrained_of(args)
     results = arguments.results_of(args)
     path, identity = results.scores(args.pt_relation), identity_of(args, source, pretrained)
-    if storage.is_done(path, identity):
+    if is_done(path, identity):
         print(f"{args.pt_relation} is done: {path}")
         return
     max_tokens = min(args.max_seq_length, pretrained.model.config.max_position_embeddings)
@@ -154,7 +157,7 @@ def main() -> None:
     )
     reference = pretrained.model.to(device)
     model = arguments.products_in(reference, args.dtype)
-    storage.write_json(results.arguments, arguments.plain(args), readable=True)
+    write_json(results.arguments, arguments.plain(args), readable=True)
     started = time.perf_counter()
     engine = fact_scores.prepare(
         model, pretrained.tokenizer, encoded, settings, args.seed, reference
@@ -206,8 +209,8 @@ def score(
 
     def write(group: list[fact_scores.ScoredFact]) -> None:
         lines.append(
-            [artifacts.encode_fact_scores(fact.prompts) for fact in group],
-            [encoding.encode(fact.record) for fact in group],
+            [encode_fact_scores(fact.prompts) for fact in group],
+            [encode(fact.record) for fact in group],
         )
 
     groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
@@ -241,10 +244,7 @@ def repair(
     )
     again = (fact.prompts for group in groups for fact in group)
     lines.replace(
-        {
-            i: artifacts.encode_fact_scores(prompts)
-            for i, prompts in zip(doubtful, again, strict=True)
-        }
+        {i: encode_fact_scores(prompts) for i, prompts in zip(doubtful, again, strict=True)}
     )
     return found.summary
 

@@ -16,8 +16,12 @@ import time
 from dataclasses import asdict
 
 from knowledge_neurons.neurons.neuron_statistics import RefinedRelation, refine_scores
-from knowledge_neurons.neurons.refine import KEEP, Refined, Settings
-from knowledge_neurons.results import artifacts, origin, storage
+from knowledge_neurons.neurons.refine import KEEP, Refined, Thresholds
+from knowledge_neurons.results import origin
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest, sha256_of, write_manifest
+from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.stages import arguments, stage_2_arguments
 
 # What the scores of relations that are refined together must have in common.
@@ -27,7 +31,7 @@ COMMON = (
 )
 
 
-def thresholds(args: argparse.Namespace) -> dict[bool, Settings]:
+def thresholds(args: argparse.Namespace) -> dict[bool, Thresholds]:
     """Baseline or not -> its settings."""
     return {
         False: stage_2_arguments.settings_of(args, args.coarse),
@@ -35,9 +39,7 @@ def thresholds(args: argparse.Namespace) -> dict[bool, Settings]:
     }
 
 
-def check_scores(
-    results: artifacts.Results, relations: list[str], lowest: float
-) -> dict[str, dict]:
+def check_scores(results: Results, relations: list[str], lowest: float) -> dict[str, dict]:
     """Relation -> identity of its scores; empty for a file of the released code.
 
     Raises ValueError for scores that were made differently from each other, or that lack the
@@ -46,7 +48,7 @@ def check_scores(
     identities = {}
     for relation in relations:
         path = results.scores(relation)
-        identity = (storage.read_manifest(path) or {}).get("identity", {})
+        identity = (read_manifest(path) or {}).get("identity", {})
         keep = identity.get("keep", KEEP)
         if keep > lowest:
             raise ValueError(
@@ -62,25 +64,21 @@ def check_scores(
     return identities
 
 
-def refine(path, settings: dict[bool, Settings]) -> RefinedRelation:
+def refine(path, settings: dict[bool, Thresholds]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
-        return refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
+        return refine_scores(read_fact_scores(path), settings[False], settings[True])
     except ValueError as error:
         message = str(error)
         raise ValueError(message if str(path) in message else f"{path}: {message}") from error
 
 
-def write(
-    results: artifacts.Results, relation: str, refined: RefinedRelation, manifest: dict
-) -> None:
+def write(results: Results, relation: str, refined: RefinedRelation, manifest: dict) -> None:
     """Write the files of one relation, each with its manifest."""
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         settings = manifest["thresholds"][baseline]
-        for output in artifacts.write_neurons(
-            results, relation, baseline, outcome.facts, outcome.relation
-        ):
-            storage.write_manifest(
+        for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
+            write_manifest(
                 output,
                 {
                     "scores": manifest["scores"],
@@ -114,7 +112,7 @@ def main() -> None:
         manifest = {
             "thresholds": settings,
             "scores": identities[relation],
-            "scores_sha256": storage.sha256_of(results.scores(relation)),
+            "scores_sha256": sha256_of(results.scores(relation)),
             "arguments": arguments.plain(args),
             "wall_seconds": seconds[relation],
         }
@@ -143,7 +141,7 @@ def _average(refined: Refined) -> str:
     return f"{refined.average:5.2f}{' ' if refined.in_band else '*'}"
 
 
-def advice(refined: dict[str, RefinedRelation], settings: dict[bool, Settings]) -> dict[str, str]:
+def advice(refined: dict[str, RefinedRelation], settings: dict[bool, Thresholds]) -> dict[str, str]:
     """For each kind of neurons that p left outside the band: where, and what to try."""
     rows = {}
     for baseline, kind, flag in ((False, "KN", "--coarse"), (True, "baseline", "--base_coarse")):

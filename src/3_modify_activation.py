@@ -23,17 +23,22 @@ from typing import Any
 
 from knowledge_neurons.attribution import fact_scores
 from knowledge_neurons.experiments import modify_activation
-from knowledge_neurons.figures import plots
-from knowledge_neurons.results import activation_files, published, storage
-from knowledge_neurons.results.estimates import Estimate, told
-from knowledge_neurons.results.modify_summary import (
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import changes
+from knowledge_neurons.results.changes import (
     AMPLIFY,
-    ASKED,
     SUPPRESS,
-    FactRecord,
-    average_change,
+    ChangeRecord,
+    authors_averages,
+    changes_of,
+    modified_of,
+    read_changes,
+    write_summary,
 )
-from knowledge_neurons.stages import arguments, neuron_stages
+from knowledge_neurons.results.comparison import changes_beside
+from knowledge_neurons.results.json_files import encode_float32, write_json
+from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.stages import arguments, neuron_stages, tables
 from knowledge_neurons.stages.neuron_stages import Inputs, Relation
 from knowledge_neurons.text import data
 from knowledge_neurons.types import BASELINE, KINDS, Fact, Prompt
@@ -104,7 +109,7 @@ class Prompts:
 
 def compute(
     inputs: Inputs, relation: Relation, prompts: Prompts, scales: Sequence[float], path: Path
-) -> list[FactRecord]:
+) -> list[ChangeRecord]:
     """The records of a relation's facts, from the file where it is done."""
     seed = inputs.args.seed
     own = prompts.of(relation.facts)
@@ -121,7 +126,7 @@ def compute(
             scales,
         )
         for records in groups:
-            yield [activation_files.encode_modified(record) for record in records]
+            yield [encode_float32(record) for record in records]
 
     identity = inputs.identity | relation.identity
     identity |= {"seed": seed, "scales": list(scales), "max_seq_length": prompts.max_tokens}
@@ -133,85 +138,44 @@ def compute(
         group=modify_activation.GROUP,
         lines_from=lines_from,
     )
-    return activation_files.read_modified(path, scales)
-
-
-def averages(
-    relations: dict[str, list[FactRecord]], scales: Sequence[float], seed: int
-) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """kind of neurons -> own or other prompts -> factor -> change and interval."""
-    return {
-        kind: {
-            asked: {
-                f"{factor:g}": change
-                for factor in scales
-                if (change := average_change(relations, asked, kind, factor, seed))
-            }
-            for asked in ASKED
-        }
-        for kind in KINDS
-    }
-
-
-def counts_of(relations: dict[str, list[FactRecord]]) -> dict[str, Any]:
-    """How many facts took part, and how many did not or could not change, by reason."""
-    records = [record for own in relations.values() for record in own]
-    return {
-        "facts": len(records),
-        "answer_not_one_token": sum(record.own is None for record in records),
-        "no_other_relation": sum(bool(record.own) and record.other is None for record in records),
-        **{
-            f"without_{kind}": sum(not record.neurons[kind] for record in records) for kind in KINDS
-        },
-    }
+    return read_changes(path, scales)
 
 
 def write_averages(
-    inputs: Inputs, relations: dict[str, list[FactRecord]], identity: dict[str, Any]
+    inputs: Inputs, relations: dict[str, list[ChangeRecord]], identity: dict[str, Any]
 ) -> list[Path]:
     """Figures 4 and 5 in the authors' shape and as a summary with intervals."""
-    results, seed, factors = inputs.results, inputs.args.seed, (SUPPRESS, AMPLIFY)
-    written = []
+    results, written = inputs.results, []
     for kind in KINDS:
-        path = results.modified_averages(kind == BASELINE)
-        storage.write_json(path, activation_files.authors_averages(relations, kind))
-        written.append(path)
-    summary = {
-        "change": averages(relations, factors, seed),
-        "counts": counts_of(relations),
-        "relations": {r: averages({r: relations[r]}, factors, seed) for r in sorted(relations)},
-    }
-    path = results.modified / "summary.json"
-    storage.write_json(path, summary, readable=True)
-    for output in (*written, path):
-        storage.write_manifest(output, identity, arguments=arguments.plain(inputs.args))
-    rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
-    for factor, name, paper in (
-        (SUPPRESS, "suppressed", published.SUPPRESSED),
-        (AMPLIFY, "amplified", published.AMPLIFIED),
-    ):
-        for kind, theirs in zip(KINDS, paper.rows["own"], strict=True):
-            own, other = (summary["change"][kind][asked].get(f"{factor:g}") for asked in ASKED)
-            ours = [told(one and one.times(100), 2, "+") for one in (own, other)]
-            rows[f"{name}, {kind}"] = f"{ours[0]:>28}{theirs:+9.2f}{ours[1]:>31}"
-    title = "Change of the right answer's probability in % (Figures 4 and 5; 95 % intervals)"
-    arguments.show(title, rows)
-    arguments.show("Facts", summary["counts"])
-    return [*written, path]
+        written.append(results.modified_averages(kind == BASELINE))
+        write_json(written[-1], authors_averages(relations, kind))
+    found = modified_of(relations, inputs.args.seed)
+    written.append(results.changes_summary)
+    write_summary(written[-1], found)
+    for output in written:
+        write_manifest(output, identity, arguments=arguments.plain(inputs.args))
+    for title, factor in (("Figure 4: suppressed", SUPPRESS), ("Figure 5: amplified", AMPLIFY)):
+        title = f"{title}, change of the right answer's probability"
+        tables.show_beside(title, changes_beside(found.overall, factor))
+    arguments.show("Facts", found.counts)
+    return written
 
 
 def write_curve(
-    inputs: Inputs, relation: str, records: list[FactRecord], scales: list[float], identity: dict
+    inputs: Inputs,
+    relation: Relation,
+    records: list[ChangeRecord],
+    scales: list[float],
+    identity: dict,
 ) -> list[Path]:
     """The dose-response curve of a relation, as numbers and as a figure."""
-    curve = averages({relation: records}, scales, inputs.args.seed)
-    path = inputs.results.dose_response / f"{relation}.json"
-    storage.write_json(path, curve, readable=True)
-    figure = plots.dose_response(relation, curve)
-    drawn = plots.save(figure, inputs.results.figure(f"dose_response-{relation}"))
-    for output in (path, *drawn):
-        storage.write_manifest(output, identity, arguments=arguments.plain(inputs.args))
-    return [path, *drawn]
+    results, name, told = inputs.results, relation.name, arguments.plain(inputs.args)
+    curve = changes_of({name: records}, scales, inputs.args.seed)
+    changes.write_curve(results.curve(name), curve)
+    write_manifest(results.curve(name), identity, arguments=told)
+    labels = {name: relation.facts[0].label}
+    picture = gallery.dose_response(results, name, curve, labels)
+    return [results.curve(name), *gallery.save(results, picture, told)]
 
 
 def main() -> None:
@@ -221,16 +185,16 @@ def main() -> None:
     inputs = neuron_stages.open_inputs(args)
     relations = neuron_stages.read_relations(inputs)  # all, before the first is computed
     prompts = Prompts(inputs)
-    folder = inputs.results.dose_response if draws_curves else inputs.results.modified
+    path_of = inputs.results.curve_records if draws_curves else inputs.results.changes
     identity = inputs.identity | {"scales": scales, "seed": args.seed}
-    found: dict[str, list[FactRecord]] = {}
+    found: dict[str, list[ChangeRecord]] = {}
     written: list[Path] = []
     for relation in relations:
         name = relation.name
-        found[name] = compute(inputs, relation, prompts, scales, folder / f"{name}.jsonl")
+        found[name] = compute(inputs, relation, prompts, scales, path_of(name))
         if draws_curves:
             own = identity | relation.identity
-            written += write_curve(inputs, name, found[name], scales, own)
+            written += write_curve(inputs, relation, found[name], scales, own)
     if not draws_curves:
         sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
         written = write_averages(inputs, found, identity | {"neurons_sha256": sums})

@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from knowledge_neurons.experiments import distant_activation, trigger_examples
-from knowledge_neurons.experiments.trigger_examples import Triggers
-from knowledge_neurons.results import activation_files, storage
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.manifests import sha256_of
+from knowledge_neurons.results.triggers import (
+    Triggers,
+    encode_triggers,
+    read_triggers,
+    triggers_text,
+)
 from knowledge_neurons.stages import arguments, neuron_stages
 from knowledge_neurons.stages.neuron_stages import Inputs, Relation
 from knowledge_neurons.types import KNOWLEDGE, Neuron
@@ -50,11 +56,6 @@ def places_of(args: argparse.Namespace, relation: Relation) -> list[int]:
     return sorted({int(name) for name in names})
 
 
-def path_of(inputs: Inputs, relation: Relation, places: list[int]) -> Path:
-    chosen = f"@{','.join(map(str, places))}" if inputs.args.facts else ""
-    return inputs.results.triggers / f"{relation.name}{chosen}.jsonl"
-
-
 def compute(
     inputs: Inputs, relation: Relation, places: list[int], path: Path, identity: dict[str, Any]
 ) -> None:
@@ -62,7 +63,7 @@ def compute(
     sentences = neuron_stages.read_sentences(inputs, relation.name)
     facts = [sentences[place] for place in places]
     neurons = [relation.neurons[KNOWLEDGE][place] for place in places]
-    pretrained, folder, top = inputs.pretrained, inputs.results.triggers, inputs.args.top
+    pretrained, results, top = inputs.pretrained, inputs.results, inputs.args.top
 
     def lines_from(first: int) -> Iterator[list[bytes]]:
         groups = trigger_examples.rank_sentences(
@@ -77,8 +78,8 @@ def compute(
         for group in groups:
             lines = []
             for found, own in zip(group, rest, strict=False):
-                write_text(folder / f"{relation.name}-{found.fact}.txt", found, own)
-                lines.append(activation_files.encode_triggers(found, own, top))
+                write_text(results.triggers_text(relation.name, found.fact), found, own)
+                lines.append(encode_triggers(found, own, top))
             yield lines
 
     neuron_stages.grow(
@@ -94,7 +95,7 @@ def compute(
 def write_text(path: Path, found: Triggers, neurons: Sequence[Neuron]) -> None:
     """As the authors' stage: no file for a fact without neurons or sentences, nor an old one."""
     if found.ranked:
-        storage.write_atomic(path, activation_files.triggers_text(found, neurons).encode())
+        write_atomic(path, triggers_text(found, neurons).encode())
     else:
         path.unlink(missing_ok=True)
 
@@ -107,24 +108,22 @@ def main() -> None:
     rows = {}
     for relation in relations:
         chosen = places[relation.name]
-        path = path_of(inputs, relation, chosen)
+        path = inputs.results.triggers(relation.name, chosen if args.facts else ())
         identity = inputs.identity | {
-            "sentences_sha256": storage.sha256_of(
-                neuron_stages.sentences_path(args, relation.name)
-            ),
-            "pairs_sha256": storage.sha256_of(args.pairs),
+            "sentences_sha256": sha256_of(neuron_stages.sentences_path(args, relation.name)),
+            "pairs_sha256": sha256_of(args.pairs),
             "max_seq_length": inputs.max_tokens,
             "top": args.top,
         }
         compute(inputs, relation, chosen, path, identity)
-        records = list(activation_files.read_triggers(path))
+        records = list(read_triggers(path))
         rows[relation.name] = (
             f"{len(records):5} facts, {sum(one.sentences for one in records):6} sentences ranked, "
             f"{sum(not one.neurons for one in records)} facts without neurons, "
             f"{sum(bool(one.neurons) and not one.sentences for one in records)} without "
             f"sentences, {sum(sum(one.unusable.values()) for one in records)} sentences unusable"
         )
-    arguments.show(f"Trigger sentences, in {inputs.results.triggers}", rows)
+    arguments.show(f"Trigger sentences, in {inputs.results.triggers('').parent}", rows)
     if left_out:
         print(f"without sentences, left out: {', '.join(left_out)}")
 

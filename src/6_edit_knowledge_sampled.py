@@ -21,20 +21,25 @@ from pathlib import Path
 from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Plan, Planned
-from knowledge_neurons.figures import plots
-from knowledge_neurons.results import artifacts, edit_files, encoding, growing, storage
-from knowledge_neurons.results.edit_summary import (
-    KINDS,
-    KNOWLEDGE,
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import growing
+from knowledge_neurons.results.edits import (
+    CHOSEN,
+    EDITED,
     EditRecord,
-    Summary,
+    EditRun,
     Variant,
-    by_lambdas,
-    summarise,
+    read_edits,
+    summarise_edits,
+    write_edit_run,
 )
-from knowledge_neurons.stages import arguments, stage_6_7_arguments
+from knowledge_neurons.results.json_files import encode
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import is_done, sha256_of, write_manifest
+from knowledge_neurons.results.neurons import check_of_scores
+from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.stages import arguments, stage_6_7_arguments, tables
 from knowledge_neurons.stages.stage_6_7_arguments import Inputs
-from knowledge_neurons.stages.stage_6_tables import show_table, show_variants
 from knowledge_neurons.types import Triplet
 
 
@@ -108,7 +113,7 @@ def run_name(args: argparse.Namespace) -> str:
 # --- what will be edited ---------------------------------------------------------------------
 
 
-def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[str]:
+def relations_of(args: argparse.Namespace, results: Results) -> list[str]:
     """Those asked for, else all that have neurons; sorted."""
     relations = sorted(set(arguments.relations_of(args.relations))) or results.refined_relations(
         False
@@ -119,12 +124,12 @@ def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[s
 
 
 def make_plans(
-    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
+    args: argparse.Namespace, results: Results, inputs: Inputs
 ) -> tuple[list[Plan], dict[str, str]]:
     """The facts of each relation, and the sha256 of every file that decides their neurons."""
     relations = relations_of(args, results)
     neurons = {name: stage_6_7_arguments.read_neurons(results, name, inputs) for name in relations}
-    settings = choose_facts.Settings(args.facts_per_relation, seed=args.seed, draw=args.draw)
+    settings = choose_facts.Selection(args.facts_per_relation, seed=args.seed, draw=args.draw)
     plans, made_from = [], {}
     with arguments.progress(len(relations), "choosing facts", "relation") as bar:
         for name in relations:
@@ -134,28 +139,24 @@ def make_plans(
                 shared = choose_facts.common_neurons(bags[name], neurons[name], settings.common)
                 scores = read_scores(results, plan)
                 plan = choose_facts.with_strongest(plan, scores, shared, max(args.top_k))
-                made_from[results.scores(name).name] = storage.sha256_of(results.scores(name))
+                made_from[results.scores(name).name] = sha256_of(results.scores(name))
             of_neurons = results.fact_neurons(name, baseline=False)
-            made_from[of_neurons.name] = storage.sha256_of(of_neurons)
+            made_from[of_neurons.name] = sha256_of(of_neurons)
             plans.append(plan)
             bar.update()
     return plans, made_from
 
 
-def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
+def read_scores(results: Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
     """The triplets of each planned fact's prompts; ValueError where there are none."""
     path = results.scores(plan.relation)
     if not path.exists():
         raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
-    of_neurons = results.fact_neurons(plan.relation, baseline=False)
-    manifest = storage.read_manifest(of_neurons) or {}
-    made_from = manifest.get("identity", {}).get("scores_sha256")
-    if made_from not in (None, storage.sha256_of(path)):
-        raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
+    check_of_scores(results, plan.relation)
     wanted = {planned.asked.fact for planned in plan.facts}
     scores = {
         index: [prompt.of_answer for prompt in fact]
-        for index, fact in enumerate(artifacts.read_fact_scores(path))
+        for index, fact in enumerate(read_fact_scores(path))
         if index in wanted
     }
     bare = sorted(index for index in wanted if not any(scores.get(index, ())))
@@ -169,7 +170,7 @@ def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[T
 
 def edit_all(
     args: argparse.Namespace,
-    results: artifacts.Results,
+    results: Results,
     inputs: Inputs,
     plans: list[Plan],
     lines: growing.GrowingLines,
@@ -179,7 +180,7 @@ def edit_all(
     planned = [fact for plan in plans for fact in plan.facts]
     variants = variants_of(args)
     model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
-    first = resumed // (len(variants) * len(KINDS))
+    first = resumed // (len(variants) * len(EDITED))
     with arguments.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
         for fact in planned[first:]:
             records = list(
@@ -188,7 +189,7 @@ def edit_all(
             if args.save_patches:
                 for record in records:
                     save_patch(results, run_name(args), inputs, fact, record)
-            lines.append([encoding.encode(record) for record in records])
+            lines.append([encode(record) for record in records])
             bar.update()
         lines.finish(
             arguments=arguments.plain(args),
@@ -200,10 +201,10 @@ def edit_all(
 
 
 def save_patch(
-    results: artifacts.Results, run: str, inputs: Inputs, fact: Planned, record: EditRecord
+    results: Results, run: str, inputs: Inputs, fact: Planned, record: EditRecord
 ) -> None:
     """Keep the edit of a fact's own neurons; the controls are not worth it."""
-    if record.kind != KNOWLEDGE:
+    if record.kind != CHOSEN:
         return
     variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
     edit = edit_facts.knowledge_edit(inputs.pretrained.model, fact, variant)
@@ -226,21 +227,11 @@ def save_patch(
 # --- the summary -----------------------------------------------------------------------------
 
 
-def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Path]:
-    """Success against the number of neurons, a figure for each pair of lambdas."""
-    written = []
-    for (lambda_1, lambda_2), curves in by_lambdas(summaries).items():
-        path = results.figure(f"edit_success-{lambda_1:g}-{lambda_2:g}")
-        written += plots.save(plots.success_curve(curves), path)
-    return written
-
-
 def write_summary(
-    args: argparse.Namespace, results: artifacts.Results, plans: list[Plan], path: Path
+    args: argparse.Namespace, results: Results, plans: list[Plan], path: Path
 ) -> None:
     """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
     started = time.perf_counter()
-    summaries = summarise(edit_files.read_edits(path), args.seed)
     chosen = {
         plan.relation: {
             "edits": len(plan.facts),
@@ -251,22 +242,23 @@ def write_summary(
         }
         for plan in plans
     }
-    summary = path.with_suffix(".json")
-    content = {"draw": args.draw, "relations": chosen, "edits": summaries}
-    storage.write_json(summary, content, readable=True)
-    written = [summary, *(draw_curves(results, summaries) if args.top_k else ())]
-    for output in written:
-        storage.write_manifest(
-            output,
-            {"records": path.name, "records_sha256": storage.sha256_of(path), "seed": args.seed},
-            draw=args.draw,
-            arguments=arguments.plain(args),
-            wall_seconds=round(time.perf_counter() - started, 3),
-        )
-    if len(summaries) == len(KINDS):
-        show_table(summaries, args.draw)
-    else:
-        show_variants(summaries, args.draw)
+    summaries, summary = (
+        summarise_edits(read_edits(path), args.seed),
+        results.edits_summary(path.stem),
+    )
+    run, written = EditRun(path.stem, args.draw, chosen, summaries), [summary]
+    write_edit_run(results, run)
+    write_manifest(
+        summary,
+        {"records": path.name, "records_sha256": sha256_of(path), "seed": args.seed},
+        draw=args.draw,
+        arguments=arguments.plain(args),
+        wall_seconds=round(time.perf_counter() - started, 3),
+    )
+    if run.by_count:
+        for picture in gallery.success(results, run):
+            written += gallery.save(results, picture, arguments.plain(args))
+    tables.show_edits(run)
     for output in (path, *written):
         print(f"wrote {output}")
 
@@ -297,10 +289,10 @@ def main() -> None:
         "draw": args.draw,
         "variants": [asdict(variant) for variant in variants],
     }
-    if storage.is_done(path, identity):
+    if is_done(path, identity):
         print(f"all edits are done: {path}")
     else:
-        group, under = len(variants) * len(KINDS), arguments.under_of(inputs.device)
+        group, under = len(variants) * len(EDITED), arguments.under_of(inputs.device)
         with growing.GrowingLines(path, identity, group, under=under) as lines:
             if not lines.finished:
                 edit_all(args, results, inputs, plans, lines)

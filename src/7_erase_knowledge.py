@@ -22,21 +22,21 @@ from knowledge_neurons.experiments import erase_relation
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
 from knowledge_neurons.experiments.erase_relation import GROUP
-from knowledge_neurons.results import (
-    artifacts,
-    edit_files,
-    encoding,
-    erase_summary,
-    growing,
-    published,
-    storage,
+from knowledge_neurons.results import growing
+from knowledge_neurons.results.erasures import (
+    ERASED,
+    Erased,
+    Erasure,
+    both_edits,
+    read_erasures,
 )
-from knowledge_neurons.results.erase_summary import ERASED, RANDOM, Change, Erased
-from knowledge_neurons.results.estimates import told
-from knowledge_neurons.stages import arguments, stage_6_7_arguments
+from knowledge_neurons.results.json_files import encode, write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import is_done, sha256_of, write_manifest
+from knowledge_neurons.stages import arguments, stage_6_7_arguments, tables
 from knowledge_neurons.stages.stage_6_7_arguments import Inputs
 from knowledge_neurons.text.tokenizer import UNK
-from knowledge_neurons.types import WeightEdit
+from knowledge_neurons.types import CONTROL, WeightEdit
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -61,9 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def edits_of(
-    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
-) -> dict[str, WeightEdit]:
+def edits_of(args: argparse.Namespace, results: Results, inputs: Inputs) -> dict[str, WeightEdit]:
     """The erasure, and the control with as many random neurons."""
     of_facts = stage_6_7_arguments.read_neurons(results, args.relation, inputs)
     chosen = erase_relation.frequent_neurons(of_facts, args.neurons)
@@ -78,7 +76,7 @@ def edits_of(
         value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
         ERASED: slots.erase(model, chosen, value),
-        RANDOM: slots.erase(model, drawn, value),
+        CONTROL: slots.erase(model, drawn, value),
     }
 
 
@@ -95,7 +93,7 @@ def read_all(
     model = inputs.pretrained.model
     with arguments.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
         for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
-            lines.append([encoding.encode(record) for record in group])
+            lines.append([encode(record) for record in group])
             bar.update(len(group))
         lines.finish(
             arguments=arguments.plain(args),
@@ -108,48 +106,14 @@ def read_all(
 
 
 def write_summary(
-    args: argparse.Namespace, path: Path, identity: dict[str, object]
+    args: argparse.Namespace, path: Path, summary: Path, identity: dict[str, object]
 ) -> dict[str, Erased]:
     """Table 5 from the lines alone, as JSON beside them."""
-    records = edit_files.read_erased(path)
-    erased = {
-        name: erase_summary.summarise(records, args.relation, name, args.seed)
-        for name in (ERASED, RANDOM)
-    }
-    summary = path.with_suffix(".json")
-    storage.write_json(summary, erased, readable=True)
-    made_from = {**identity, "records_sha256": storage.sha256_of(path)}
-    storage.write_manifest(summary, made_from, arguments=arguments.plain(args))
+    erased = both_edits(read_erasures(path), args.relation, args.seed)
+    write_json(summary, erased, readable=True)
+    made_from = {**identity, "records_sha256": sha256_of(path)}
+    write_manifest(summary, made_from, arguments=arguments.plain(args))
     return erased
-
-
-# --- showing ---------------------------------------------------------------------------------
-
-
-def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
-    """Table 5: the relation and all others, for the erasure and for the control."""
-    theirs = published.TABLE_5.rows.get(relation)
-    rows = {"": "   facts  prompts  accuracy %       perplexity                        increase %"}
-    for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
-        whose = ((relation, erased[name].relation), ("others", erased[name].others))
-        for place, (who, change) in enumerate(whose):
-            paper = f"  | paper: {theirs[place]:+.1f}" if theirs and name == ERASED else ""
-            rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
-    arguments.show(
-        f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "
-        "are of bert-base-cased)",
-        rows,
-    )
-
-
-def _row(change: Change) -> str:
-    grown = change.perplexity_increase
-    accuracy = f"{100 * change.accuracy_before:.1f} -> {100 * change.accuracy_after:.1f}"
-    perplexity = f"{change.perplexity_before:.2f} -> {change.perplexity_after:.2f}"
-    return (
-        f"{change.facts:8}{change.prompts:9}  {accuracy:<16} {perplexity:<22}"
-        f"{told(grown.times(100), 1, '+'):>26}"
-    )
 
 
 def main() -> None:
@@ -175,12 +139,12 @@ def main() -> None:
     identity = {
         **inputs.identity,
         "relation": args.relation,
-        "neurons_sha256": storage.sha256_of(of_neurons),
+        "neurons_sha256": sha256_of(of_neurons),
         "neurons": args.neurons,
         "value": args.value,
         "other_sample": args.other_sample,
     }
-    if storage.is_done(path, identity):
+    if is_done(path, identity):
         print(f"all prompts are read: {path}")
     else:
         under = arguments.under_of(inputs.device)
@@ -189,10 +153,10 @@ def main() -> None:
                 read_all(args, inputs, places, edits, lines)
     header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
     patches.save(results.erasure(run), edits[ERASED], header)
-    erased = write_summary(args, path, identity)
-    storage.write_manifest(results.erasure(run), identity, arguments=arguments.plain(args))
-    show_table(args.relation, len(neurons), erased)
-    for output in (path, path.with_suffix(".json"), results.erasure(run)):
+    erased = write_summary(args, path, results.erasure_summary(run), identity)
+    write_manifest(results.erasure(run), identity, arguments=arguments.plain(args))
+    tables.show_erasure(Erasure(run, args.relation, len(neurons), *erased.values()))
+    for output in (path, results.erasure_summary(run), results.erasure(run)):
         print(f"wrote {output}")
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
-import time
 
-from knowledge_neurons.figures import gallery, plots
-from knowledge_neurons.results import artifacts, outcomes, storage
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import provenance
 from knowledge_neurons.stages import arguments
@@ -36,20 +36,11 @@ def warn_of_mixture(found: Outcomes) -> None:
             print(program.printable(said))
 
 
-def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) -> dict[str, str]:
+def draw(args: argparse.Namespace, results: Results, found: Outcomes) -> dict[str, str]:
     """Write every figure with its manifests; its name -> the files."""
     written = {}
-    for picture in gallery.draw(found):
-        started = time.perf_counter()
-        paths = plots.save(picture.figure, results.figure(picture.name))
-        made_from = {name: storage.sha256_of(results.root / name) for name in picture.sources}
-        for path in paths:
-            storage.write_manifest(
-                path,
-                {"sources_sha256": made_from},
-                arguments=arguments.plain(args),
-                wall_seconds=round(time.perf_counter() - started, 3),
-            )
+    for picture in gallery.draw(results, found):
+        paths = gallery.save(results, picture, arguments.plain(args))
         written[picture.name] = ", ".join(path.name for path in paths)
     return written
 

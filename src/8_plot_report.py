@@ -14,7 +14,7 @@ from knowledge_neurons.stages import program  # isort: skip
 import argparse
 
 from knowledge_neurons import report
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.stages import arguments
 
 
@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     results = arguments.results_of(parse_arguments())
     path = results.report
-    storage.write_atomic(path, report.render(results).encode())
+    write_atomic(path, report.render(results).encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -12,11 +12,11 @@ import pytest
 from knowledge_neurons.attribution import adaptive, fact_scores, gradients, quadrature
 from knowledge_neurons.networks import batching, checkpoints
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.results import artifacts, storage
+from knowledge_neurons.results.layout import ROOT, Results
 from knowledge_neurons.text import data
 from tests.integration.stages import Place, fine
 
-ROOT = storage.ROOT
+ROOT = ROOT
 RELATION, FACTS = "P36", 42
 WITHIN = 1e-3  # the default tolerance
 
@@ -87,7 +87,7 @@ def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
 
 
 def checked_facts(place: Place) -> list[int]:
-    path = artifacts.Results(place.results).quadrature(RELATION)
+    path = Results(place.results).quadrature(RELATION)
     records = enumerate(path.read_bytes().splitlines())
     return [index for index, line in records if json.loads(line)["integral"]]
 
@@ -105,7 +105,7 @@ def distance(model, prompt) -> float:
 
 def test_a_record_beside_every_fact(embedded):
     """A line per fact: prompts, points, rungs with their indicators, the audit of four."""
-    path = artifacts.Results(embedded.results).quadrature(RELATION)
+    path = Results(embedded.results).quadrature(RELATION)
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert len(records) == FACTS
     assert sum(record["audit"] is not None for record in records) == 4

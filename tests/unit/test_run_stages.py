@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons.results.layout import ROOT
 from knowledge_neurons.stages import arguments
 from tests.reference.json_mutations import mutations
 

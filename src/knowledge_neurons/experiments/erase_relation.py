@@ -15,7 +15,7 @@ from custom_bert import Bert
 from knowledge_neurons.editing.slots import edited
 from knowledge_neurons.experiments.choose_facts import Bags, Place
 from knowledge_neurons.networks.evaluation import Reader
-from knowledge_neurons.results.erase_summary import FactRecord
+from knowledge_neurons.results.erasures import ErasureRecord
 from knowledge_neurons.types import Neuron, WeightEdit
 
 # Facts read together: enough that equal-length batches are full, few enough that an interruption
@@ -51,7 +51,7 @@ def choose_prompts(bags: Bags, relation: str, other_sample: int | None, seed: in
 
 def read_prompts(
     model: Bert, bags: Bags, places: Sequence[Place], edits: Mapping[str, WeightEdit], done: int = 0
-) -> Iterator[list[FactRecord]]:
+) -> Iterator[list[ErasureRecord]]:
     """Read the prompts before and under each edit, GROUP facts at a time, in their order.
 
     done: so many facts are left out at the start, a multiple of GROUP.
@@ -73,6 +73,6 @@ def read_prompts(
             rows = slice(row, row + len(facts[r, f]))
             log_p = {n: x.log_probabilities[rows, 0].tolist() for n, x in readings.items()}
             ranks = {n: x.ranks[rows, 0].tolist() for n, x in readings.items()}
-            records.append(FactRecord(r, f, facts[r, f], log_p, ranks))
+            records.append(ErasureRecord(r, f, facts[r, f], log_p, ranks))
             row = rows.stop
         yield records

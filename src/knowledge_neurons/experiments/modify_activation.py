@@ -14,14 +14,7 @@ from functools import partial
 from custom_bert import Bert
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import batching
-from knowledge_neurons.results.modify_summary import (
-    AMPLIFY,
-    OTHER,
-    OWN,
-    SUPPRESS,
-    FactRecord,
-    Outcome,
-)
+from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, ChangeRecord, Outcome
 from knowledge_neurons.types import KINDS, Edit, Fact, Neuron, NeuronSets, Prompt
 
 GROUP = 64  # facts asked together: enough prompts of each length to fill batches
@@ -76,7 +69,7 @@ def modify(
     others: Sequence[tuple[str, int, Sequence[Prompt]] | None],
     neurons: NeuronSets,
     scales: Sequence[float] = (SUPPRESS, AMPLIFY),
-) -> Iterator[list[FactRecord]]:
+) -> Iterator[list[ChangeRecord]]:
     """Scale every fact's neurons while its own and the other fact's prompts are asked.
 
     facts: of one relation.  own: the prompts of each, none where its answer is not one token.
@@ -101,7 +94,7 @@ def modify(
             for key, (relation, index, prompts) in asked.items()
         }
         yield [
-            FactRecord(
+            ChangeRecord(
                 facts[i].relation,
                 facts[i].index,
                 facts[i].answer,

@@ -35,7 +35,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
 )
 
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons.results.layout import ROOT
 
 HUB_NAMES = {
     name: f"google-bert/{name}"

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
-from knowledge_neurons.results import storage
-from knowledge_neurons.results.artifacts import DEFAULT_PREFIX, Results
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import DEFAULT_PREFIX, ROOT, Results
 from knowledge_neurons.stages import program
 from knowledge_neurons.text import data
+from knowledge_neurons.text.relations import check_relation
 
 if TYPE_CHECKING:
     import torch
@@ -189,7 +189,7 @@ def read_bags(args: argparse.Namespace) -> tuple[Path, dict[str, list]]:
     source = split if split and split.exists() else args.data_path
     bags = data.read_bags(source)
     if split and source != split:
-        storage.write_json(split, bags)
+        write_json(split, bags)
         source = split  # what a second run will read
     return source, bags
 
@@ -287,7 +287,7 @@ def relations_of(text: str | None) -> list[str]:
     """`names_of` for relations; ValueError for a name that no relation can have."""
     names = names_of(text)
     for name in names:
-        data.check_relation(name, "--relations")
+        check_relation(name, "--relations")
     return names
 
 

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import artifacts, growing, origin, storage
+from knowledge_neurons.results import growing, origin
+from knowledge_neurons.results.layout import ROOT, Results
+from knowledge_neurons.results.manifests import is_done, sha256_of
+from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.stages import arguments
 from knowledge_neurons.text import data
 from knowledge_neurons.text.strict_json import listed
@@ -21,8 +24,8 @@ from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, Neuron
 if TYPE_CHECKING:
     import torch
 
-SENTENCES = storage.ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
-PAIRS = storage.ROOT / "data/PARAREL/query_pairs.json"
+SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
+PAIRS = ROOT / "data/PARAREL/query_pairs.json"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Inputs:
     """
 
     args: argparse.Namespace
-    results: artifacts.Results
+    results: Results
     pretrained: checkpoints.Pretrained
     device: torch.device
     source: Path
@@ -142,8 +145,8 @@ def _read_relation(inputs: Inputs, name: str) -> Relation:
             raise ValueError(
                 f"{path}: no such file; 2_run_kn.sh writes it, beside that of the other kind"
             )
-        neurons[kind] = artifacts.read_fact_neurons(path)
-        sums[kind] = storage.sha256_of(path)
+        neurons[kind] = read_fact_neurons(path)
+        sums[kind] = sha256_of(path)
         origin.check(path, inputs.identity)
         facts = facts[: origin.scores_of(path).get("max_facts") or None]
         if len(neurons[kind]) != len(facts):
@@ -215,7 +218,7 @@ def grow(
     lines_from: number of facts already there, a multiple of `group` -> the lines of the rest, group
     by group.  A file that is done is left alone.
     """
-    if storage.is_done(path, identity):
+    if is_done(path, identity):
         return
     started = time.perf_counter()
     under = arguments.under_of(inputs.device)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from knowledge_neurons.neurons.refine import BASELINE, INTEGRATED_GRADIENTS, Settings
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.neurons.refine import BASELINE_THRESHOLDS, THRESHOLDS, Thresholds
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.stages import arguments
 
-DEFAULT = INTEGRATED_GRADIENTS
+DEFAULT = THRESHOLDS
 
 
 def parse(description: str) -> argparse.Namespace:
@@ -18,7 +18,10 @@ def parse(description: str) -> argparse.Namespace:
     refining = parser.add_argument_group("refining (2_get_kn.py)")
     refining.add_argument("--coarse", type=arguments.share, default=DEFAULT.coarse, help="t")
     refining.add_argument(
-        "--base_coarse", type=arguments.share, default=BASELINE.coarse, help="t of the baseline"
+        "--base_coarse",
+        type=arguments.share,
+        default=BASELINE_THRESHOLDS.coarse,
+        help="t of the baseline",
     )
     refining.add_argument(
         "--shared", type=arguments.share, default=DEFAULT.shared, help="p at the start"
@@ -41,8 +44,8 @@ def parse(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings_of(args: argparse.Namespace, coarse: float) -> Settings:
-    return Settings(
+def settings_of(args: argparse.Namespace, coarse: float) -> Thresholds:
+    return Thresholds(
         coarse=coarse,
         shared=args.shared,
         rounds=args.rounds,

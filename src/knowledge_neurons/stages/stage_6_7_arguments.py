@@ -13,10 +13,12 @@ from knowledge_neurons.attribution.fact_scores import encode_facts
 from knowledge_neurons.editing.slots import check_neurons
 from knowledge_neurons.experiments.choose_facts import Bags
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import artifacts, origin
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results import origin
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.stages import arguments
 from knowledge_neurons.text import data
+from knowledge_neurons.text.relations import check_relation
 from knowledge_neurons.types import Neuron
 
 
@@ -75,7 +77,7 @@ def load(args: argparse.Namespace) -> Inputs:
 
 def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[Neuron]]:
     """The knowledge neurons of a relation's facts; ValueError where they do not fit the inputs."""
-    data.check_relation(relation, "the relation to be changed")
+    check_relation(relation, "the relation to be changed")
     path = results.fact_neurons(relation, baseline=False)
     if not path.exists():
         there = ", ".join(results.refined_relations(False)) or "none"
@@ -85,7 +87,7 @@ def read_neurons(results: Results, relation: str, inputs: Inputs) -> list[list[N
         )
     if relation not in inputs.bags:
         raise ValueError(f"{path}: {inputs.source} has no relation {relation}")
-    neurons = artifacts.read_fact_neurons(path)
+    neurons = read_fact_neurons(path)
     origin.check(path, inputs.identity)
     facts = len(inputs.bags[relation])
     if len(neurons) != facts:
