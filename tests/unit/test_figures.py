@@ -126,8 +126,8 @@ def test_dose_response_draws_each_kind_and_each_side():
     curve = {
         kind: {
             "own": {
-                "2": Estimate(0.2, Interval(0.1, 0.3)),
-                "0": Estimate(-0.5, Interval(-0.6, -0.4)),
+                2.0: Estimate(0.2, Interval(0.1, 0.3)),
+                0.0: Estimate(-0.5, Interval(-0.6, -0.4)),
             },
             "other": {},
         }

@@ -15,6 +15,7 @@ from knowledge_neurons.results.comparison import (
     main_run,
     neurons_beside,
 )
+from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
 
@@ -43,9 +44,7 @@ def test_table_2(found):
 def test_changes_are_in_percent_with_their_intervals(found, factor, paper):
     rows = changes_beside(found.modified.overall, factor)
     own = numbers(rows, "own facts")
-    for kind, name, published_one in zip(
-        ("neurons", "baseline"), NAMES.values(), paper, strict=True
-    ):
+    for kind, name, published_one in zip(KINDS, map(NAMES.get, KINDS), paper, strict=True):
         change = found.modified.overall[kind]["own"][factor]
         assert own[name] == (pytest.approx(100 * change.value), published_one)
     row = rows[0]
