@@ -69,7 +69,8 @@ from knowledge_neurons.attribution.adaptive import TOLERANCE, Ladder
 from knowledge_neurons.attribution.fact_scores import CALIBRATED
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import batching, passes
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment
 from knowledge_neurons.types import Batch, Prompt
 
 MEMORY = 1 << 30  # bytes that a batch of ours may take, as in stage 1
@@ -367,11 +368,11 @@ def main() -> None:
     result = summary(case, rounds, peaks)
     show(result, counts)
     record = {"command": command(args.pypi), "hardware": hardware(args.threads)}
-    record |= {"load_before": load, "commit": storage.environment()["commit"]}
+    record |= {"load_before": load, "commit": environment()["commit"]}
     record |= {"rounds": args.rounds, "tokens": tokens}
     record |= {"prompts": {name: counts[name] for name in names}} | result
     if args.output:
-        storage.write_json(args.output, record, readable=True)
+        write_json(args.output, record, readable=True)
     print(json.dumps(record))
     sys.exit(0 if result["ok"] else 1)
 

@@ -49,7 +49,8 @@ from knowledge_neurons.experiments.modify_activation import (
 )
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.bert import BertNetwork
-from knowledge_neurons.results.storage import environment, write_json
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
 

@@ -33,7 +33,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.mutators import mutations
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.layout import Results
 from tests.integration.stages import Ended, Place, fine, small_inputs
 from tests.reference.made_results import Writer
 from tests.reference.mutations import Mutation

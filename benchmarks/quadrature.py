@@ -38,7 +38,8 @@ from knowledge_neurons.attribution import (
 from knowledge_neurons.attribution.fact_scores import Engine, ScoredFact, Settings
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import batching, passes
-from knowledge_neurons.results.storage import environment, write_json
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment
 from knowledge_neurons.types import Fact, Prompt
 
 FIXED = (3, 4, 5, 6, 8, 10)

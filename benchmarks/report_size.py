@@ -22,8 +22,10 @@ from statistics import median
 
 from knowledge_neurons import report
 from knowledge_neurons.report import embedding
-from knowledge_neurons.results import published, storage
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results import published
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import environment
 from tests.integration.browsers import chromium
 from tests.reference.made_results import MadeFact, Shape, Writer, invented_words
 
@@ -118,7 +120,7 @@ def measure(folder: Path, facts: int, scores: float) -> dict[str, object]:
     started = time.perf_counter()
     html = report.render(results).encode()
     built = time.perf_counter() - started
-    storage.write_atomic(results.report, html)
+    write_atomic(results.report, html)
     embedded = embedding.embed(results)
     return {
         "facts": embedded.facts,
@@ -144,7 +146,7 @@ def main() -> None:
         found = measure(args.output or Path(scratch), args.facts, args.scores)
     for name, value in found.items():
         print(f"{name:>20}  {value}")
-    print(json.dumps({"benchmark": "report_size", **found, "made_with": storage.environment()}))
+    print(json.dumps({"benchmark": "report_size", **found, "made_with": environment()}))
 
 
 if __name__ == "__main__":

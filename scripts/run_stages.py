@@ -23,8 +23,9 @@ from typing import Annotated, TypedDict
 from msgspec import Meta
 from tqdm import tqdm
 
-from knowledge_neurons.results import storage
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons import ROOT
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import read_json
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.text import data
 
@@ -162,7 +163,7 @@ class Log:
     @classmethod
     def read(cls, path: Path) -> Log:
         advice = "Remove it, and the time left is estimated anew"
-        return cls(path, storage.read_json(path, _Log, advice)["steps"] if path.exists() else {})
+        return cls(path, read_json(path, _Log, advice)["steps"] if path.exists() else {})
 
     def is_done(self, step: Step) -> bool:
         """Whether a step of this name and work is; with more facts it is another one."""
@@ -180,7 +181,7 @@ class Log:
             **{"stage": step.stage, "work": step.work},
             **{"seconds": round(seconds, 1), "done": done},
         }
-        storage.write_json(self.path, {"steps": self.steps}, readable=True)
+        write_json(self.path, {"steps": self.steps}, readable=True)
 
     def pace(self, stage: int) -> float | None:
         """Seconds per unit of work: of this stage's steps, else of all; None before the first."""

@@ -45,13 +45,15 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 
 from custom_bert import Bert, BertConfig
+from knowledge_neurons import ROOT
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.checkpoints import fingerprint, save_pretrained
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
-from knowledge_neurons.results.modify_summary import SUPPRESS
-from knowledge_neurons.results.storage import ROOT, environment, read_json, sha256_of, write_json
+from knowledge_neurons.results.changes import SUPPRESS
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment, read_json, sha256_of
 from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import encode_fact

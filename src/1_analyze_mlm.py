@@ -19,7 +19,10 @@ import torch
 from custom_bert import Bert
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
 from knowledge_neurons.neurons.refine import KEEP
-from knowledge_neurons.results import artifacts, encoding, growing, storage
+from knowledge_neurons.results import growing
+from knowledge_neurons.results.json_files import encode, write_json
+from knowledge_neurons.results.manifests import is_done, read_manifest
+from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
@@ -164,7 +167,7 @@ def main() -> None:
     inputs = open_inputs(settings, [name])
     facts, path = inputs.facts[name], results.scores(name)
     identity = settings.identity(inputs.identity)
-    if storage.is_done(path, identity):
+    if is_done(path, identity):
         print(f"{name} is done: {path}")
         return
     reference = inputs.pretrained.model
@@ -172,7 +175,7 @@ def main() -> None:
     encoded = inputs.encode(facts)
     counts = counts_of(encoded)
     show_task(inputs, counts)
-    storage.write_json(results.arguments, settings.given, readable=True)
+    write_json(results.arguments, settings.given, readable=True)
     started = time.perf_counter()
     tokenizer, seed = inputs.pretrained.tokenizer, settings.seed
     engine = fact_scores.prepare(model, tokenizer, encoded, settings.scoring, seed, reference)
@@ -200,14 +203,14 @@ def main() -> None:
         facts=len(facts),
         group=fact_scores.group_size(reference, inputs.device),
         work=score,
-        encode=lambda fact: artifacts.encode_fact_scores(fact.prompts),
-        beside=(results.quadrature(name), lambda fact: encoding.encode(fact.record)),
+        encode=lambda fact: encode_fact_scores(fact.prompts),
+        beside=(results.quadrature(name), lambda fact: encode(fact.record)),
         started=started,
     )
     if not grow.grow(job, settings.given, inputs.under, ending):
         print(f"{name} is done: {path}")
         return
-    show_audit(storage.read_manifest(path)["quadrature"])
+    show_audit(read_manifest(path)["quadrature"])
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
@@ -258,10 +261,7 @@ def repair(
     )
     again = (fact.prompts for group in groups for fact in group)
     lines.replace(
-        {
-            i: artifacts.encode_fact_scores(prompts)
-            for i, prompts in zip(doubtful, again, strict=True)
-        }
+        {i: encode_fact_scores(prompts) for i, prompts in zip(doubtful, again, strict=True)}
     )
     return found.summary
 

@@ -18,7 +18,11 @@ from pathlib import Path
 from knowledge_neurons.neurons.neuron_statistics import RefinedRelation, refine_scores
 from knowledge_neurons.neurons.refine import KEEP, Refined
 from knowledge_neurons.neurons.refine import Settings as Thresholds
-from knowledge_neurons.results import artifacts, origin, storage
+from knowledge_neurons.results import origin
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest, sha256_of, write_manifest
+from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.stages.refining import Settings
@@ -49,9 +53,7 @@ def scored_relations(settings: Settings) -> list[str]:
     return settings.relations or scored
 
 
-def check_scores(
-    results: artifacts.Results, relations: list[str], lowest: float
-) -> dict[str, dict]:
+def check_scores(results: Results, relations: list[str], lowest: float) -> dict[str, dict]:
     """Relation -> identity of its scores; empty for a file of the released code.
 
     Raises ValueError for scores that were made differently from each other, or that lack the
@@ -60,7 +62,7 @@ def check_scores(
     identities = {}
     for relation in relations:
         path = results.scores(relation)
-        identity = (storage.read_manifest(path) or {}).get("identity", {})
+        identity = (read_manifest(path) or {}).get("identity", {})
         keep = identity.get("keep", KEEP)
         if keep > lowest:
             raise ValueError(
@@ -79,21 +81,17 @@ def check_scores(
 def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
-        return refine_scores(artifacts.read_fact_scores(path), thresholds[False], thresholds[True])
+        return refine_scores(read_fact_scores(path), thresholds[False], thresholds[True])
     except ValueError as error:
         message = str(error)
         raise ValueError(message if str(path) in message else f"{path}: {message}") from error
 
 
-def write(
-    results: artifacts.Results, relation: str, refined: RefinedRelation, manifest: dict
-) -> None:
+def write(results: Results, relation: str, refined: RefinedRelation, manifest: dict) -> None:
     """Write the files of one relation, each with its manifest."""
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
-        for output in artifacts.write_neurons(
-            results, relation, baseline, outcome.facts, outcome.relation
-        ):
-            storage.write_manifest(
+        for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
+            write_manifest(
                 output,
                 {
                     "scores": manifest["scores"],
@@ -128,7 +126,7 @@ def main() -> None:
         manifest = {
             "thresholds": thresholds,
             "scores": identities[relation],
-            "scores_sha256": storage.sha256_of(results.scores(relation)),
+            "scores_sha256": sha256_of(results.scores(relation)),
             "arguments": settings.given,
             "wall_seconds": seconds[relation],
         }

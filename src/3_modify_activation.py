@@ -16,23 +16,27 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from knowledge_neurons.experiments import modify_activation
-from knowledge_neurons.figures import plots
-from knowledge_neurons.results import activation_files, published, storage
-from knowledge_neurons.results.estimates import Estimate, told
-from knowledge_neurons.results.modify_summary import (
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import changes
+from knowledge_neurons.results.changes import (
     AMPLIFY,
-    ASKED,
     SUPPRESS,
-    FactRecord,
-    average_change,
+    ChangeRecord,
+    authors_averages,
+    changes_of,
+    modified_of,
+    read_changes,
+    write_summary,
 )
+from knowledge_neurons.results.comparison import changes_beside
+from knowledge_neurons.results.json_files import encode_float32, write_json
+from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
@@ -99,13 +103,13 @@ def askable(inputs: Inputs) -> dict[str, list[int]]:
 
 def compute(
     inputs: Inputs, relation: Relation, known: dict[str, list[int]], path: Path
-) -> list[FactRecord]:
+) -> list[ChangeRecord]:
     """The records of a relation's facts, from the file where it is done.  known: see `askable`."""
     settings, facts = inputs.settings, relation.facts
     own = inputs.encode(facts)
     others = modify_activation.draw_others(known, facts, settings.seed)
 
-    def modify(some: range) -> list[FactRecord]:
+    def modify(some: range) -> list[ChangeRecord]:
         group = slice(some.start, some.stop)
         asked = [
             (*other, *inputs.encode([inputs.facts[other[0]][other[1]]])) if other else None
@@ -117,95 +121,44 @@ def compute(
 
     identity = inputs.identity | relation.identity
     identity |= {"seed": settings.seed, "scales": settings.factors}
-    job = Job(
-        path,
-        identity | {"max_seq_length": inputs.max_tokens, "oov": settings.oov},
-        name=relation.name,
-        facts=len(facts),
-        group=modify_activation.GROUP,
-        work=modify,
-        encode=activation_files.encode_modified,
-    )
+    identity |= {"max_seq_length": inputs.max_tokens, "oov": settings.oov}
+    group, encode = modify_activation.GROUP, encode_float32
+    job = Job(path, identity, relation.name, len(facts), group, modify, encode)
     grow(job, settings.given, inputs.under)
-    return activation_files.read_modified(path, settings.factors)
-
-
-def averages(
-    relations: dict[str, list[FactRecord]], scales: Sequence[float], seed: int
-) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """kind of neurons -> own or other prompts -> factor -> change and interval."""
-    return {
-        kind: {
-            asked: {
-                f"{factor:g}": change
-                for factor in scales
-                if (change := average_change(relations, asked, kind, factor, seed))
-            }
-            for asked in ASKED
-        }
-        for kind in KINDS
-    }
-
-
-def counts_of(relations: dict[str, list[FactRecord]]) -> dict[str, Any]:
-    """How many facts took part, and how many did not or could not change, by reason."""
-    records = [record for own in relations.values() for record in own]
-    return {
-        "facts": len(records),
-        "answer_not_one_token": sum(record.own is None for record in records),
-        "no_other_relation": sum(bool(record.own) and record.other is None for record in records),
-        **{
-            f"without_{kind}": sum(not record.neurons[kind] for record in records) for kind in KINDS
-        },
-    }
+    return read_changes(path, settings.factors)
 
 
 def write_averages(
-    settings: Settings, relations: dict[str, list[FactRecord]], identity: dict[str, Any]
+    settings: Settings, relations: dict[str, list[ChangeRecord]], identity: dict[str, Any]
 ) -> list[Path]:
     """Figures 4 and 5 in the authors' shape and as a summary with intervals."""
-    results, seed, factors = settings.results, settings.seed, (SUPPRESS, AMPLIFY)
-    written = []
+    results, written = settings.results, []
     for kind in KINDS:
-        path = results.modified_averages(kind == BASELINE)
-        storage.write_json(path, activation_files.authors_averages(relations, kind))
-        written.append(path)
-    summary = {
-        "change": averages(relations, factors, seed),
-        "counts": counts_of(relations),
-        "relations": {r: averages({r: relations[r]}, factors, seed) for r in sorted(relations)},
-    }
-    path = results.modified / "summary.json"
-    storage.write_json(path, summary, readable=True)
-    for output in (*written, path):
-        storage.write_manifest(output, identity, arguments=settings.given)
-    rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
-    for factor, name, paper in (
-        (SUPPRESS, "suppressed", published.SUPPRESSED),
-        (AMPLIFY, "amplified", published.AMPLIFIED),
-    ):
-        for kind, theirs in zip(KINDS, paper.rows["own"], strict=True):
-            own, other = (summary["change"][kind][asked].get(f"{factor:g}") for asked in ASKED)
-            ours = [told(one and one.times(100), 2, "+") for one in (own, other)]
-            rows[f"{name}, {kind}"] = f"{ours[0]:>28}{theirs:+9.2f}{ours[1]:>31}"
-    title = "Change of the right answer's probability in % (Figures 4 and 5; 95 % intervals)"
-    tables.show(title, rows)
-    tables.show("Facts", summary["counts"])
-    return [*written, path]
+        written.append(results.modified_averages(kind == BASELINE))
+        write_json(written[-1], authors_averages(relations, kind))
+    found = modified_of(relations, settings.seed)
+    written.append(results.changes_summary)
+    write_summary(written[-1], found)
+    for output in written:
+        write_manifest(output, identity, arguments=settings.given)
+    for title, factor in (("Figure 4: suppressed", SUPPRESS), ("Figure 5: amplified", AMPLIFY)):
+        title = f"{title}, change of the right answer's probability"
+        tables.show_beside(title, changes_beside(found.overall, factor))
+    tables.show("Facts", found.counts)
+    return written
 
 
 def write_curve(
-    settings: Settings, relation: str, records: list[FactRecord], identity: dict[str, Any]
+    settings: Settings, relation: Relation, records: list[ChangeRecord], identity: dict[str, Any]
 ) -> list[Path]:
     """The dose-response curve of a relation, as numbers and as a figure."""
-    curve = averages({relation: records}, settings.factors, settings.seed)
-    path = settings.results.dose_response / f"{relation}.json"
-    storage.write_json(path, curve, readable=True)
-    figure = plots.dose_response(relation, curve)
-    drawn = plots.save(figure, settings.results.figure(f"dose_response-{relation}"))
-    for output in (path, *drawn):
-        storage.write_manifest(output, identity, arguments=settings.given)
-    return [path, *drawn]
+    results, name, told = settings.results, relation.name, settings.given
+    curve = changes_of({name: records}, settings.factors, settings.seed)
+    changes.write_curve(results.curve(name), curve)
+    write_manifest(results.curve(name), identity, arguments=told)
+    labels = {name: relation.facts[0].label}
+    picture = gallery.dose_response(results, name, curve, labels)
+    return [results.curve(name), *gallery.save(results, picture, told)]
 
 
 def main() -> None:
@@ -213,16 +166,16 @@ def main() -> None:
     inputs = open_inputs(settings)
     relations = read_relations(inputs, settings.relations)  # all, before the first is computed
     known, draws_curves = askable(inputs), settings.scales is not None
-    folder = settings.results.dose_response if draws_curves else settings.results.modified
+    path_of = settings.results.curve_records if draws_curves else settings.results.changes
     identity = inputs.identity | {"scales": settings.factors, "seed": settings.seed}
-    found: dict[str, list[FactRecord]] = {}
+    found: dict[str, list[ChangeRecord]] = {}
     written: list[Path] = []
     for relation in relations:
         name = relation.name
-        found[name] = compute(inputs, relation, known, folder / f"{name}.jsonl")
+        found[name] = compute(inputs, relation, known, path_of(name))
         if draws_curves:
             own = identity | relation.identity
-            written += write_curve(settings, name, found[name], own)
+            written += write_curve(settings, relation, found[name], own)
     if not draws_curves:
         sums = {relation.name: relation.neurons_sha256 for relation in relations}
         written = write_averages(settings, found, identity | {"neurons_sha256": sums})

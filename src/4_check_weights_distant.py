@@ -13,14 +13,19 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from knowledge_neurons.experiments import distant_activation
-from knowledge_neurons.results import activation_files, distant_summary, published, storage
-from knowledge_neurons.results.distant_summary import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.results.estimates import told
+from knowledge_neurons.results.activations import (
+    ActivationRecord,
+    authors_activations,
+    read_activations,
+    summary_of,
+)
+from knowledge_neurons.results.comparison import activations_beside
+from knowledge_neurons.results.json_files import encode_float32, write_json
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.arguments import SentenceSettings
@@ -57,11 +62,11 @@ def compute(
     pool: list[str],
     identity: dict[str, Any],
     path: Path,
-) -> list[FactActivation]:
+) -> list[ActivationRecord]:
     """The records of a relation's facts, from the file where it is done."""
     settings = inputs.settings
 
-    def read(some: range) -> list[FactActivation]:
+    def read(some: range) -> list[ActivationRecord]:
         group = slice(some.start, some.stop)
         return distant_activation.read_facts(
             inputs.pretrained.model,
@@ -80,46 +85,15 @@ def compute(
         facts=len(relation.facts),
         group=distant_activation.GROUP,
         work=read,
-        encode=activation_files.encode_activation,
+        encode=encode_float32,
     )
     grow(job, settings.given, inputs.under)
-    return activation_files.read_activations(path)
-
-
-def summary_of(relations: dict[str, list[FactActivation]], seed: int) -> dict[str, Any]:
-    """Table 4 with intervals, and what was read, skipped and cut, by reason."""
-    records = [record for own in relations.values() for record in own]
-    read = [record for record in records if record.means]
-    unusable: Counter[str] = Counter()
-    for record in records:
-        unusable.update(record.unusable)
-    return {
-        "table": {kind: distant_summary.table_row(records, kind, seed) for kind in KINDS},
-        "facts": len(records),
-        "facts_skipped": {
-            **{
-                f"no sentence: {kind}": sum(not r.sentences[kind] for r in records)
-                for kind in SENTENCE_KINDS
-            },
-            **{f"no neurons: {kind}": sum(not r.neurons[kind] for r in records) for kind in KINDS},
-        },
-        "sentences_read": {k: sum(r.sentences[k] for r in read) for k in SENTENCE_KINDS},
-        "sentences_cut": sum(record.cut for record in read),
-        "sentences_unusable": dict(unusable.most_common()),
-        "head_sentences_with_the_tail": sum(record.names_tail for record in records),
-    }
+    return read_activations(path)
 
 
 def show(summary: dict[str, Any]) -> None:
     """Table 4, ours beside the paper's, and the counts."""
-    rows = {"": "".join(f"{kind:>26}" for kind in SENTENCE_KINDS) + "   paper"}
-    for kind, row in summary["table"].items():
-        if row is None:
-            continue
-        ours = "".join(f"{told(row.by_sentences[k], 3):>26}" for k in SENTENCE_KINDS)
-        paper = [published.TABLE_4.rows[k][KINDS.index(kind)] for k in SENTENCE_KINDS]
-        rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in paper)}"
-    tables.show("Mean activation (Table 4; 95 % intervals)", rows)
+    tables.show_beside("Table 4: mean activation", activations_beside(summary["table"]))
     tables.show("Read", {k: v for k, v in summary.items() if k != "table"})
 
 
@@ -134,24 +108,24 @@ def main() -> None:
         "max_seq_length": inputs.max_tokens,
         "random_sentences": "as many as with both",  # ten in files of before
         "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
-        "pairs_sha256": storage.sha256_of(settings.pairs),
+        "pairs_sha256": sha256_of(settings.pairs),
     }
-    found: dict[str, list[FactActivation]] = {}
+    found: dict[str, list[ActivationRecord]] = {}
     for relation in relations:
-        path, own = results.distant / f"{relation.name}.jsonl", sentences[relation.name]
+        path, own = results.activations(relation.name), sentences[relation.name]
         found[relation.name] = compute(inputs, relation, own, pool, identity, path)
     summary = summary_of(found, settings.seed) | {"relations_without_sentences": left_out}
-    written = [results.distant / "summary.json"]
-    storage.write_json(written[0], summary, readable=True)
+    written = [results.activations_summary]
+    write_json(written[0], summary, readable=True)
     for kind in KINDS:
         written.append(results.distant_activations(kind == BASELINE))
         neurons = {relation.name: relation.neurons[kind] for relation in relations}
-        theirs = activation_files.authors_activations(found, neurons, kind)
-        storage.write_json(written[-1], theirs)
+        theirs = authors_activations(found, neurons, kind)
+        write_json(written[-1], theirs)
     sums = {relation.name: relation.neurons_sha256 for relation in relations}
     for path in written:
         made_from = identity | {"neurons_sha256": sums}
-        storage.write_manifest(path, made_from, arguments=settings.given)
+        write_manifest(path, made_from, arguments=settings.given)
     show(summary)
     for path in written:
         print(f"wrote {path}")

@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from knowledge_neurons.experiments import distant_activation, trigger_examples
-from knowledge_neurons.experiments.trigger_examples import Triggers
-from knowledge_neurons.results import activation_files, storage
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.manifests import sha256_of
+from knowledge_neurons.results.triggers import (
+    Triggers,
+    encode_triggers,
+    read_triggers,
+    triggers_text,
+)
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import (
@@ -65,11 +71,6 @@ def places_of(settings: Settings, relation: Relation) -> list[int]:
     return sorted({int(name) for name in settings.facts}) or list(range(count))
 
 
-def path_of(settings: Settings, relation: Relation, places: list[int]) -> Path:
-    chosen = f"@{','.join(map(str, places))}" if settings.facts else ""
-    return settings.results.triggers / f"{relation.name}{chosen}.jsonl"
-
-
 def compute(
     inputs: Inputs, relation: Relation, places: list[int], path: Path, identity: dict[str, Any]
 ) -> None:
@@ -85,7 +86,7 @@ def compute(
             pretrained.model, pretrained.tokenizer, label, facts, neurons, inputs.max_tokens
         )
         for found, own in zip(ranked, neurons, strict=True):
-            write_text(settings.results.triggers / f"{relation.name}-{found.fact}.txt", found, own)
+            write_text(settings.results.triggers_text(relation.name, found.fact), found, own)
         return list(zip(ranked, neurons, strict=True))
 
     job = Job(
@@ -95,7 +96,7 @@ def compute(
         facts=len(places),
         group=distant_activation.GROUP,
         work=rank,
-        encode=lambda one: activation_files.encode_triggers(*one, settings.top),
+        encode=lambda one: encode_triggers(*one, settings.top),
     )
     grow(job, settings.given, inputs.under)
 
@@ -103,7 +104,7 @@ def compute(
 def write_text(path: Path, found: Triggers, neurons: Sequence[Neuron]) -> None:
     """As the authors' stage: no file for a fact without neurons or sentences, nor an old one."""
     if found.ranked:
-        storage.write_atomic(path, activation_files.triggers_text(found, neurons).encode())
+        write_atomic(path, triggers_text(found, neurons).encode())
     else:
         path.unlink(missing_ok=True)
 
@@ -116,22 +117,22 @@ def main() -> None:
     rows = {}
     for relation in relations:
         chosen = places[relation.name]
-        path = path_of(settings, relation, chosen)
+        path = settings.results.triggers(relation.name, chosen if settings.facts else ())
         identity = inputs.identity | {
-            "sentences_sha256": storage.sha256_of(sentences_path(settings, relation.name)),
-            "pairs_sha256": storage.sha256_of(settings.pairs),
+            "sentences_sha256": sha256_of(sentences_path(settings, relation.name)),
+            "pairs_sha256": sha256_of(settings.pairs),
             "max_seq_length": inputs.max_tokens,
             "top": settings.top,
         }
         compute(inputs, relation, chosen, path, identity)
-        records = list(activation_files.read_triggers(path))
+        records = list(read_triggers(path))
         rows[relation.name] = (
             f"{len(records):5} facts, {sum(one.sentences for one in records):6} sentences ranked, "
             f"{sum(not one.neurons for one in records)} facts without neurons, "
             f"{sum(bool(one.neurons) and not one.sentences for one in records)} without "
             f"sentences, {sum(sum(one.unusable.values()) for one in records)} sentences unusable"
         )
-    tables.show(f"Trigger sentences, in {settings.results.triggers}", rows)
+    tables.show(f"Trigger sentences, in {settings.results.triggers('').parent}", rows)
     if left_out:
         print(f"without sentences, left out: {', '.join(left_out)}")
 

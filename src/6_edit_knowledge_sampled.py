@@ -22,21 +22,25 @@ from typing import Any
 from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
-from knowledge_neurons.figures import plots
-from knowledge_neurons.results import artifacts, edit_files, encoding, storage
-from knowledge_neurons.results.edit_summary import (
-    KINDS,
-    KNOWLEDGE,
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results.edits import (
+    CHOSEN,
+    EDITED,
     EditRecord,
-    Summary,
+    EditRun,
     Variant,
-    by_lambdas,
-    summarise,
+    read_edits,
+    summarise_edits,
+    write_edit_run,
 )
 from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.json_files import encode
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.results.neurons import check_of_scores
+from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import Job, grow, progress
 from knowledge_neurons.stages import arguments, tables
-from knowledge_neurons.stages.edit_tables import show_table, show_variants
 from knowledge_neurons.stages.inputs import (
     Inputs,
     Relation,
@@ -47,8 +51,7 @@ from knowledge_neurons.stages.inputs import (
     open_inputs,
     read_relations,
 )
-from knowledge_neurons.types import KNOWLEDGE as OF_FACTS
-from knowledge_neurons.types import Triplet
+from knowledge_neurons.types import KNOWLEDGE, Triplet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +138,12 @@ def lambda_pairs(text: str) -> list[tuple[float, float]]:
 def make_plans(inputs: Inputs, bags: Bags, relations: list[Relation]) -> list[Plan]:
     """The facts of each relation that will be edited."""
     settings, model = inputs.settings, inputs.pretrained.model
-    chosen = choose_facts.Settings(
+    chosen = choose_facts.Selection(
         settings.facts_per_relation, seed=settings.seed, draw=settings.draw
     )
     plans = []
     with progress(len(relations), "choosing facts", "relation") as bar:
-        for name, neurons in ((one.name, one.neurons[OF_FACTS]) for one in relations):
+        for name, neurons in ((one.name, one.neurons[KNOWLEDGE]) for one in relations):
             plan = choose_facts.plan(model, bags, name, neurons, chosen)
             if settings.top_k:
                 shared = choose_facts.common_neurons(bags[name], neurons, chosen.common)
@@ -157,26 +160,22 @@ def made_from(settings: Settings, relations: list[Relation]) -> dict[str, str]:
     for relation in relations:
         if settings.top_k:
             scores = results.scores(relation.name)
-            sums[scores.name] = storage.sha256_of(scores)
+            sums[scores.name] = sha256_of(scores)
         neurons = results.fact_neurons(relation.name, baseline=False)
-        sums[neurons.name] = relation.neurons_sha256[OF_FACTS]
+        sums[neurons.name] = relation.neurons_sha256[KNOWLEDGE]
     return sums
 
 
-def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
+def read_scores(results: Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
     """The triplets of each planned fact's prompts; ValueError where there are none."""
     path = results.scores(plan.relation)
     if not path.exists():
         raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
-    of_neurons = results.fact_neurons(plan.relation, baseline=False)
-    manifest = storage.read_manifest(of_neurons) or {}
-    made_from = manifest.get("identity", {}).get("scores_sha256")
-    if made_from not in (None, storage.sha256_of(path)):
-        raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
+    check_of_scores(results, plan.relation)
     wanted = {planned.asked.fact for planned in plan.facts}
     scores = {
         index: [prompt.of_answer for prompt in fact]
-        for index, fact in enumerate(artifacts.read_fact_scores(path))
+        for index, fact in enumerate(read_fact_scores(path))
         if index in wanted
     }
     bare = sorted(index for index in wanted if not any(scores.get(index, ())))
@@ -216,15 +215,15 @@ def edit_all(
         facts=len(planned),
         group=1,
         work=edit,
-        encode=encoding.encode,
-        records=len(settings.variants) * len(KINDS),
+        encode=encode,
+        records=len(settings.variants) * len(EDITED),
     )
     return grow(job, settings.given, inputs.under, ending)
 
 
 def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
     """Keep the edit of a fact's own neurons; the controls are not worth it."""
-    if record.kind != KNOWLEDGE:
+    if record.kind != CHOSEN:
         return
     variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
     edit = edit_facts.knowledge_edit(inputs.pretrained.model, fact, variant)
@@ -248,19 +247,10 @@ def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
 # --- the summary -----------------------------------------------------------------------------
 
 
-def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Path]:
-    """Success against the number of neurons, a figure for each pair of lambdas."""
-    written = []
-    for (lambda_1, lambda_2), curves in by_lambdas(summaries).items():
-        path = results.figure(f"edit_success-{lambda_1:g}-{lambda_2:g}")
-        written += plots.save(plots.success_curve(curves), path)
-    return written
-
-
 def write_summary(settings: Settings, plans: list[Plan], path: Path) -> None:
     """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
     started, results = time.perf_counter(), settings.results
-    summaries = summarise(edit_files.read_edits(path), settings.seed)
+    summaries = summarise_edits(read_edits(path), settings.seed)
     chosen = {
         plan.relation: {
             "edits": len(plan.facts),
@@ -271,26 +261,20 @@ def write_summary(settings: Settings, plans: list[Plan], path: Path) -> None:
         }
         for plan in plans
     }
-    summary = path.with_suffix(".json")
-    content = {"draw": settings.draw, "relations": chosen, "edits": summaries}
-    storage.write_json(summary, content, readable=True)
-    written = [summary, *(draw_curves(results, summaries) if settings.top_k else ())]
-    for output in written:
-        storage.write_manifest(
-            output,
-            {
-                "records": path.name,
-                "records_sha256": storage.sha256_of(path),
-                "seed": settings.seed,
-            },
-            draw=settings.draw,
-            arguments=settings.given,
-            wall_seconds=round(time.perf_counter() - started, 3),
-        )
-    if len(summaries) == len(KINDS):
-        show_table(summaries, settings.draw)
-    else:
-        show_variants(summaries, settings.draw)
+    run = EditRun(path.stem, settings.draw, chosen, summaries)
+    written = [results.edits_summary(run.name)]
+    write_edit_run(results, run)
+    write_manifest(
+        written[0],
+        {"records": path.name, "records_sha256": sha256_of(path), "seed": settings.seed},
+        draw=settings.draw,
+        arguments=settings.given,
+        wall_seconds=round(time.perf_counter() - started, 3),
+    )
+    if run.by_count:
+        for picture in gallery.success(results, run):
+            written += gallery.save(results, picture, settings.given)
+    tables.show_edits(run)
     for output in (path, *written):
         print(f"wrote {output}")
 
@@ -298,7 +282,7 @@ def write_summary(settings: Settings, plans: list[Plan], path: Path) -> None:
 def main() -> None:
     settings = parse()
     inputs = open_inputs(settings)
-    relations = read_relations(inputs, settings.relations, (OF_FACTS,), whole=True)
+    relations = read_relations(inputs, settings.relations, (KNOWLEDGE,), whole=True)
     bags = encode_all(inputs)
     plans = make_plans(inputs, bags, relations)
     tables.show(

@@ -20,10 +20,17 @@ from knowledge_neurons.editing import patches, slots
 from knowledge_neurons.experiments import erase_relation
 from knowledge_neurons.experiments.choose_facts import Bags, Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
-from knowledge_neurons.results import edit_files, encoding, erase_summary, published, storage
-from knowledge_neurons.results.erase_summary import ERASED, RANDOM, Change, Erased, FactRecord
-from knowledge_neurons.results.estimates import told
+from knowledge_neurons.results.erasures import (
+    ERASED,
+    Erased,
+    Erasure,
+    ErasureRecord,
+    both_edits,
+    read_erasures,
+)
 from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.json_files import encode, write_json
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import (
@@ -35,9 +42,9 @@ from knowledge_neurons.stages.inputs import (
     open_inputs,
     read_relations,
 )
-from knowledge_neurons.text import data
+from knowledge_neurons.text.relations import check_relation
 from knowledge_neurons.text.tokenizer import UNK
-from knowledge_neurons.types import KNOWLEDGE, Neuron, WeightEdit
+from knowledge_neurons.types import CONTROL, KNOWLEDGE, Neuron, WeightEdit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ def parse() -> Settings:
         help="only so many prompts of other relations (default: all)",
     )
     args = parser.parse_args()
-    data.check_relation(args.relation, "the relation to be changed")
+    check_relation(args.relation, "the relation to be changed")
     return arguments.settings(Settings, args)
 
 
@@ -98,7 +105,7 @@ def edits_of(inputs: Inputs, of_facts: list[list[Neuron]]) -> dict[str, WeightEd
         value = model.words[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
         ERASED: slots.erase(model, chosen, value),
-        RANDOM: slots.erase(model, drawn, value),
+        CONTROL: slots.erase(model, drawn, value),
     }
 
 
@@ -113,7 +120,7 @@ def read_all(
     """Read the facts that are not there yet, before and under each edit; whether there were any."""
     facts = erase_relation.by_fact(places)
 
-    def read(some: range) -> list[FactRecord]:
+    def read(some: range) -> list[ErasureRecord]:
         group = facts[some.start : some.stop]
         return erase_relation.read_facts(inputs.pretrained.model, bags, group, edits)
 
@@ -131,52 +138,19 @@ def read_all(
         facts=len(facts),
         group=erase_relation.GROUP,
         work=read,
-        encode=encoding.encode,
+        encode=encode,
     )
     return grow(job, inputs.settings.given, inputs.under, ending)
 
 
 def write_summary(settings: Settings, path: Path, identity: dict[str, object]) -> dict[str, Erased]:
     """Table 5 from the lines alone, as JSON beside them."""
-    records = edit_files.read_erased(path)
-    erased = {
-        name: erase_summary.summarise(records, settings.relation, name, settings.seed)
-        for name in (ERASED, RANDOM)
-    }
-    summary = path.with_suffix(".json")
-    storage.write_json(summary, erased, readable=True)
-    made_from = {**identity, "records_sha256": storage.sha256_of(path)}
-    storage.write_manifest(summary, made_from, arguments=settings.given)
+    erased = both_edits(read_erasures(path), settings.relation, settings.seed)
+    summary = settings.results.erasure_summary(settings.run)
+    write_json(summary, erased, readable=True)
+    made_from = {**identity, "records_sha256": sha256_of(path)}
+    write_manifest(summary, made_from, arguments=settings.given)
     return erased
-
-
-# --- showing ---------------------------------------------------------------------------------
-
-
-def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
-    """Table 5: the relation and all others, for the erasure and for the control."""
-    theirs = published.TABLE_5.rows.get(relation)
-    rows = {"": "   facts  prompts  accuracy %       perplexity                        increase %"}
-    for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
-        whose = ((relation, erased[name].relation), ("others", erased[name].others))
-        for place, (who, change) in enumerate(whose):
-            paper = f"  | paper: {theirs[place]:+.1f}" if theirs and name == ERASED else ""
-            rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
-    tables.show(
-        f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "
-        "are of bert-base-cased)",
-        rows,
-    )
-
-
-def _row(change: Change) -> str:
-    grown = change.perplexity_increase
-    accuracy = f"{100 * change.accuracy_before:.1f} -> {100 * change.accuracy_after:.1f}"
-    perplexity = f"{change.perplexity_before:.2f} -> {change.perplexity_after:.2f}"
-    return (
-        f"{change.facts:8}{change.prompts:9}  {accuracy:<16} {perplexity:<22}"
-        f"{told(grown.times(100), 1, '+'):>26}"
-    )
 
 
 def main() -> None:
@@ -212,9 +186,9 @@ def main() -> None:
     header = patches.Header("erase", inputs.pretrained.sha256, name, neurons)
     patches.save(results.erasure(run), edits[ERASED], header)
     erased = write_summary(settings, path, identity)
-    storage.write_manifest(results.erasure(run), identity, arguments=settings.given)
-    show_table(name, len(neurons), erased)
-    for output in (path, path.with_suffix(".json"), results.erasure(run)):
+    write_manifest(results.erasure(run), identity, arguments=settings.given)
+    tables.show_erasure(Erasure(run, name, len(neurons), *erased.values()))
+    for output in (path, results.erasure_summary(run), results.erasure(run)):
         print(f"wrote {output}")
 
 

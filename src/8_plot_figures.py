@@ -13,7 +13,8 @@ from knowledge_neurons.stages import program  # isort: skip
 import time
 
 from knowledge_neurons.figures import gallery, plots
-from knowledge_neurons.results import outcomes, storage
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import provenance
 from knowledge_neurons.stages import arguments, tables
@@ -35,9 +36,9 @@ def draw(settings: arguments.Settings, found: Outcomes) -> dict[str, str]:
     for picture in gallery.draw(found):
         started = time.perf_counter()
         paths = plots.save(picture.figure, results.figure(picture.name))
-        made_from = {name: storage.sha256_of(results.root / name) for name in picture.sources}
+        made_from = {name: sha256_of(results.root / name) for name in picture.sources}
         for path in paths:
-            storage.write_manifest(
+            write_manifest(
                 path,
                 {"sources_sha256": made_from},
                 arguments=settings.given,

@@ -12,14 +12,14 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 from knowledge_neurons import report
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.stages import arguments
 
 
 def main() -> None:
     results = arguments.of_results(__doc__.splitlines()[0]).results
     path = results.report
-    storage.write_atomic(path, report.render(results).encode())
+    write_atomic(path, report.render(results).encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

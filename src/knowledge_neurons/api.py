@@ -79,7 +79,7 @@ class KnowledgeNeurons:
         must be coarse in at least min_prompts, or in all prompts where there are fewer.
         Returns the neurons, first seen first; none where the prompts share none.
         """
-        settings = refine.Settings(coarse=coarse, shared=shared, min_prompts=min_prompts)
+        settings = refine.Thresholds(coarse=coarse, shared=shared, min_prompts=min_prompts)
         counts = refine.count_coarse((prompt.of_answer for prompt in scores), settings.coarse)
         return refine.refine_fact(counts, settings.shared, min(min_prompts, len(scores)))
 
@@ -87,7 +87,7 @@ class KnowledgeNeurons:
         self, prompts: Sequence[str], answer: str, coarse: float = 0.2, shared: float = 0.7
     ) -> list[Neuron]:
         """`scores` and `refine` in one, with the paper's settings.  Returns the neurons."""
-        settings = refine.Settings(coarse=coarse, shared=shared)
+        settings = refine.Thresholds(coarse=coarse, shared=shared)
         scores = self.scores(prompts, answer, keep=min(settings.coarse, refine.KEEP))
         return self.refine(scores, coarse, shared)
 

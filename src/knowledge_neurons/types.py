@@ -32,6 +32,7 @@ class Neuron(NamedTuple):
 
 # The two kinds of neurons that are compared throughout: of integrated gradients, of activations.
 KNOWLEDGE, BASELINE = KINDS = ("neurons", "baseline")
+CONTROL = "random"  # as many random neurons, beside the edits and erasures of a fact's own
 NeuronSets = Mapping[str, Sequence[Sequence[Neuron]]]  # kind -> the neurons of each fact
 
 

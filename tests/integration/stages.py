@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
+from knowledge_neurons import ROOT
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import artifacts, storage
+from knowledge_neurons.results.layout import Results, manifest_path
 from knowledge_neurons.stages import program
 from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference.tiny import TINY, tiny_bert
 
-SRC = Path(storage.ROOT) / "src"
+SRC = Path(ROOT) / "src"
 STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
 
 HEADS = (
@@ -139,13 +140,13 @@ class Place:
         return self.here(STAGE_1, *flags, *arguments, **environment)
 
     def scores(self, relation: str) -> Path:
-        return artifacts.Results(self.results).scores(relation)
+        return Results(self.results).scores(relation)
 
     def lines(self, relation: str) -> list:
         return [json.loads(line) for line in self.scores(relation).read_bytes().splitlines()]
 
     def manifest(self, name: str) -> dict:
-        return json.loads(storage.manifest_path(self.results / name).read_bytes())
+        return json.loads(manifest_path(self.results / name).read_bytes())
 
     def scores_manifest(self, relation: str) -> dict:
         return self.manifest(self.scores(relation).name)

@@ -12,7 +12,8 @@ import pytest
 
 from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import artifacts
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import encode_fact, encode_sentences
 from knowledge_neurons.types import Edit, Neuron
@@ -36,8 +37,8 @@ def load(place: Place, name: str):
 
 
 def neurons_of(place: Place, kind: str, relation: str = "P19") -> list[tuple[Neuron, ...]]:
-    path = artifacts.Results(place.results).fact_neurons(relation, kind == "baseline")
-    return [tuple(own) for own in artifacts.read_fact_neurons(path)]
+    path = Results(place.results).fact_neurons(relation, kind == "baseline")
+    return [tuple(own) for own in read_fact_neurons(path)]
 
 
 def without_manifests(place: Place) -> None:

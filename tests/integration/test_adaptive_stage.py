@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import pytest
 
+from knowledge_neurons import ROOT
 from knowledge_neurons.attribution import adaptive, fact_scores, gradients, quadrature
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import batching, checkpoints, passes
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.results import artifacts, storage
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import encode_fact
 from tests.integration.stages import Place, fine
 
-ROOT = storage.ROOT
 RELATION, FACTS = "P36", 42
 WITHIN = 1e-3  # the default tolerance
 
@@ -89,7 +89,7 @@ def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
 
 
 def checked_facts(place: Place) -> list[int]:
-    path = artifacts.Results(place.results).quadrature(RELATION)
+    path = Results(place.results).quadrature(RELATION)
     records = enumerate(path.read_bytes().splitlines())
     return [index for index, line in records if json.loads(line)["integral"]]
 
@@ -108,7 +108,7 @@ def distance(model, prompt) -> float:
 
 def test_a_record_beside_every_fact(embedded):
     """A line per fact: prompts, points, rungs with their indicators, the audit of four."""
-    path = artifacts.Results(embedded.results).quadrature(RELATION)
+    path = Results(embedded.results).quadrature(RELATION)
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert len(records) == FACTS
     assert sum(record["audit"] is not None for record in records) == 4

@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import BertForMaskedLM
 
+from knowledge_neurons import ROOT
 from knowledge_neurons.editing import patches, slots
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results.storage import ROOT
 from knowledge_neurons.types import Neuron
 from tests.integration.editable import MODEL
 from tests.integration.stages import Ended

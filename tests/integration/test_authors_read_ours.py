@@ -14,7 +14,7 @@ from statistics import fmean
 
 import pytest
 
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.layout import manifest_beside, manifest_path
 from tests.integration.stages import BAGS, STAGE_2, Place, fine
 from tests.reference.tiny import TINY
 
@@ -98,7 +98,7 @@ def test_a_folder_of_before_is_clean_after_stage_2(finished, tmp_path):
     bags = listed(place.results / "kn", "kn_bag-")
     assert {relation: len(facts) for relation, facts in bags.items()} == FACTS
     path = place.results / "kn" / "kn_bag-P36.json"
-    assert storage.manifest_path(path).exists() and not storage.manifest_beside(path).exists()
+    assert manifest_path(path).exists() and not manifest_beside(path).exists()
 
 
 def test_the_plot_of_stage_3_finds_its_keys(finished):

@@ -12,8 +12,8 @@ from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.checkpoints import fingerprint
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
-from knowledge_neurons.results import erase_summary
-from knowledge_neurons.results.edit_summary import KINDS, Variant, summarise
+from knowledge_neurons.results.edits import EDITED, Variant, summarise_edits
+from knowledge_neurons.results.erasures import summarise_erasure
 from knowledge_neurons.text import data
 from tests.integration.editable import MODEL, SAMPLE
 from tests.reference import edits as literal
@@ -41,12 +41,12 @@ def test_updating_succeeds_far_above_both_controls(known):
     model, tokenizer = pretrained.model, pretrained.tokenizer
     records = []
     for name in SCORED:
-        plan = choose_facts.plan(model, bags, name, neurons[name], choose_facts.Settings())
+        plan = choose_facts.plan(model, bags, name, neurons[name], choose_facts.Selection())
         assert len(plan.facts) == 10
         for planned in plan.facts:
             records += edit_facts.edit_fact(model, tokenizer, bags, planned, [Variant(1, 8)], 42)
-    rows = {row.kind: row for row in summarise(records, seed=0)}
-    own, *controls = (rows[kind] for kind in KINDS)
+    rows = {row.kind: row for row in summarise_edits(records, seed=0)}
+    own, *controls = (rows[kind] for kind in EDITED)
     for control in controls:
         assert own.success.interval.low > control.success.value + 0.05
         assert own.change.interval.low > 2 * control.change.value
@@ -64,7 +64,7 @@ def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(kno
     edits = {"erased": slots.erase(model, chosen)}
     places = erase_relation.choose_prompts(bags, "P19", 1000, seed=0)
     records = erase_relation.read_facts(model, bags, erase_relation.by_fact(places), edits)
-    table = erase_summary.summarise(records, "P19", "erased", seed=0)
+    table = summarise_erasure(records, "P19", "erased", seed=0)
     grown, others = table.relation.perplexity_increase, table.others.perplexity_increase
     assert grown.interval.low > 0.3
     assert grown.value > 5 * max(others.value, 0.02)

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import report
-from knowledge_neurons.results import outcomes, storage
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons import ROOT, report
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.layout import Results
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Place, fine
 
 RELATIONS = ("P36", "P37")
 FACTS = 11  # of each: the fewest of which one fact's own neuron is under a tenth
 LAYERS, WIDTH = 4, 512
-SOURCES = storage.ROOT / "data"
+SOURCES = ROOT / "data"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from knowledge_neurons.results import storage
+from knowledge_neurons import ROOT
 from tests.integration.stages import SRC
 
 ENDINGS = [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
@@ -103,7 +103,7 @@ def test_what_a_file_says_does_not_reach_the_terminal_raw():
 
 def test_run_stages_hands_a_signal_on(tmp_path):
     """The step ends first, by its own line; then the run."""
-    scripts = storage.ROOT / "scripts"
+    scripts = ROOT / "scripts"
     process = run(
         f"""
 import os, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from knowledge_neurons import report
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.layout import Results
 from tests.reference.made_results import MadeFact, Shape, Writer
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -7,8 +7,8 @@ import tomllib
 from fnmatch import fnmatch
 from importlib.resources import files
 
+from knowledge_neurons import ROOT
 from knowledge_neurons.report import embedding
-from knowledge_neurons.results import storage
 from tests.integration.stages import BAGS, fine, refused
 
 STAGE = "8_plot_report.py"
@@ -73,7 +73,7 @@ def test_a_broken_file_is_named(own):
 
 def test_an_installed_package_has_all_files_of_the_report():
     """Everything in the package that is no Python is named as package data."""
-    project = tomllib.loads((storage.ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["knowledge_neurons.report"]
     there = [one.name for one in files("knowledge_neurons.report").iterdir() if one.is_file()]
     others = [name for name in there if not name.endswith(".py")]

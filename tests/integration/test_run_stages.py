@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons import ROOT
 
 SAMPLE = ROOT / "data/PARAREL/sample_allbags.json"
 FLAGS = ("--relations", "P19,P36", "--max_facts", "12")

@@ -14,7 +14,9 @@ import torch
 
 from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import storage
+from knowledge_neurons.results import manifests
+from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from tests.integration.stages import BAGS, STAGE_1, Place, fine, refused
 from tests.reference import integrated_gradients as literal
 from tests.reference.refine import triplets
@@ -72,7 +74,7 @@ def test_manifest_says_what_the_scores_were_made_from(scored):
     identity = manifest["identity"]
     assert manifest["complete"] is True
     assert identity["model_sha256"] == pretrained.sha256
-    assert identity["data_sha256"] == storage.sha256_of(place.data)
+    assert identity["data_sha256"] == sha256_of(place.data)
     assert (identity["relation"], identity["outputs"]) == ("P19", ["ig_gold", "base"])
     assert (identity["rule"], identity["steps"], identity["keep"]) == ("riemann-left", 20, 0.1)
     assert (manifest["facts"], manifest["prompts"]) == (18, 63)
@@ -164,7 +166,7 @@ def test_keep_decides_what_is_stored(place):
 def test_done_relation_is_not_done_again(scored):
     """A message, and the files as they were, to the nanosecond."""
     place, _ = scored
-    paths = [place.scores("P19"), storage.manifest_path(place.scores("P19"))]
+    paths = [place.scores("P19"), manifest_path(place.scores("P19"))]
     before = [path.stat().st_mtime_ns for path in paths]
     ended = fine(place.score("P19"))
     assert ended.out == f"P19 is done: {paths[0]}\n"
@@ -174,7 +176,7 @@ def test_done_relation_is_not_done_again(scored):
 def test_a_run_that_waited_for_another_does_nothing(copied, monkeypatch):
     """It looked before the other had ended; alone with the file it finds it done."""
     before = copied.scores("P19").stat().st_mtime_ns
-    monkeypatch.setattr(storage, "is_done", lambda path, identity: False)
+    monkeypatch.setattr(manifests, "is_done", lambda path, identity: False)
     ended = fine(copied.score("P19"))
     assert ended.out.endswith(f"P19 is done: {copied.scores('P19')}\n")
     assert copied.scores("P19").stat().st_mtime_ns == before
@@ -191,7 +193,7 @@ def test_other_settings_are_not_mixed_with_what_is_there(copied):
 
 def test_scores_of_unknown_origin_are_not_overwritten(copied):
     """A scores file of the released code has no manifest: refused."""
-    storage.manifest_path(copied.scores("P36")).unlink()
+    manifest_path(copied.scores("P36")).unlink()
     refused(copied.score("P36"), copied.scores("P36"), "without a manifest")
 
 
@@ -230,7 +232,7 @@ def test_resumed_from_any_line_equals_uninterrupted(copied, lines, resumed):
     kept = b"".join(rows[: int(lines)]) + (rows[int(lines)][:50] if lines % 1 else b"")
     path.with_name(f"{path.name}.partial").write_bytes(kept)
     path.unlink()
-    storage.write_manifest(path, copied.identity("P19"), complete=False)
+    write_manifest(path, copied.identity("P19"), complete=False)
     fine(copied.score("P19"))
     assert path.read_bytes() == whole and beside.read_bytes() == records
     assert copied.scores_manifest("P19")["facts_resumed"] == resumed
@@ -384,7 +386,7 @@ def test_tmp_data_path_is_written_then_read(place, tmp_path):
     arguments = ("P36", "--data_path", data, "--tmp_data_path", copy)
     fine(place.score(*arguments))
     assert json.loads(copy.read_bytes()) == BAGS
-    assert place.identity("P36")["data_sha256"] == storage.sha256_of(copy)
+    assert place.identity("P36")["data_sha256"] == sha256_of(copy)
     assert "P36 is done" in fine(place.score(*arguments)).out
     data.unlink()
     assert "P36 is done" in fine(place.score(*arguments)).out

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.manifests import sha256_of
 from tests.integration.stages import STAGE_2, bag, fine, refused
 from tests.reference import refine as literal_refine
 from tests.reference.tiny import TINY
@@ -47,7 +48,7 @@ def test_neurons_are_those_of_the_slow_twin(refined, relation, base, field, t):
     assert (manifest["shared_used"], manifest["rounds_used"]) == (p, tried)
     assert manifest["in_band"] == (2 <= average <= 5)
     assert manifest["neurons_per_fact"] == pytest.approx(average)
-    sha256 = storage.sha256_of(place.scores(relation))
+    sha256 = sha256_of(place.scores(relation))
     assert manifest["identity"]["scores_sha256"] == sha256
     assert manifest["identity"]["coarse"] == t
 
@@ -92,7 +93,7 @@ def test_a_band_that_is_not_reached_is_told_with_advice(copied, coarse, outside)
 
 def test_stage_2_works_on_the_authors_own_files(copied):
     """Scores without a manifest, of the released code: refined and counted all the same."""
-    storage.manifest_path(copied.scores("P36")).unlink()
+    manifest_path(copied.scores("P36")).unlink()
     copied.scores("P19").unlink()
     fine(copied.here(STAGE_2))
     fine(copied.here("2_analyze_kn.py"))
@@ -164,7 +165,7 @@ def test_relation_all_of_whose_answers_are_unknown(place, tmp_path):
 def test_scores_of_different_rules_are_not_mixed(copied):
     """Relations scored differently: both are named, with the field; nothing is overwritten."""
     scores = copied.scores("P36")
-    manifest = storage.manifest_path(scores)
+    manifest = manifest_path(scores)
     content = json.loads(manifest.read_bytes())
     content["identity"]["steps"] = 7
     manifest.write_text(json.dumps(content))

@@ -9,7 +9,8 @@ import pytest
 
 from knowledge_neurons.editing import patches
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import artifacts, storage
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.manifests import write_manifest
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -39,7 +40,7 @@ def place(edited, tmp_path_factory):
 
 
 def lines(place, run: str = "edit-1-8") -> list[dict]:
-    content = artifacts.Results(place.results).edits(run).read_bytes()
+    content = Results(place.results).edits(run).read_bytes()
     return [json.loads(line) for line in content.splitlines()]
 
 
@@ -80,7 +81,7 @@ def test_a_run_that_leaves_a_trace_in_the_weights_is_an_error(place, monkeypatch
     monkeypatch.setattr("knowledge_neurons.editing.slots._write", leave_a_trace)
     with pytest.raises(RuntimeError, match="the edits were not undone"):
         place.here(STAGE_6, *QUICK)
-    assert not artifacts.Results(place.results).edits("edit-1-8").exists()
+    assert not Results(place.results).edits("edit-1-8").exists()
 
 
 def leave_a_trace(model, neurons, slots) -> None:
@@ -104,8 +105,8 @@ def test_every_fact_has_a_patch_of_its_edit(edited):
 @pytest.mark.parametrize("kept, resumed", [(0.5, 0), (3, 3), (7.5, 6), (LINES, LINES)])
 def test_resumed_from_any_line_equals_uninterrupted(edited, place, kept, resumed):
     """The partial cut inside a line, inside a fact, at the end: the same bytes."""
-    whole = artifacts.Results(edited[0].results).edits("edit-1-8")
-    path = artifacts.Results(place.results).edits("edit-1-8")
+    whole = Results(edited[0].results).edits("edit-1-8")
+    path = Results(place.results).edits("edit-1-8")
     interrupt(whole, path, kept)
     fine(place.here(STAGE_6, *QUICK))
     assert path.read_bytes() == whole.read_bytes()
@@ -135,7 +136,7 @@ def test_facts_that_are_edited_again_have_patches_of_their_own(place):
     patch = patches.load(place.results / f"edit/edit-1-8/P36-{fact}@{times}-1-8.safetensors")
     last = [record for record in own if record["fact"] == fact][-1]
     assert (patch.header.fact, patch.header.new) == (fact, last["new"])
-    path = artifacts.Results(place.results).edits("edit-1-8")
+    path = Results(place.results).edits("edit-1-8")
     whole, cut = path.read_bytes(), 3 * own.index(last) + 1.5
     interrupt(path, path, cut)
     path.unlink()
@@ -172,7 +173,7 @@ def write_scores(place, relation: str, strongest: int) -> None:
     ranked = [[3, index, 1.0 / (1 + index)] for index in range(strongest)]
     result = {"pred": [], "ig_pred": [], "ig_gold": ranked, "base": []}
     line = json.dumps([[info, result]] * 8)
-    path = artifacts.Results(place.results).scores(relation)
+    path = Results(place.results).scores(relation)
     path.write_text(f"{line}\n" * FACTS)
 
 
@@ -199,11 +200,11 @@ def test_top_k_without_scores_is_refused(place):
 def test_top_k_with_scores_of_other_neurons_is_refused(place):
     """A manifest of stage 2 names the scores that it refined; facts without any are no better."""
     write_scores(place, "P36", strongest=4)
-    path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
-    storage.write_manifest(path, {"scores": {}, "scores_sha256": "another"})
+    path = Results(place.results).fact_neurons("P36", baseline=False)
+    write_manifest(path, {"scores": {}, "scores_sha256": "another"})
     arguments = (*QUICK, "--relations", "P36", "--top_k", "1")
     refused(place.here(STAGE_6, *arguments), "of other scores", "run 2_run_kn.sh again")
-    storage.manifest_path(path).unlink()
+    manifest_path(path).unlink()
     write_scores(place, "P36", strongest=0)
     refused(place.here(STAGE_6, *arguments), "P36.rlt.jsonl has no scores of fact")
 
@@ -269,8 +270,8 @@ def test_neurons_that_do_not_fit_are_refused(place, neurons, parts):
 
 def test_neurons_of_another_model_are_refused(place):
     """A manifest of stage 2 names the model that the scores were made with."""
-    path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
-    storage.write_manifest(path, {"scores": {"model_sha256": "another"}})
+    path = Results(place.results).fact_neurons("P36", baseline=False)
+    write_manifest(path, {"scores": {"model_sha256": "another"}})
     refused(place.here(STAGE_6, *QUICK), "kn_bag-P36.json", "model_sha256 was 'another'")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from knowledge_neurons.editing import patches
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results import artifacts
+from knowledge_neurons.results.layout import Results
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -37,7 +37,7 @@ def place(erased, tmp_path_factory):
 
 
 def lines(place, run: str = "P36") -> list[dict]:
-    path = artifacts.Results(place.results).erased(run)
+    path = Results(place.results).erased(run)
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
@@ -99,8 +99,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(erased, place, monkeypatch
     arguments = ("--relation", "P36", "--neurons", 3)
     whole = another(place, "whole")
     fine(whole.here(STAGE_7, *arguments))
-    path = artifacts.Results(place.results).erased("P36")
-    complete = artifacts.Results(whole.results).erased("P36")
+    path = Results(place.results).erased("P36")
+    complete = Results(whole.results).erased("P36")
     interrupt(complete, path, kept)
     fine(place.here(STAGE_7, *arguments))
     assert path.read_bytes() == complete.read_bytes()

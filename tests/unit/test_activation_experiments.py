@@ -9,21 +9,33 @@ import numpy as np
 import pytest
 
 from knowledge_neurons.experiments import distant_activation, modify_activation
-from knowledge_neurons.results import activation_files, distant_summary, metrics, modify_summary
-from knowledge_neurons.results.distant_summary import FactActivation
-from knowledge_neurons.results.modify_summary import FactRecord, Outcome
+from knowledge_neurons.results import metrics
+from knowledge_neurons.results.activations import (
+    SENTENCE_KINDS,
+    ActivationRecord,
+    authors_activations,
+    table_row,
+)
+from knowledge_neurons.results.changes import (
+    ChangeRecord,
+    Outcome,
+    authors_averages,
+    average_change,
+    read_changes,
+)
+from knowledge_neurons.results.json_files import encode_float32
 from knowledge_neurons.types import Fact, FactSentences, Neuron
 from tests.reference import released as literal
 
 
-def record(relation: str, fact: int, before: list[float], after: list[float]) -> FactRecord:
+def record(relation: str, fact: int, before: list[float], after: list[float]) -> ChangeRecord:
     """A fact whose neurons do something when suppressed, and nothing otherwise."""
     edited = {
         "neurons": {0.0: after, 2.0: before},
         "baseline": {0.0: before, 2.0: before},
     }
     outcome = Outcome(relation, fact, before, edited)
-    return FactRecord(relation, fact, "x", {"neurons": 1, "baseline": 0}, outcome, outcome)
+    return ChangeRecord(relation, fact, "x", {"neurons": 1, "baseline": 0}, outcome, outcome)
 
 
 RECORDS = {
@@ -34,28 +46,28 @@ RECORDS = {
 
 def test_average_change_is_the_mean_over_relations():
     """P1: (0.6 - 1.2) / 1.2 = -50 %; P2: -20 %; a fact that does not change counts."""
-    found = modify_summary.average_change(RECORDS, "own", "neurons", 0.0, seed=1)
+    found = average_change(RECORDS, "own", "neurons", 0.0, seed=1)
     assert found.value == pytest.approx(-0.35)
     # P1 resampled lies between -60 % (its first fact twice) and 0 (its second twice).
     assert found.interval.low == pytest.approx((-0.6 - 0.2) / 2)
     assert found.interval.high == pytest.approx((0 - 0.2) / 2)
-    unchanged = modify_summary.average_change(RECORDS, "own", "baseline", 0.0, seed=1)
+    unchanged = average_change(RECORDS, "own", "baseline", 0.0, seed=1)
     assert unchanged.value == 0 and unchanged.interval == (0, 0)
 
 
 def test_no_average_of_nothing():
     """Facts that were not asked: no relation to average over, none in the authors' file."""
-    left_out = FactRecord("P1", 0, "x", {"neurons": 0, "baseline": 0}, None, None)
-    assert modify_summary.average_change({"P1": [left_out]}, "own", "neurons", 0.0, 1) is None
+    left_out = ChangeRecord("P1", 0, "x", {"neurons": 0, "baseline": 0}, None, None)
+    assert average_change({"P1": [left_out]}, "own", "neurons", 0.0, 1) is None
     both = {"P1": [left_out], "P2": RECORDS["P2"]}
-    found = modify_summary.average_change(both, "own", "neurons", 0.0, 1)
+    found = average_change(both, "own", "neurons", 0.0, 1)
     assert found.value == pytest.approx(-0.2) and found.interval is None, "a single fact"
-    assert list(activation_files.authors_averages(both, "neurons")) == ["kn_bag-P2"]
+    assert list(authors_averages(both, "neurons")) == ["kn_bag-P2"]
 
 
 def test_authors_averages():
     """Their keys: rm suppressed, eh amplified, own and oth; means over prompts."""
-    averages = activation_files.authors_averages(RECORDS, "neurons")
+    averages = authors_averages(RECORDS, "neurons")
     assert averages["kn_bag-P1"] == pytest.approx(
         {
             "own:ori_prob": 0.3,
@@ -80,11 +92,11 @@ def test_mean_relative_change_of_resamples():
 
 def test_records_survive_the_file(tmp_path):
     """Numbers to float32, factors as numbers, missing outcomes as None."""
-    left_out = FactRecord("P1", 7, "x", {"neurons": 0, "baseline": 0}, None, None)
+    left_out = ChangeRecord("P1", 7, "x", {"neurons": 0, "baseline": 0}, None, None)
     path = tmp_path / "records.jsonl"
-    encoded = [activation_files.encode_modified(r) for r in (RECORDS["P1"][0], left_out)]
+    encoded = [encode_float32(r) for r in (RECORDS["P1"][0], left_out)]
     path.write_bytes(b"\n".join(encoded) + b"\n")
-    first, second = activation_files.read_modified(path)
+    first, second = read_changes(path)
     assert second == left_out
     assert first.own.edited["neurons"].keys() == {0.0, 2.0}
     assert first.own.original == pytest.approx([0.4, 0.6], abs=1e-7)
@@ -145,8 +157,8 @@ def _fits(sentence: str, masked: str) -> bool:
 # --- Table 4 ---------------------------------------------------------------------------------
 
 
-def activation(fact: int, neurons: int, means: dict | None, both: int = 1) -> FactActivation:
-    return FactActivation(
+def activation(fact: int, neurons: int, means: dict | None, both: int = 1) -> ActivationRecord:
+    return ActivationRecord(
         relation="P1",
         fact=fact,
         head="Ann",
@@ -170,7 +182,7 @@ READ = [
 
 def test_table_pools_the_neurons_of_a_relation():
     """Three values: 1, 3 and 4; the fact of two neurons weighs twice.  Facts are drawn again."""
-    row = distant_summary.table_row(READ, "neurons", seed=1)
+    row = table_row(READ, "neurons", seed=1)
     assert row.facts == 2
     assert {k: e.value for k, e in row.by_sentences.items()} == {
         "both": pytest.approx(8 / 3),
@@ -181,7 +193,7 @@ def test_table_pools_the_neurons_of_a_relation():
     assert row.contrasts["head - random"].value == pytest.approx(0.5)
     assert row.contrasts["head - random"].interval == pytest.approx((0.5, 0.5))  # of each the same
     assert row.contrasts["both - head"].interval == (1.5, 2.5)
-    assert distant_summary.table_row(READ, "baseline", seed=1) is None
+    assert table_row(READ, "baseline", seed=1) is None
 
 
 def test_table_is_the_slow_twins_over_relations():
@@ -191,28 +203,28 @@ def test_table_is_the_slow_twins_over_relations():
         name: [rng.normal(size=(3, rng.integers(1, 6))).tolist() for _ in range(facts)]
         for name, facts in (("P1", 2), ("P2", 9), ("P3", 1))
     }
-    kinds = distant_summary.SENTENCE_KINDS
+    kinds = SENTENCE_KINDS
     records = [
         replace(activation(i, len(v[0]), dict(zip(kinds, v, strict=True))), relation=name)
         for name, facts in values.items()
         for i, v in enumerate(facts)
     ]
     none = replace(activation(0, 0, None), relation="P4")
-    row = distant_summary.table_row([*records, none], "neurons", seed=1)
+    row = table_row([*records, none], "neurons", seed=1)
     assert row.facts == 12
     for place, kind in enumerate(kinds):
         own = {name: [fact[place] for fact in facts] for name, facts in values.items()}
         estimate = row.by_sentences[kind]
         assert estimate.value == pytest.approx(literal.mean_activation(own))
         assert estimate.interval.low < estimate.value < estimate.interval.high
-    alone = distant_summary.table_row(records[-1:], "neurons", seed=1)
+    alone = table_row(records[-1:], "neurons", seed=1)
     assert alone.by_sentences["both"].interval is None
 
 
 def test_authors_activations():
     """[th, h, rd] per neuron by layer and index, or why not; no example before no neuron."""
     neurons = {"P1": [[Neuron(2, 0), Neuron(1, 9)], [Neuron(0, 0)], [], [Neuron(0, 0)]]}
-    found = activation_files.authors_activations({"P1": READ}, neurons, "neurons")
+    found = authors_activations({"P1": READ}, neurons, "neurons")
     assert found == {
         "P1": [
             [[3.0, 1.0], [0.5, 0.5], [0.0, 0.0]],
@@ -222,7 +234,7 @@ def test_authors_activations():
         ]
     }
     none = {"P1": [[]] * 4}
-    assert activation_files.authors_activations({"P1": READ}, none, "baseline")["P1"] == [
+    assert authors_activations({"P1": READ}, none, "baseline")["P1"] == [
         *["no_kn"] * 3,
         "no_exmp",
     ]

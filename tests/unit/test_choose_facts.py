@@ -13,7 +13,7 @@ from knowledge_neurons.experiments.choose_facts import (
     DISTINCT,
     DRAWS,
     Place,
-    Settings,
+    Selection,
     common_neurons,
     plan,
     with_strongest,
@@ -67,7 +67,7 @@ def test_facts_without_prompts_do_not_count_in_the_share():
 @pytest.mark.parametrize("draw", DRAWS)
 def test_chosen_facts_are_answered_right_and_get_another_answer(bags, draw):
     model = tiny_bert()
-    found = plan(model, bags, "P1", neurons(bags, "P1"), Settings(facts=4, draw=draw))
+    found = plan(model, bags, "P1", neurons(bags, "P1"), Selection(facts=4, draw=draw))
     assert len(found.facts) == 4 == found.drawn and not found.wrong
     answers = {prompts[0].answer for prompts in bags["P1"]}
     for planned in found.facts:
@@ -79,7 +79,7 @@ def test_chosen_facts_are_answered_right_and_get_another_answer(bags, draw):
 
 def test_distinct_watching_facts_are_different_and_asked_once(bags):
     """Five of the relation, none of them the fact; five of other relations; no fact twice."""
-    settings = Settings(facts=6, draw=DISTINCT)
+    settings = Selection(facts=6, draw=DISTINCT)
     found = plan(tiny_bert(), bags, "P1", neurons(bags, "P1"), settings)
     for planned in found.facts:
         assert {watching.relation for watching in planned.same} == {"P1"}
@@ -97,7 +97,7 @@ def released(model, bags, relation, own, **settings):
         chosen = bags[relation][fact][prompt]
         return Reader(model, [chosen]).read().predicted[0] == chosen.answer
 
-    found = plan(model, bags, relation, own, Settings(**settings))
+    found = plan(model, bags, relation, own, Selection(**settings))
     edits = [
         (
             *(edit.asked.fact, edit.asked.prompt, edit.new),
@@ -139,7 +139,7 @@ def test_released_new_answers_are_as_frequent_as_their_facts(bags):
     own = [[A], *([[]] * 10)]  # the first alone is edited
     news = {}
     for draw in DRAWS:
-        one = [plan(model, {"P1": facts}, "P1", own, Settings(1, seed=seed, draw=draw))
+        one = [plan(model, {"P1": facts}, "P1", own, Selection(1, seed=seed, draw=draw))
                for seed in range(100)]  # fmt: skip
         news[draw] = [edit.new for found in one for edit in found.facts]
         assert set(news[draw]) == {often, once} and len(news[draw]) == 100
@@ -150,7 +150,7 @@ def test_released_new_answers_are_as_frequent_as_their_facts(bags):
 def test_other_relations_are_equally_likely_whatever_their_size(bags):
     """P2 has eight facts, P3 one: each is drawn about as often."""
     bags["P3"] = bags["P2"][:1]
-    found = plan(tiny_bert(), bags, "P1", neurons(bags, "P1"), Settings(facts=60))
+    found = plan(tiny_bert(), bags, "P1", neurons(bags, "P1"), Selection(facts=60))
     others = [watching.relation for planned in found.facts for watching in planned.other]
     assert len(others) == 300 and 110 < others.count("P3") < 190
 
@@ -166,7 +166,7 @@ def test_a_relation_all_of_whose_answers_are_wrong_ends(bags, monkeypatch):
 
     monkeypatch.setattr(choose_facts, "Reader", Counting)
     wrong = [[replace(p, answer=1 + i % 2) for p in fact] for i, fact in enumerate(bags["P2"])]
-    found = plan(tiny_bert(), {"P2": wrong}, "P2", [[A]] * 8, Settings(common=1.1))
+    found = plan(tiny_bert(), {"P2": wrong}, "P2", [[A]] * 8, Selection(common=1.1))
     assert (len(found.facts), found.drawn, found.wrong) == (0, 10_000, 10_000)
     assert len(asked) == 8 * 3
     assert "no edit: 10000 drawn" in str(found)
@@ -176,10 +176,10 @@ def test_a_relation_all_of_whose_answers_are_wrong_ends(bags, monkeypatch):
 def test_choice_depends_on_seed_and_relation_alone(bags, draw):
     """Not on how many facts are wanted, nor on which relations are asked besides."""
     model, own = tiny_bert(), neurons(bags, "P1")
-    many = plan(model, bags, "P1", own, Settings(facts=9, draw=draw))
-    few = plan(model, bags, "P1", own, Settings(facts=3, draw=draw))
+    many = plan(model, bags, "P1", own, Selection(facts=9, draw=draw))
+    few = plan(model, bags, "P1", own, Selection(facts=3, draw=draw))
     assert few.facts == many.facts[:3]
-    assert plan(model, bags, "P1", own, Settings(facts=3, seed=1, draw=draw)).facts != few.facts
+    assert plan(model, bags, "P1", own, Selection(facts=3, seed=1, draw=draw)).facts != few.facts
 
 
 def test_wrong_answers_and_missing_neurons_are_counted(bags):
@@ -187,7 +187,7 @@ def test_wrong_answers_and_missing_neurons_are_counted(bags):
     model = tiny_bert()
     own = neurons(bags, "P2")
     own[0] = own[5] = []
-    found = plan(model, bags, "P2", own, Settings(common=0.2, draw=DISTINCT))
+    found = plan(model, bags, "P2", own, Selection(common=0.2, draw=DISTINCT))
     assert found.without_neurons == 2 and found.drawn == 8
     assert found.wrong == 6 - len(found.facts)
     assert f"8 drawn, 2 of them without neurons of their own, {found.wrong} answered" in str(found)
@@ -195,24 +195,24 @@ def test_wrong_answers_and_missing_neurons_are_counted(bags):
 
 def test_a_relation_without_neurons_or_with_one_answer_says_so(bags):
     model = tiny_bert()
-    bare = plan(model, bags, "P2", [[]] * 8, Settings())
+    bare = plan(model, bags, "P2", [[]] * 8, Selection())
     assert not bare.facts
     assert str(bare) == "no edit: none of its 8 facts has neurons of its own"
-    shared = plan(model, bags, "P2", [[A]] * 8, Settings())
+    shared = plan(model, bags, "P2", [[A]] * 8, Selection())
     assert str(shared) == str(bare)
     alike = {"P2": [[replace(p, answer=7) for p in prompts] for prompts in bags["P2"]]}
-    same = plan(model, alike, "P2", neurons(alike, "P2"), Settings(common=0.2))
+    same = plan(model, alike, "P2", neurons(alike, "P2"), Selection(common=0.2))
     assert str(same) == "no edit: all its facts have the same answer (1)"
 
 
 def test_a_lone_relation_has_no_others_to_watch(bags):
-    found = plan(tiny_bert(), {"P1": bags["P1"]}, "P1", neurons(bags, "P1"), Settings(facts=2))
+    found = plan(tiny_bert(), {"P1": bags["P1"]}, "P1", neurons(bags, "P1"), Selection(facts=2))
     assert all(not planned.other and len(planned.same) == 5 for planned in found.facts)
 
 
 def test_strongest_neurons_by_mean_score(bags):
     """Sums 0.5 for C (twice), 0.4 for A, 0.3 for B, which is left alone."""
-    found = plan(tiny_bert(), bags, "P1", neurons(bags, "P1"), Settings(facts=1))
+    found = plan(tiny_bert(), bags, "P1", neurons(bags, "P1"), Selection(facts=1))
     fact = found.facts[0].asked.fact
     scores = {fact: [[Triplet(*A, 0.4), Triplet(*C, 0.2)], [Triplet(*B, 0.3), Triplet(*C, 0.3)]]}
     assert with_strongest(found, scores, {B}, 5).facts[0].neurons == (C, A)
@@ -226,4 +226,4 @@ def test_strongest_neurons_by_mean_score(bags):
 @pytest.mark.parametrize("wrong", [{"facts": 0}, {"common": 0.0}, {"draw": "any"}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
-        Settings(**wrong)
+        Selection(**wrong)

@@ -18,21 +18,27 @@ from knowledge_neurons.editing import patches
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.report import embedding, page
 from knowledge_neurons.report.comparability import comparability
-from knowledge_neurons.results import (
-    activation_files,
-    artifacts,
-    authors_files,
-    distant_summary,
-    edit_files,
-    edit_summary,
-    encoding,
-    erase_summary,
-    outcomes,
-    storage,
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.activations import (
+    read_activations,
+    read_authors_activations,
+    table_row,
 )
-from knowledge_neurons.results.artifacts import Results
-from knowledge_neurons.results.modify_summary import average_change
+from knowledge_neurons.results.changes import (
+    authors_averages,
+    average_change,
+    read_authors_changes,
+    read_changes,
+)
+from knowledge_neurons.results.edits import read_edits, summarise_edits
+from knowledge_neurons.results.erasures import EDITS, read_erasures, summarise_erasure
+from knowledge_neurons.results.json_files import decode, write_json
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.manifests import read_manifest, read_records
+from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.provenance import provenance
+from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.results.triggers import read_triggers
 from tests.reference.json_mutations import mutations
 from tests.reference.made_results import MadeFact, Writer
 
@@ -51,11 +57,11 @@ def whole(tmp_path_factory) -> Results:
     audit = {"prompts": [[[4, 4], [0.1, 0.1], [0.0, 0.1]]], "worst": 0.1}
     audit |= {"coarse_same": 1, "refined_same": True}
     integral = [{"error": 0.1, "gap": 1e-6, "coarse_same": True}]
-    storage.write_json(root / "q.jsonl", record | {"audit": audit, "integral": integral})
+    write_json(root / "q.jsonl", record | {"audit": audit, "integral": integral})
     averages = {f"{v}_{w}:ave_delta_ratio": 0.1 for v in ("rm", "eh") for w in ("own", "oth")}
-    storage.write_json(root / "kn/modify_activation_rlt.json", {"kn_bag-P19": averages})
+    write_json(root / "kn/modify_activation_rlt.json", {"kn_bag-P19": averages})
     lists = ["no_kn", [[1.0, 2.0], [0.5, 0.5], [0.0, 0.0]]]
-    storage.write_json(root / "distant/kn_weights@distant_data.json", {"P19": lists})
+    write_json(root / "distant/kn_weights@distant_data.json", {"P19": lists})
     add(root / "TREx-all-P19.rlt.jsonl", {"tolerance": 1e-3, "keep": 0.1, "max_seq_length": 128})
     told = {"in_band": False, "neurons_per_fact": 6.5, "shared_used": 0.9}
     add(root / "kn/kn_bag-P19.json", {"coarse": 0.2, "shared": 0.7, "rounds": 6}, **told)
@@ -64,9 +70,9 @@ def whole(tmp_path_factory) -> Results:
 
 def add(output: Path, identity: dict, **facts) -> None:
     """Tell more in a manifest, as the stage does."""
-    manifest = storage.read_manifest(output)
+    manifest = read_manifest(output)
     manifest["identity"] |= identity
-    storage.write_json(storage.manifest_path(output), manifest | facts)
+    write_json(manifest_path(output), manifest | facts)
 
 
 @pytest.fixture
@@ -90,45 +96,43 @@ def everything(results: Results) -> None:
 def drawn(results: Results) -> None:
     found = outcomes.read(results)
     page.comparisons(found)
-    list(gallery.draw(found))
+    list(gallery.draw(results, found))
 
 
 def changed(results: Results) -> None:
-    records = {"P19": activation_files.read_modified(results.modified / "P19.jsonl")}
+    records = {"P19": read_changes(results.changes("P19"))}
     average_change(records, "own", "neurons", 0.0, 1)
-    activation_files.authors_averages(records, "baseline")
+    authors_averages(records, "baseline")
 
 
 def activated(results: Results) -> None:
-    records = activation_files.read_activations(results.distant / "P19.jsonl")
-    distant_summary.table_row(records, "neurons", 1)
+    records = read_activations(results.activations("P19"))
+    table_row(records, "neurons", 1)
 
 
 def edited(results: Results) -> None:
-    edit_summary.summarise(edit_files.read_edits(results.edits("edit-1-8")), 1)
+    summarise_edits(read_edits(results.edits("edit-1-8")), 1)
 
 
 def erased(results: Results) -> None:
-    records = edit_files.read_erased(results.erased("P19"))
-    for edit in erase_summary.EDITS:
-        erase_summary.summarise(records, "P19", edit, 1)
+    records = read_erasures(results.erased("P19"))
+    for edit in EDITS:
+        summarise_erasure(records, "P19", edit, 1)
 
 
 READERS: dict[str, Callable[[Results], object]] = {
-    "TREx-all-P19.rlt.jsonl": lambda r: list(artifacts.read_fact_scores(r.scores("P19"))),
-    "q.jsonl": lambda r: list(storage.read_records(r.root / "q.jsonl", Record)),
-    "kn/kn_bag-P19.json": lambda r: artifacts.read_fact_neurons(r.fact_neurons("P19", False)),
+    "TREx-all-P19.rlt.jsonl": lambda r: list(read_fact_scores(r.scores("P19"))),
+    "q.jsonl": lambda r: list(read_records(r.root / "q.jsonl", Record)),
+    "kn/kn_bag-P19.json": lambda r: read_fact_neurons(r.fact_neurons("P19", False)),
     "kn/statistics.json": drawn,
-    "kn/modify_activation_rlt.json": authors_files.modified,
+    "kn/modify_activation_rlt.json": read_authors_changes,
     "modify_activation/P19.jsonl": changed,
     "modify_activation/summary.json": drawn,
     "dose_response/P19.json": drawn,
     "distant/P19.jsonl": activated,
     "distant/summary.json": drawn,
-    "distant/kn_weights@distant_data.json": authors_files.activations,
-    "trigger_examples_th/P19.jsonl": lambda r: list(
-        activation_files.read_triggers(r.triggers / "P19.jsonl")
-    ),
+    "distant/kn_weights@distant_data.json": read_authors_activations,
+    "trigger_examples_th/P19.jsonl": lambda r: list(read_triggers(r.triggers("P19"))),
     "edit/edit-1-8.jsonl": edited,
     "edit/edit-1-8.json": drawn,
     "erase/P19.jsonl": erased,
@@ -144,7 +148,7 @@ READERS: dict[str, Callable[[Results], object]] = {
 def test_damaged_json_is_named_or_does_no_harm(results, name):
     """Any other way to end is a failure of this test."""
     path, refused = results.root / name, 0
-    content, manifest = path.read_bytes(), storage.manifest_path(path)
+    content, manifest = path.read_bytes(), manifest_path(path)
     READERS[name](results)
     manifest.unlink(missing_ok=True)  # it knows the file's bytes, and would give it away
     few = COUNT // 4 if READERS[name] is drawn else COUNT
@@ -224,4 +228,4 @@ def test_damaged_bytes_of_patches(tmp_path):
 @pytest.mark.parametrize("content", [b"[" * 200_000, b'{"a":' * 200_000])
 def test_deep_nesting(content):
     with pytest.raises(ValueError, match=r"here: nested too deeply\.  Do this"):
-        encoding.decode(content, object, "here", "Do this")
+        decode(content, object, "here", "Do this")

@@ -13,7 +13,7 @@ import torch
 from knowledge_neurons.editing.slots import apply, size_of
 from knowledge_neurons.experiments import edit_facts
 from knowledge_neurons.experiments.choose_facts import Place, Planned, Watching
-from knowledge_neurons.results.edit_summary import KINDS, KNOWLEDGE, Variant
+from knowledge_neurons.results.edits import CHOSEN, EDITED, Variant
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -48,7 +48,7 @@ def records():
 
 def test_every_variant_has_every_kind(records):
     assert [(r.lambda_1, r.lambda_2, r.top_k, r.kind) for r in records] == [
-        (v.lambda_1, v.lambda_2, v.top_k, kind) for v in VARIANTS for kind in KINDS
+        (v.lambda_1, v.lambda_2, v.top_k, kind) for v in VARIANTS for kind in EDITED
     ]
     assert {(r.relation, r.fact, r.asked, r.old, r.new) for r in records} == {
         ("P1", 0, 1, "token7", "token8")
@@ -58,7 +58,7 @@ def test_every_variant_has_every_kind(records):
 def test_numbers_are_those_of_an_edited_model_one_prompt_at_a_time(records):
     """For every kind: apply its edit for good to a fresh model and ask each prompt alone."""
     edits = edit_facts.edits(tiny_bert(), PLANNED, VARIANTS[0], seed=1)
-    for record in records[: len(KINDS)]:
+    for record in records[: len(EDITED)]:
         plain, changed = tiny_bert(), tiny_bert()
         apply(changed, edits[record.kind])
         for prompt, outcome in zip(BAGS["P1"][0], record.prompts, strict=True):
@@ -95,7 +95,7 @@ def test_controls_have_as_many_neurons_or_the_same_size():
     model = tiny_bert()
     for variant in VARIANTS:
         edits = edit_facts.edits(model, PLANNED, variant, seed=1)
-        own, control, same_size = (edits[kind] for kind in KINDS)
+        own, control, same_size = (edits[kind] for kind in EDITED)
         assert own.neurons == NEURONS[: variant.top_k]
         assert len(control.neurons) == len(own.neurons)
         assert control.neurons == same_size.neurons and not {*control.neurons} & {*NEURONS}
@@ -120,4 +120,4 @@ def test_random_neurons_are_seeded_different_and_cover_the_model():
 def test_lambdas_of_zero_change_nothing():
     """The knowledge edit of lambdas 0, 0 is the model itself."""
     edit = edit_facts.knowledge_edit(tiny_bert(), PLANNED, Variant(0, 0))
-    assert torch.equal(edit.before, edit.after) and KINDS[0] == KNOWLEDGE
+    assert torch.equal(edit.before, edit.after) and EDITED[0] == CHOSEN

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from knowledge_neurons.results.edit_summary import EditRecord, Variant, summarise
+from knowledge_neurons.results.edits import EditRecord, Variant, summarise_edits
 from knowledge_neurons.results.metrics import binomial_interval
 from tests.reference import released as literal
 
@@ -47,7 +47,7 @@ RECORDS = [
 
 
 def test_rates_by_hand():
-    (row,) = summarise(RECORDS, seed=0)
+    (row,) = summarise_edits(RECORDS, seed=0)
     assert (row.variant, row.kind, row.edits) == (Variant(1.0, 8.0), "knowledge", 3)
     assert (row.neurons, row.size) == (2.0, 3.0)
     assert row.change.value == pytest.approx(2 / 3)
@@ -62,17 +62,17 @@ def test_rates_by_hand():
 
 def test_paraphrases_leave_the_asked_prompt_out():
     """Shares 2/2 and 0/1 changed, 1/2 and 0/1 succeeded; the fact of one prompt does not count."""
-    (row,) = summarise(RECORDS, seed=0)
+    (row,) = summarise_edits(RECORDS, seed=0)
     assert row.paraphrase_change.value == pytest.approx(0.5)
     assert row.paraphrase_success.value == pytest.approx(0.25)
     assert row.paraphrase_success_top5.value == pytest.approx(1.0)
-    (alone,) = summarise(RECORDS[2:], seed=0)
+    (alone,) = summarise_edits(RECORDS[2:], seed=0)
     assert alone.paraphrase_success is None
 
 
 def test_perplexity_is_of_the_mean_over_edits_of_the_mean_over_prompts():
     """In bits: edits of 5/4 (one of four prompts 2, three 1), 2 and 1; their mean is 17/12."""
-    (row,) = summarise(RECORDS, seed=0)
+    (row,) = summarise_edits(RECORDS, seed=0)
     assert row.same_relation.before == pytest.approx(2.0)
     assert row.same_relation.after == pytest.approx(2 ** (17 / 12))
     watched = [[[math.exp(p) for p in fact["log_p"][1]] for fact in r.same] for r in RECORDS]
@@ -86,12 +86,12 @@ def test_perplexity_is_of_the_mean_over_edits_of_the_mean_over_prompts():
 
 def test_no_interval_of_one_edit_and_one_of_edits_that_all_fail():
     """What a single edit did is told alone; shares that are all zero have Wilson's interval."""
-    (alone,) = summarise(RECORDS[:1], seed=0)
+    (alone,) = summarise_edits(RECORDS[:1], seed=0)
     for estimate in (alone.change, alone.success, alone.paraphrase_change, alone.probability_new):
         assert estimate.interval is None
     assert alone.same_relation.increase.interval is None
     failing = [record([outcome(1, 8), outcome(1, 9)]) for _ in range(40)]
-    (row,) = summarise(failing, seed=0)
+    (row,) = summarise_edits(failing, seed=0)
     assert row.paraphrase_success == row.success
     assert row.paraphrase_success.interval == binomial_interval(0, 40)
 
@@ -102,7 +102,7 @@ def test_variants_and_kinds_stay_apart_in_order():
         record([outcome(1, 1)], top_k=3),
         record([outcome(1, 1)], kind="random"),
     ]
-    rows = summarise([*RECORDS, *more], seed=0)
+    rows = summarise_edits([*RECORDS, *more], seed=0)
     assert [(row.variant.top_k, row.kind, row.edits) for row in rows] == [
         (None, "knowledge", 3),
         (None, "random", 2),
@@ -111,4 +111,4 @@ def test_variants_and_kinds_stay_apart_in_order():
 
 
 def test_a_summary_is_seeded():
-    assert summarise(RECORDS, seed=3) == summarise(RECORDS, seed=3)
+    assert summarise_edits(RECORDS, seed=3) == summarise_edits(RECORDS, seed=3)

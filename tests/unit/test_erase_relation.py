@@ -17,7 +17,7 @@ from knowledge_neurons.experiments.erase_relation import (
     frequent_neurons,
     read_facts,
 )
-from knowledge_neurons.results.erase_summary import FactRecord, summarise
+from knowledge_neurons.results.erasures import ErasureRecord, summarise_erasure
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -88,10 +88,10 @@ def test_readings_are_those_of_an_erased_model_one_prompt_at_a_time():
                 assert record.ranks[state][row] == order.index(7) + 1
 
 
-def fact(relation: str, before: list[float], after: list[float], ranks=(1, 1)) -> FactRecord:
+def fact(relation: str, before: list[float], after: list[float], ranks=(1, 1)) -> ErasureRecord:
     log_p = {"before": [math.log(p) for p in before], "erased": [math.log(p) for p in after]}
     states = {"before": [ranks[0]] * len(before), "erased": [ranks[1]] * len(before)}
-    return FactRecord(relation, 0, list(range(len(before))), log_p, states)
+    return ErasureRecord(relation, 0, list(range(len(before))), log_p, states)
 
 
 RECORDS = [
@@ -104,7 +104,7 @@ RECORDS = [
 
 def test_table_5_by_hand():
     """P1: perplexity 2 -> 4^(2/3) 2^(1/3) = 3.17, positive; accuracy 1 -> 1/3.  Others pooled."""
-    erased = summarise(RECORDS, "P1", "erased", seed=0)
+    erased = summarise_erasure(RECORDS, "P1", "erased", seed=0)
     own = erased.relation
     assert (own.facts, own.prompts) == (2, 3)
     assert own.perplexity_before == pytest.approx(2.0)
@@ -126,6 +126,6 @@ def test_table_5_by_hand():
 
 def test_a_decrease_has_a_negative_sign():
     better = [fact("P1", [0.25], [0.5])]
-    found = summarise(better, "P1", "erased", seed=0)
+    found = summarise_erasure(better, "P1", "erased", seed=0)
     assert found.relation.perplexity_increase.value == pytest.approx(-0.5)
     assert found.others is None and found.each_other == {}

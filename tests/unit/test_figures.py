@@ -126,8 +126,8 @@ def test_dose_response_draws_each_kind_and_each_side():
     curve = {
         kind: {
             "own": {
-                "2": Estimate(0.2, Interval(0.1, 0.3)),
-                "0": Estimate(-0.5, Interval(-0.6, -0.4)),
+                2.0: Estimate(0.2, Interval(0.1, 0.3)),
+                0.0: Estimate(-0.5, Interval(-0.6, -0.4)),
             },
             "other": {},
         }
@@ -139,8 +139,8 @@ def test_dose_response_draws_each_kind_and_each_side():
     own, base, other = panel.lines
     assert list(own.get_xdata()) == [0, 2] and list(own.get_ydata()) == pytest.approx([-0.5, 0.2])
     assert (own.get_linestyle(), other.get_linestyle()) == ("-", "--")
-    assert own.get_color() == other.get_color() == plots.NEURONS
-    assert base.get_color() == plots.BASELINE
+    assert own.get_color() == other.get_color() == plots.BLUE
+    assert base.get_color() == plots.ORANGE
     bands = [band.get_datalim(panel.transData) for band in panel.collections]
     assert [(band.y0, band.y1) for band in bands[:1]] == [pytest.approx((-0.6, 0.3))]
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
@@ -167,7 +167,7 @@ def test_success_curve_draws_rates_and_their_intervals():
     assert line.get_xdata().tolist() == [1.0, 2.9]
     assert line.get_ydata().tolist() == pytest.approx([0.2, 0.5])
     assert other.get_ydata().tolist() == [0, 0]
-    assert (line.get_color(), other.get_color()) == (plots.NEURONS, plots.RANDOM)
+    assert (line.get_color(), other.get_color()) == (plots.BLUE, plots.GREEN)
     band = panel.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((0.1, 0.7))
     assert panel.get_ylim()[1] >= 0.7
@@ -212,7 +212,7 @@ def test_svg_takes_the_ink_of_the_page(figure):
     colors = set(
         re.findall(r"#[0-9a-fA-F]{6}\b", re.sub(r"url\(#[^)]*\)|id=\"[^\"]*\"", "", drawn))
     )
-    assert {color.upper() for color in colors} == {plots.NEURONS, plots.BASELINE}
+    assert {color.upper() for color in colors} == {plots.BLUE, plots.ORANGE}
     texts = ElementTree.fromstring(drawn).findall(f".//{{{SVG}}}text")
     assert {"Layer", "Percentage", "Knowledge neurons"} <= {text.text for text in texts}
     assert all("fill: currentColor" in text.get("style") for text in texts)

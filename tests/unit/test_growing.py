@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.results import growing, storage
+from knowledge_neurons.results import growing
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.storage import manifest_path
+from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.manifests import is_done, read_manifest
 
 IDENTITY = {"relation": "P19", "steps": 20, "outputs": ["ig_gold", "base"]}
 LINES = [b'{"line": %d}' % number for number in range(7)]
@@ -67,7 +68,7 @@ def test_resume_after_an_interruption_at_any_byte(cut, group, stop):
             path.rename(partial)
         whole = partial.read_bytes()[:cut]
         partial.write_bytes(whole)
-        ended = storage.read_manifest(path)["complete"] and whole.count(b"\n") == len(LINES)
+        ended = read_manifest(path)["complete"] and whole.count(b"\n") == len(LINES)
         found = write_groups(path, group)
         assert found == (len(LINES) if ended else whole.count(b"\n") // group * group)
         assert path.read_bytes() == b"".join(line + b"\n" for line in LINES)
@@ -76,7 +77,7 @@ def test_resume_after_an_interruption_at_any_byte(cut, group, stop):
 
 def test_lines_are_on_their_way_as_soon_as_appended(tmp_path):
     """A process killed without warning loses nothing that was appended."""
-    source, path = str(Path(storage.__file__).parents[1]), str(tmp_path / "file.jsonl")
+    source, path = str(Path(growing.__file__).parents[1]), str(tmp_path / "file.jsonl")
     code = (
         f"import os, sys; from pathlib import Path; sys.path.insert(0, {source!r})\n"
         "from knowledge_neurons.results.growing import GrowingLines\n"
@@ -169,7 +170,7 @@ def test_lines_replaced_at_the_end(tmp_path):
         lines.finish()
     expected = [b"[]", *LINES[1:5], b"[1, 2, 3, 4, 5, 6, 7, 8]", LINES[6]]
     assert path.read_bytes().splitlines() == expected
-    assert storage.is_done(path, IDENTITY)
+    assert is_done(path, IDENTITY)
 
 
 # --- killed at any point ---------------------------------------------------------------------
@@ -232,7 +233,7 @@ def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(
                 pass
         partial = folder / "file.jsonl.partial"
         lines = partial.read_bytes().count(b"\n") if partial.exists() else 0
-        manifest = storage.read_manifest(folder / "file.jsonl") or {"complete": False}
+        manifest = read_manifest(folder / "file.jsonl") or {"complete": False}
         assert grow(folder) == (0 if manifest["complete"] else len(LINES) - lines // 2 * 2)
         assert content(folder) == whole
     assert kill_at == points + 1, "the first that has no such call"
@@ -241,7 +242,7 @@ def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(
 def test_a_run_that_waited_finds_the_file_finished(tmp_path):
     """It looked before the other ended: nothing is computed again, nothing left behind."""
     path = tmp_path / "file.jsonl"
-    assert not storage.is_done(path, IDENTITY)
+    assert not is_done(path, IDENTITY)
     assert grow(tmp_path) == len(LINES)
     before = content(tmp_path)
     with GrowingLines(path, IDENTITY, 2, tmp_path / "other.jsonl") as lines:
@@ -309,7 +310,7 @@ def test_lines_made_under_another_device_are_marked(tmp_path):
         with GrowingLines(path, IDENTITY, under=under) as lines:
             lines.append(some)
     marked = [cpu | {"from_line": 0}, more | {"from_line": 4}]
-    assert storage.read_manifest(path)["made_under"] == marked
+    assert read_manifest(path)["made_under"] == marked
     partial = tmp_path / "file.jsonl.partial"
     partial.write_bytes(b"".join(line + b"\n" for line in LINES[:4]))
     cuda = {"device": "cuda:0", "threads": 2}
@@ -317,4 +318,4 @@ def test_lines_made_under_another_device_are_marked(tmp_path):
         lines.append(LINES[4:])
         lines.finish()
     marked[1] = cuda | {"from_line": 4}
-    assert storage.read_manifest(path)["made_under"] == marked
+    assert read_manifest(path)["made_under"] == marked

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knowledge_neurons.neurons.refine import (
-    BASELINE,
-    INTEGRATED_GRADIENTS,
+    BASELINE_THRESHOLDS,
+    THRESHOLDS,
     FactCounts,
-    Settings,
+    Thresholds,
     at_least,
     coarse,
     count_coarse,
@@ -53,8 +53,8 @@ def test_coarse_of_no_triplets():
 
 def test_thresholds_of_the_paper():
     """t = 0.2 and 0.5 for the baseline, p from 0.7 by 0.05 in 6 rounds, 2 to 5, 3 prompts, 10 %."""
-    assert Settings(0.2, 0.7, 0.05, 2, 5, 6, 3, 0.1) == INTEGRATED_GRADIENTS
-    assert replace(INTEGRATED_GRADIENTS, coarse=0.5) == BASELINE
+    assert Thresholds(0.2, 0.7, 0.05, 2, 5, 6, 3, 0.1) == THRESHOLDS
+    assert replace(THRESHOLDS, coarse=0.5) == BASELINE_THRESHOLDS
 
 
 # --- one fact --------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_p_going_to_and_fro_stops_after_the_rounds_and_tells_the_last():
     """Six neurons or none, by turns: what is returned belongs to the p that is returned."""
     facts = uniform([14] * 6, 20)
     for rounds in range(1, 8):
-        result = refine_relation(facts, replace(INTEGRATED_GRADIENTS, rounds=rounds))
+        result = refine_relation(facts, replace(THRESHOLDS, rounds=rounds))
         assert (result.rounds, result.in_band) == (rounds, False)
         assert result.average == (0 if rounds % 2 == 0 else 6)
         assert result.shared == pytest.approx(0.75 if rounds % 2 == 0 else 0.7)
@@ -139,17 +139,17 @@ def test_p_going_to_and_fro_stops_after_the_rounds_and_tells_the_last():
 def test_six_steps_up_keep_what_all_prompts_share():
     """0.7 + 6 * 0.05 in floats is above 1; taken literally no neuron would be left."""
     for prompts in (3, 9, 20):
-        result = refine_relation(uniform([prompts] * 8, prompts), Settings(rounds=7))
+        result = refine_relation(uniform([prompts] * 8, prompts), Thresholds(rounds=7))
         assert result.shared == 1.0
         assert [len(neurons) for neurons in result.facts] == [8, 8]
 
 
 def test_one_round_means_p_stays():
     """rounds = 1 refines once with the p given; none at all is refused."""
-    result = refine_relation(uniform([8, 8], 20), Settings(rounds=1, shared=0.3))
+    result = refine_relation(uniform([8, 8], 20), Thresholds(rounds=1, shared=0.3))
     assert (result.shared, result.average, result.rounds) == (0.3, 2, 1)
     with pytest.raises(ValueError, match="rounds is 0: expected 1 or more"):
-        Settings(rounds=0)
+        Thresholds(rounds=0)
 
 
 def test_average_is_over_the_relation():
@@ -209,7 +209,7 @@ PROMPTS = st.lists(
 )
 def test_equals_the_slow_twin(facts, t, p, rounds, min_prompts, share):
     """Neurons and their order, p to the last bit, average and tries, for any triplets."""
-    settings = Settings(t, p, rounds=rounds, min_prompts=min_prompts, relation_share=share)
+    settings = Thresholds(t, p, rounds=rounds, min_prompts=min_prompts, relation_share=share)
     result = refine_relation([count_coarse(prompts, t) for prompts in facts], settings)
     neurons, used, average, tried = literal.refine_relation(facts, t, p, rounds, min_prompts)
     assert result.facts == neurons

@@ -1,6 +1,6 @@
 """Figures with a row for each relation: what is drawn, and whether it can be read.
 
-Run: pytest tests/unit/test_relation_figures.py
+Run: pytest tests/unit/test_by_relation.py
 """
 
 from dataclasses import replace
@@ -12,8 +12,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from knowledge_neurons.figures import gallery, plots, relation_figures
-from knowledge_neurons.results import distant_summary, outcomes
+from knowledge_neurons.figures import by_relation, gallery, plots
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.activations import Activations, TableRow
+from knowledge_neurons.results.changes import Modified
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
@@ -21,15 +24,20 @@ COUNTS = (1, 3, 34)
 
 
 @pytest.fixture(scope="module", params=COUNTS)
-def found(request, tmp_path_factory) -> outcomes.Outcomes:
+def results(request, tmp_path_factory) -> Results:
     """All stages of one relation, of some, of as many as the paper has."""
-    return outcomes.read(synthetic.write(tmp_path_factory.mktemp("figures"), request.param))
+    return synthetic.write(tmp_path_factory.mktemp("figures"), request.param)
 
 
 @pytest.fixture(scope="module")
-def pictures(found) -> list[gallery.Picture]:
+def found(results) -> outcomes.Outcomes:
+    return outcomes.read(results)
+
+
+@pytest.fixture(scope="module")
+def pictures(results, found) -> list[gallery.Picture]:
     """All that stage 8 draws of it."""
-    return list(gallery.draw(found))
+    return list(gallery.draw(results, found))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +68,7 @@ def intervals_of(panel) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("factor", [0.0, 2.0])
 def test_bars_are_the_changes(few, factor):
     """All relations first, then each by number; own facts left, others right."""
-    figure = relation_figures.changes(few.modified, factor, few.labels)
+    figure = by_relation.changes(few.modified, factor, few.labels)
     names = list(synthetic.relations_of(3))
     assert rows_of(figure)[0] == "all relations"
     assert [row.split()[0] for row in rows_of(figure)[1:]] == names
@@ -76,12 +84,12 @@ def test_bars_are_the_changes(few, factor):
 
 def test_marks_are_the_mean_activations(few):
     """For each kind of sentence a mark, each with its interval; zero is in sight."""
-    figure = relation_figures.activations(few.activations, few.labels)
+    figure = by_relation.activations(few.activations, few.labels)
     names = synthetic.relations_of(3)
     rows = [few.activations.overall, *(few.activations.relations[name] for name in names)]
     for panel, kind in zip(figure.axes, KINDS, strict=True):
         marks = [line for line in panel.lines if line.get_marker() in ("o", "D")]
-        estimates = [row[kind].by_sentences[s] for row in rows for s in relation_figures.SENTENCES]
+        estimates = [row[kind].by_sentences[s] for row in rows for s in by_relation.SENTENCES]
         assert [line.get_xdata()[0] for line in marks] == [one.value for one in estimates]
         assert {line.get_color() for line in marks} == {plots.COLORS[kind]}
         drawn = {tuple(ends) for ends in intervals_of(panel)}
@@ -97,30 +105,30 @@ def test_what_has_no_interval_is_drawn_without_a_line(few):
         few.activations.relations["P5"]["neurons"].by_sentences["both"],
     )]  # fmt: skip
     one = {kind: {"own": {0.0: bare[0]}, "other": {}} for kind in KINDS}
-    (panel,) = relation_figures.changes(outcomes.Modified(one, {"P5": one}, {}), 0.0, {}).axes
-    assert bars_of(panel, plots.NEURONS) == [bare[0].value] and not panel.collections
-    row = distant_summary.TableRow(1, dict.fromkeys(relation_figures.SENTENCES, bare[1]), {})
+    (panel,) = by_relation.changes(Modified(one, {"P5": one}, {}), 0.0, {}).axes
+    assert bars_of(panel, plots.BLUE) == [bare[0].value] and not panel.collections
+    row = TableRow(1, dict.fromkeys(by_relation.SENTENCES, bare[1]), {})
     rows = {"neurons": row}
-    drawn = relation_figures.activations(outcomes.Activations(rows, {"P5": rows}, {}), {})
+    drawn = by_relation.activations(Activations(rows, {"P5": rows}, {}), {})
     assert len(drawn.axes[0].lines) == 3 + 1 and not drawn.axes[0].collections
 
 
 def test_a_kind_without_neurons_has_an_empty_panel(few):
     rows = {name: {"neurons": row["neurons"]} for name, row in few.activations.relations.items()}
     overall = {"neurons": few.activations.overall["neurons"]}
-    figure = relation_figures.activations(outcomes.Activations(overall, rows, {}), {})
+    figure = by_relation.activations(Activations(overall, rows, {}), {})
     ours, base = figure.axes
     assert len(ours.lines) == 3 * 4 + 1 and len(base.lines) == 1  # the line at zero
 
 
 def test_erasures_show_growth_and_accuracy(few):
     """Left the relation's prompts, right all others; above bars, below before and after."""
-    figure = relation_figures.erasures(few.erasures, few.labels)
+    figure = by_relation.erasures(few.erasures, few.labels)
     runs = sorted(few.erasures, key=lambda run: int(run.run[1:]))
     assert [row.split()[0] for row in rows_of(figure)] == [run.run for run in runs]
     grown, accuracy = figure.axes[:2], figure.axes[2:]
     for place, whose in enumerate(("relation", "others")):
-        for edit, color in (("erased", plots.NEURONS), ("random", plots.RANDOM)):
+        for edit, color in (("erased", plots.BLUE), ("random", plots.GREEN)):
             read = [getattr(getattr(run, edit), whose) for run in runs]
             expected = [change.perplexity_increase.value for change in read]
             assert bars_of(grown[place], color) == pytest.approx(expected)
@@ -136,10 +144,10 @@ def test_erasures_show_growth_and_accuracy(few):
 
 def test_one_relation_has_neither_a_total_nor_others(tmp_path):
     found = outcomes.read(synthetic.write(tmp_path, 1))
-    changes = relation_figures.changes(found.modified, 0.0, found.labels)
+    changes = by_relation.changes(found.modified, 0.0, found.labels)
     assert [panel.get_title() for panel in changes.axes] == ["Own facts"]
     assert rows_of(changes) == ["P5 colour"]
-    erased = relation_figures.erasures(found.erasures, found.labels)
+    erased = by_relation.erasures(found.erasures, found.labels)
     assert [panel.get_title() for panel in erased.axes] == ["Its own prompts"] * 2
 
 
@@ -153,7 +161,7 @@ def test_one_relation_has_neither_a_total_nor_others(tmp_path):
     ],
 )
 def test_names_are_cut_where_there_is_no_room(relation, room, expected):
-    assert relation_figures.name_of(relation, {"P19": "place of birth"}, room) == expected
+    assert by_relation.name_of(relation, {"P19": "place of birth"}, room) == expected
 
 
 # --- whether it can be read ------------------------------------------------------------------
@@ -193,7 +201,7 @@ def test_no_text_overlaps_or_leaves_the_figure(pictures):
 
 def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
     """And no higher than a page; ink and palette alone, nothing else is coloured."""
-    palette = {color.lower() for color in (plots.NEURONS, plots.BASELINE, plots.RANDOM)}
+    palette = {color.lower() for color in (plots.BLUE, plots.ORANGE, plots.GREEN)}
     for picture in pictures:
         width, height = picture.figure.get_size_inches()
         assert width in (plots.COLUMN, plots.TEXT) and height < 8
@@ -206,13 +214,13 @@ def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
 
 def test_many_rows_take_the_width_of_the_text(found, pictures):
     (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
-    assert (width == plots.TEXT) == (len(found.modified.relations) > relation_figures.FEW)
+    assert (width == plots.TEXT) == (len(found.modified.relations) > by_relation.FEW)
 
 
 def test_facts_that_could_not_be_asked_leave_an_empty_panel():
     """All answers of the only relation are of several tokens: stage 3 has no change to tell."""
     nothing = {kind: {"own": {}, "other": {}} for kind in KINDS}
-    found = outcomes.Modified(nothing, {"P1": nothing}, {})
-    figure = relation_figures.changes(found, 0.0, {"P1": "colour"})
+    found = Modified(nothing, {"P1": nothing}, {})
+    figure = by_relation.changes(found, 0.0, {"P1": "colour"})
     assert [panel.get_title() for panel in figure.axes] == ["Own facts"]
     assert rows_of(figure) == ["P1 colour"] and not figure.axes[0].patches

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge_neurons.report.comparison import Comparison, Verdict
+from knowledge_neurons.results.comparison import Comparison, Verdict
 
 
 def row(ours, interval, paper, digits=1):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from knowledge_neurons import report
 from knowledge_neurons.report import embedding
-from knowledge_neurons.results import artifacts, storage
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.types import Triplet
 from tests.reference.made_results import MadeFact, Writer
 
@@ -50,7 +51,7 @@ def test_every_fact_prompt_and_score_is_embedded(made):
     assert index["relations"][1]["label"] == "capital (of a state)"
     for row in index["relations"]:
         details = embedding.unpack(found.relations[row["id"]])
-        scored = list(artifacts.read_fact_scores(made.results.scores(row["id"])))
+        scored = list(read_fact_scores(made.results.scores(row["id"])))
         assert row["names"] == ["Ann", "Bob"][: len(scored)]
         assert row["answers"] == ["Rome", "Oslo"][: len(scored)]
         for fact, prompts in enumerate(scored):
@@ -103,8 +104,8 @@ def test_without_stage_1_there_is_nothing_to_browse(tmp_path):
 def test_neurons_of_other_facts_are_refused(made):
     made.stage_1()
     made.stage_2()
-    artifacts.write_neurons(made.results, "P19", False, made.neurons["P19"][:1], [])
-    storage.manifest_path(made.results.fact_neurons("P19", False)).unlink()  # somebody's own
+    write_neurons(made.results, "P19", False, made.neurons["P19"][:1], [])
+    manifest_path(made.results.fact_neurons("P19", False)).unlink()  # somebody's own
     with pytest.raises(ValueError, match=r"has 1 facts.*has 2: run 2_run_kn\.sh again"):
         report.render(made.results)
 

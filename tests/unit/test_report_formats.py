@@ -3,7 +3,7 @@
 import pytest
 
 from knowledge_neurons.report import formats
-from knowledge_neurons.report.comparison import Comparison
+from knowledge_neurons.results.comparison import Comparison
 
 
 def test_marked_escapes_the_sentence_and_the_words():

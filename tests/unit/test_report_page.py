@@ -13,8 +13,8 @@ import pytest
 from knowledge_neurons import report
 from knowledge_neurons.report import page
 from knowledge_neurons.report.comparability import TABLES, Comparability
-from knowledge_neurons.results import storage
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import write_manifest
 from tests.reference.made_results import QUADRATURE, MadeFact, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,9 +126,9 @@ def test_relations_outside_the_band_are_named_beside_table_2(tmp_path):
     assert "Not the paper" not in report.render(made.results)
     for name, average in (("P36", 12.0), ("P19", 23.4)):
         told = {"in_band": False, "neurons_per_fact": average, "shared_used": 0.95}
-        storage.write_manifest(made.results.fact_neurons(name, False), made.identity, **told)
+        write_manifest(made.results.fact_neurons(name, False), made.identity, **told)
     told["in_band"] = True
-    storage.write_manifest(made.results.fact_neurons("P19", True), made.identity, **told)
+    write_manifest(made.results.fact_neurons("P19", True), made.identity, **told)
     html = report.render(made.results)
     assert "gives the knowledge neurons of\n2 relations 2 to 5" in html
     assert "(P19: 23.40 at p = 0.95; P36: 12.00 at p = 0.95)" in html
@@ -158,7 +158,7 @@ def test_the_draw_of_the_edits_is_named(plain, tmp_path):
     made.stage_6()
     path = made.results.edits("edit-1-8").with_suffix(".json")
     path.write_text(path.read_text().replace('"released"', '"distinct"'))
-    storage.write_manifest(path, {})
+    write_manifest(path, {})
     assert "<code>--draw distinct</code>" in report.render(made.results)
 
 

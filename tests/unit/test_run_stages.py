@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons import ROOT
 from tests.reference.json_mutations import mutations
 
 spec = importlib.util.spec_from_file_location("run_stages", ROOT / "scripts/run_stages.py")

@@ -15,11 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from knowledge_neurons.results import atomic, storage
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results import atomic
 from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.storage import manifest_path
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import (
+    Results,
+    manifest_beside,
+    manifest_path,
+    outputs_with_manifest,
+)
+from knowledge_neurons.results.manifests import (
+    is_done,
+    read_json,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
 from knowledge_neurons.types import Neuron
 
 IDENTITY = {"relation": "P19", "steps": 20, "outputs": ["ig_gold", "base"]}
@@ -55,7 +67,7 @@ def test_relations_are_found_by_their_finished_files(tmp_path):
         write_atomic(manifest_path(results.scores(name)), b"{}")
         write_atomic(results.fact_neurons(name, False), b"")
         write_atomic(manifest_path(results.fact_neurons(name, False)), b"{}")
-        storage.manifest_beside(results.fact_neurons(name, False)).touch()
+        manifest_beside(results.fact_neurons(name, False)).touch()
     write_atomic(results.fact_neurons("P20", True), b"")
     (tmp_path / "TREx-all-P20.rlt.jsonl.partial").touch()
     (tmp_path / "other-P30.rlt.jsonl").touch()
@@ -157,9 +169,9 @@ def test_temporaries_of_killed_runs_are_removed_by_the_next(tmp_path):
 def test_json_takes_what_stages_hand_it(tmp_path):
     """Named tuples and NumPy numbers become plain JSON; readable is indented; UTF-8 stays."""
     path = tmp_path / "file.json"
-    storage.write_json(path, {"n": [Neuron(1, 2)], "x": np.float64(0.5), "é": None})
+    write_json(path, {"n": [Neuron(1, 2)], "x": np.float64(0.5), "é": None})
     assert path.read_bytes() == '{"n":[[1,2]],"x":0.5,"é":null}\n'.encode()
-    storage.write_json(path, {"n": [Neuron(1, 2)]}, readable=True)
+    write_json(path, {"n": [Neuron(1, 2)]}, readable=True)
     assert json.loads(path.read_text()) == {"n": [[1, 2]]} and path.read_text().count("\n") > 3
 
 
@@ -167,7 +179,7 @@ def test_json_takes_what_stages_hand_it(tmp_path):
 def test_json_of_what_is_none_is_refused_and_writes_nothing(tmp_path, value):
     """An object, and numbers that JSON does not have; the place is named."""
     with pytest.raises((TypeError, ValueError), match=r"is no JSON|at \$\.x.* is not finite"):
-        storage.write_json(tmp_path / "file.json", {"x": value, "none": None})
+        write_json(tmp_path / "file.json", {"x": value, "none": None})
     assert files_under(tmp_path) == []
 
 
@@ -178,7 +190,7 @@ def test_read_json_names_the_file(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        storage.read_json(path, dict)
+        read_json(path, dict)
 
 
 # --- manifests -------------------------------------------------------------------------------
@@ -187,13 +199,13 @@ def test_read_json_names_the_file(tmp_path, content):
 def test_done_is_told_from_not_done(tmp_path):
     """Not there; there and alike (tuples are JSON lists); there and different."""
     path = tmp_path / "file.json"
-    assert storage.is_done(path, IDENTITY) is False
+    assert is_done(path, IDENTITY) is False
     path.touch()
-    storage.write_manifest(path, IDENTITY)
-    assert storage.is_done(path, IDENTITY) is True
-    assert storage.is_done(path, IDENTITY | {"outputs": ("ig_gold", "base")}) is True
+    write_manifest(path, IDENTITY)
+    assert is_done(path, IDENTITY) is True
+    assert is_done(path, IDENTITY | {"outputs": ("ig_gold", "base")}) is True
     with pytest.raises(ValueError, match=r"outputs is \['ig_gold', 'base'\] there and \['base'\]"):
-        storage.is_done(path, IDENTITY | {"outputs": ["base"]})
+        is_done(path, IDENTITY | {"outputs": ["base"]})
 
 
 def test_finished_file_without_a_manifest_is_refused(tmp_path):
@@ -201,9 +213,9 @@ def test_finished_file_without_a_manifest_is_refused(tmp_path):
     path = tmp_path / "file.json"
     path.write_bytes(b"theirs")
     with pytest.raises(ValueError, match="without a manifest") as error:
-        storage.is_done(path, IDENTITY)
+        is_done(path, IDENTITY)
     assert str(path) in str(error.value)
-    assert storage.read_manifest(path) is None
+    assert read_manifest(path) is None
 
 
 def test_manifest_says_what_the_output_was_made_from(tmp_path):
@@ -211,14 +223,14 @@ def test_manifest_says_what_the_output_was_made_from(tmp_path):
     path = tmp_path / "file.jsonl"
     under = {"device": "cpu", "threads": 2}
     with GrowingLines(path, IDENTITY, under=under) as lines:
-        assert storage.read_manifest(path) == {
+        assert read_manifest(path) == {
             "complete": False,
             "identity": IDENTITY,
             "made_under": [{**under, "from_line": 0}],
         }
         lines.finish()
-    storage.write_manifest(path, IDENTITY, seed=42)
-    manifest = storage.read_manifest(path)
+    write_manifest(path, IDENTITY, seed=42)
+    manifest = read_manifest(path)
     assert manifest["complete"] is True and manifest["identity"] == IDENTITY
     assert manifest["seed"] == 42
     assert manifest["made_with"]["numpy"] == np.__version__
@@ -229,21 +241,21 @@ def test_sha256_of_a_file(tmp_path):
     """The published digest of "abc"."""
     (tmp_path / "abc").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert storage.sha256_of(tmp_path / "abc") == digest
+    assert sha256_of(tmp_path / "abc") == digest
 
 
 def test_manifests_of_before_are_read_and_move_when_rewritten(tmp_path):
     """They lay beside the output, where the authors' scripts take them for neurons."""
     path = tmp_path / "kn" / "kn_bag-P36.json"
-    storage.write_json(path, [])
-    storage.write_manifest(path, IDENTITY)
-    old = storage.manifest_beside(path)
+    write_json(path, [])
+    write_manifest(path, IDENTITY)
+    old = manifest_beside(path)
     manifest_path(path).rename(old)
-    assert storage.read_manifest(path)["identity"] == IDENTITY
-    assert storage.outputs_with_manifest(path.parent) == [path]
-    storage.write_manifest(path, IDENTITY | {"steps": 8})
-    assert not old.exists() and storage.read_manifest(path)["identity"]["steps"] == 8
-    assert storage.outputs_with_manifest(path.parent) == [path]
+    assert read_manifest(path)["identity"] == IDENTITY
+    assert outputs_with_manifest(path.parent) == [path]
+    write_manifest(path, IDENTITY | {"steps": 8})
+    assert not old.exists() and read_manifest(path)["identity"]["steps"] == 8
+    assert outputs_with_manifest(path.parent) == [path]
     names = ["kn/kn_bag-P36.json", "kn/manifests/kn_bag-P36.json.manifest.json"]
     assert files_under(tmp_path) == names
 
@@ -256,7 +268,7 @@ def test_the_command_to_start_over_starts_over(tmp_path, old):
     with GrowingLines(path, IDENTITY) as lines:
         lines.append([b"1"])
     if old:
-        manifest_path(path).rename(storage.manifest_beside(path))
+        manifest_path(path).rename(manifest_beside(path))
     with pytest.raises(ValueError, match="steps is 20 there and 8 now") as error:
         GrowingLines(path, IDENTITY | {"steps": 8})
     command = re.search(r"To start over: (rm .*) and run the stage", str(error.value))[1]
@@ -281,18 +293,18 @@ MANIFEST = {
 def test_a_manifest_of_another_shape_is_named(tmp_path):
     """Whatever stages read of it: file, field, what to do."""
     path = tmp_path / "file.json"
-    storage.write_json(manifest_path(path), MANIFEST)
-    assert storage.read_manifest(path) == MANIFEST
+    write_json(manifest_path(path), MANIFEST)
+    assert read_manifest(path) == MANIFEST
     for field in MANIFEST:
         for wrong in (None, "text", -1, [[-1]], {"scores": 3}):
             if field == "complete" and wrong == -1:
                 wrong = 1
-            storage.write_json(manifest_path(path), MANIFEST | {field: wrong})
+            write_json(manifest_path(path), MANIFEST | {field: wrong})
             with pytest.raises(ValueError, match=rf"\$\.{field}") as error:
-                storage.read_manifest(path)
+                read_manifest(path)
             assert str(manifest_path(path)) in str(error.value)
             assert "To start over: rm " in str(error.value)
     for content in (b"[" * 200_000, b"[]", b'"\xff"', b'{"a": NaN}', b""):
         manifest_path(path).write_bytes(content)
         with pytest.raises(ValueError, match=r"file\.json\.manifest\.json: "):
-            storage.read_manifest(path)
+            read_manifest(path)

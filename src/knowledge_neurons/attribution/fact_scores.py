@@ -20,6 +20,7 @@ from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.text.encoding import AnswerNotInVocabulary, encode_fact
+from knowledge_neurons.text.relations import full_name
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
@@ -250,7 +251,7 @@ def _score_prompts(
                 tokens=engine.tokenizer.tokens(prompts[place].ids),
                 answer=owners[place].answer,
                 predicted=engine.tokenizer.tokens([predicted])[0],
-                relation=f"{owners[place].relation}({owners[place].label})",
+                relation=full_name(owners[place].relation, owners[place].label),
                 **values,
             )
             found[place] = _Scored(scores, **rest)

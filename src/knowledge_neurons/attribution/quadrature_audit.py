@@ -74,7 +74,7 @@ def compare(
     score, as a share of the prompt's largest; how many prompts have the same coarse neurons, and
     whether the fact has the same refined ones (both at the paper's thresholds).
     """
-    t = refine.INTEGRATED_GRADIENTS
+    t = refine.THRESHOLDS
     coarse = [[set(refine.coarse(one, t.coarse)) for one in kind] for kind in (written, exact)]
     refined = [
         set(refine.refine_fact(refine.count_coarse(kind, t.coarse), t.shared, t.min_prompts))
@@ -96,7 +96,7 @@ def compare_integral(exact: Triplets, integral: Triplets, error: float, gap: flo
     error: largest difference of any neuron, as a share of the prompt's largest integral.
     gap: the integral's completeness gap, the largest of the layers, in probability.
     """
-    t = refine.INTEGRATED_GRADIENTS.coarse
+    t = refine.THRESHOLDS.coarse
     same = set(refine.coarse(exact, t)) == set(refine.coarse(integral, t))
     return {"error": error, "gap": gap, "coarse_same": same}
 

@@ -26,8 +26,8 @@ from torch import Tensor
 from knowledge_neurons.editing import slots
 from knowledge_neurons.networks.checkpoints import fingerprint
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.results import storage
-from knowledge_neurons.results.encoding import convert, decode, encode
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.json_files import convert, decode, encode
 from knowledge_neurons.types import Index, Neuron, Number, WeightEdit
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def save(path: Path, edit: WeightEdit, header: Header) -> None:
     slots = edit.after.detach().float().cpu().contiguous()
     _check_finite(path, slots)
     content = safetensors.torch.save({"value_slots": slots}, metadata={"patch": text})
-    storage.write_atomic(path, content)
+    write_atomic(path, content)
 
 
 def load(path: Path) -> Patch:

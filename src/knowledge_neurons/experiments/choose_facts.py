@@ -56,7 +56,7 @@ class Try(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Selection:
     """How facts are chosen; the defaults are the paper's and the released code's.
 
     facts: edits of a relation, at most.  common: a neuron that this share of the relation's facts
@@ -134,7 +134,7 @@ def plan(
     bags: Bags,
     relation: str,
     neurons: Sequence[Sequence[Neuron]],
-    settings: Settings,
+    settings: Selection,
 ) -> Plan:
     """Choose the facts of a relation that will be edited.
 
@@ -233,7 +233,7 @@ def _watching(
     bags: Bags,
     there: Mapping[str, Sequence[int]],
     asked: Place,
-    settings: Settings,
+    settings: Selection,
 ) -> tuple[tuple[Watching, ...], tuple[Watching, ...]]:
     """The facts of the same relation that watch an edit, and those of other ones.
 

@@ -18,12 +18,12 @@ import numpy as np
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.results.distant_summary import (
+from knowledge_neurons.results.activations import (
     BOTH,
     HEAD,
-    RANDOM,
+    RANDOM_SENTENCES,
     SENTENCE_KINDS,
-    FactActivation,
+    ActivationRecord,
     Means,
 )
 from knowledge_neurons.text import data
@@ -70,7 +70,7 @@ def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact
         add(HEAD, partial(data.mask_random_word, sentence, named, rng))
     taken: set[int] = set()
     for _ in texts[BOTH]:  # UPSTREAM: as many random sentences as there are of the first kind
-        add(RANDOM, partial(_draw_masked, pool, named, taken, rng))
+        add(RANDOM_SENTENCES, partial(_draw_masked, pool, named, taken, rng))
     return MaskedFact(texts, dict(unusable))
 
 
@@ -116,7 +116,7 @@ def read_facts(
     pool: Sequence[str],
     seed: int,
     max_tokens: int,
-) -> list[FactActivation]:
+) -> list[ActivationRecord]:
     """Read the neurons of every fact, GROUP of them or fewer, on its sentences.
 
     neurons: for each of KINDS the neurons of each fact, which are read in one pass.
@@ -133,7 +133,7 @@ def read_facts(
     }
     means = _mean_activations(model, prompts, own)
     return [
-        FactActivation(
+        ActivationRecord(
             relation=facts[index].relation,
             fact=facts[index].index,
             head=facts[index].head,

@@ -23,15 +23,9 @@ from knowledge_neurons.experiments.choose_facts import (
 )
 from knowledge_neurons.networks.evaluation import Reader, Reading
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.results.edit_summary import (
-    KNOWLEDGE,
-    RANDOM,
-    RANDOM_SAME_SIZE,
-    EditRecord,
-    Variant,
-)
+from knowledge_neurons.results.edits import CHOSEN, CONTROL_SAME_SIZE, EditRecord, Variant
 from knowledge_neurons.text.tokenizer import Tokenizer
-from knowledge_neurons.types import Neuron, WeightEdit
+from knowledge_neurons.types import CONTROL, Neuron, WeightEdit
 
 
 def knowledge_edit(model: Network, planned: Planned, variant: Variant) -> WeightEdit:
@@ -67,7 +61,7 @@ def edits(model: Network, planned: Planned, variant: Variant, seed: int) -> dict
     lambdas = variant.lambda_1, variant.lambda_2
     control = slots.update(model, drawn, planned.old, planned.new, *lambdas)
     same_size = slots.resized(control, slots.size_of(own))
-    return {KNOWLEDGE: own, RANDOM: control, RANDOM_SAME_SIZE: same_size}
+    return {CHOSEN: own, CONTROL: control, CONTROL_SAME_SIZE: same_size}
 
 
 def edit_fact(

@@ -15,7 +15,7 @@ from knowledge_neurons.editing.slots import edited
 from knowledge_neurons.experiments.choose_facts import Bags, Place, prompt_at
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.results.erase_summary import FactRecord
+from knowledge_neurons.results.erasures import ErasureRecord
 from knowledge_neurons.types import Neuron, WeightEdit
 
 # Facts read together: enough that equal-length batches are full, few enough that an interruption
@@ -59,7 +59,7 @@ def by_fact(places: Sequence[Place]) -> list[list[Place]]:
 
 def read_facts(
     model: Network, bags: Bags, facts: Sequence[Sequence[Place]], edits: Mapping[str, WeightEdit]
-) -> list[FactRecord]:
+) -> list[ErasureRecord]:
     """Read the prompts of facts, GROUP of them or fewer, before and under each edit."""
     reader = Reader(model, [prompt_at(bags, place) for places in facts for place in places])
     readings = {"before": reader.read()}
@@ -72,6 +72,6 @@ def read_facts(
         log_p = {n: x.log_probabilities[rows, 0].tolist() for n, x in readings.items()}
         ranks = {n: x.ranks[rows, 0].tolist() for n, x in readings.items()}
         prompts = [place.prompt for place in places]
-        records.append(FactRecord(places[0].relation, places[0].fact, prompts, log_p, ranks))
+        records.append(ErasureRecord(places[0].relation, places[0].fact, prompts, log_p, ranks))
         row = rows.stop
     return records

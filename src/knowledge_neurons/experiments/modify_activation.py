@@ -14,14 +14,7 @@ from functools import partial
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.results.modify_summary import (
-    AMPLIFY,
-    OTHER,
-    OWN,
-    SUPPRESS,
-    FactRecord,
-    Outcome,
-)
+from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, ChangeRecord, Outcome
 from knowledge_neurons.types import KINDS, Edit, Fact, Neuron, NeuronSets, Prompt
 
 GROUP = 64  # facts asked together: enough prompts of each length to fill batches
@@ -74,7 +67,7 @@ def modify(
     others: Sequence[tuple[str, int, Sequence[Prompt]] | None],
     neurons: NeuronSets,
     scales: Sequence[float] = (SUPPRESS, AMPLIFY),
-) -> list[FactRecord]:
+) -> list[ChangeRecord]:
     """Scale every fact's neurons while its own and the other fact's prompts are asked.
 
     facts: of one relation, GROUP of them or fewer.  own: the prompts of each, none where its
@@ -98,7 +91,7 @@ def modify(
         for key, (relation, index, prompts) in asked.items()
     }
     return [
-        FactRecord(
+        ChangeRecord(
             facts[i].relation,
             facts[i].index,
             facts[i].answer,

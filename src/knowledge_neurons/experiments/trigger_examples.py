@@ -8,43 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.results.triggers import Triggered, Triggers
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import encode_sentences
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import FactSentences, Neuron
-
-
-@dataclass(frozen=True)
-class Triggered:
-    """One sentence and the sum of the neurons' activations at its [MASK].
-
-    tokens: what was read of it, with [CLS] and [SEP].
-    """
-
-    activation: float
-    sentence: str
-    masked: str
-    tokens: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Triggers:
-    """The sentences of a fact, highest activation first; none where it has no neurons.
-
-    label: the relation's name.  unusable: reason -> sentences that could not be masked.
-    """
-
-    relation: str
-    fact: int
-    head: str
-    label: str
-    tail: str
-    ranked: list[Triggered]
-    unusable: dict[str, int]
 
 
 def rank_sentences(

@@ -6,7 +6,7 @@ lines or bands.  Figures are made without pyplot, under settings of their own, s
 settings and open figures neither change nor are changed.
 
 Here: the look, how a figure is written, and figures over layers, factors and counts.  Those with a
-row for each relation are in `relation_figures`.  A figure's label says in a line what it shows.
+row for each relation are in `by_relation`.  A figure's label says in a line what it shows.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from knowledge_neurons.results import edit_summary
-from knowledge_neurons.results.edit_summary import Summary
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.changes import ASKED, OWN
+from knowledge_neurons.results.comparison import NAMES
+from knowledge_neurons.results.edits import EDITED, Summary
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.modify_summary import ASKED, OWN
-from knowledge_neurons.results.storage import write_atomic
-from knowledge_neurons.types import BASELINE as ACTIVATION_BASELINE
-from knowledge_neurons.types import KINDS, KNOWLEDGE
+from knowledge_neurons.types import BASELINE, CONTROL, KINDS, KNOWLEDGE
 
-NEURONS, BASELINE, RANDOM = "#0072B2", "#E69F00", "#009E73"
-COLORS = {KNOWLEDGE: NEURONS, ACTIVATION_BASELINE: BASELINE}
-NAMES = {KNOWLEDGE: "knowledge neurons", ACTIVATION_BASELINE: "activation baseline"}
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+COLORS = {KNOWLEDGE: BLUE, BASELINE: ORANGE, CONTROL: GREEN}
 INK = "#262626"  # text, axes, intervals; nothing else has this colour, see `svg`
 COLUMN, TEXT = 3.4, 7.0  # inches, a column and the text of a two-column paper
 MOST_TICKS = 14  # layers that are numbered at the width of a column
@@ -159,7 +157,7 @@ def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> F
 
 
 def dose_response(
-    relation: str, curve: Mapping[str, Mapping[str, Mapping[float | str, Estimate]]]
+    relation: str, curve: Mapping[str, Mapping[str, Mapping[float, Estimate]]]
 ) -> Figure:
     """How the right answer's probability changes with the factor on a fact's neurons.
 
@@ -172,7 +170,7 @@ def dose_response(
         panel = figure.subplots()
         for asked, line in zip(ASKED, ("-", "--"), strict=True):
             for kind in KINDS:
-                points = sorted((float(factor), v) for factor, v in curve[kind][asked].items())
+                points = sorted(curve[kind][asked].items())
                 if points:
                     label = NAMES[kind] if asked == OWN else f"{NAMES[kind]}, other facts"
                     _line_with_band(panel, points, COLORS[kind], label, line, ".")
@@ -185,11 +183,8 @@ def dose_response(
     return figure
 
 
-EDITED = {
-    edit_summary.KNOWLEDGE: ("knowledge neurons", NEURONS, "-", "o"),
-    edit_summary.RANDOM: ("random", RANDOM, "-", "s"),
-    edit_summary.RANDOM_SAME_SIZE: ("random, same size", RANDOM, "--", "^"),
-}
+MARKS = dict(zip(EDITED, ((BLUE, "-", "o"), (GREEN, "-", "s"), (GREEN, "--", "^")), strict=True))
+EDITED_LABELS = dict(zip(EDITED, (NAMES[KNOWLEDGE], "random", "random, same size"), strict=True))
 
 
 def success_curve(curves: Mapping[str, Sequence[Summary]]) -> Figure:
@@ -201,10 +196,10 @@ def success_curve(curves: Mapping[str, Sequence[Summary]]) -> Figure:
         figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
         figure.set_label("Success of edits against the number of neurons edited")
         panel = figure.subplots()
-        for kind, (label, color, line, marker) in EDITED.items():
+        for kind, (color, line, marker) in MARKS.items():
             rows = [(s.neurons, s.success) for s in curves.get(kind, ())]
             if rows:
-                _line_with_band(panel, rows, color, label, line, marker)
+                _line_with_band(panel, rows, color, EDITED_LABELS[kind], line, marker)
         panel.set_ylim(-0.02, max(0.5, 1.05 * panel.get_ylim()[1]))
         panel.set_xlabel("Neurons edited (mean)")
         panel.set_ylabel("Success of edits")

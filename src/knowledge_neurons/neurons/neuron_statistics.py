@@ -15,11 +15,11 @@ import numpy as np
 from scipy import sparse
 
 from knowledge_neurons.neurons.refine import (
-    BASELINE,
-    INTEGRATED_GRADIENTS,
+    BASELINE_THRESHOLDS,
+    THRESHOLDS,
     FactCounts,
     Refined,
-    Settings,
+    Thresholds,
     count_coarse,
     refine_relation,
 )
@@ -43,8 +43,8 @@ class NoScores(ValueError):
 
 def refine_scores(
     facts: Iterable[Sequence[PromptScores]],
-    settings: Settings = INTEGRATED_GRADIENTS,
-    baseline: Settings = BASELINE,
+    settings: Thresholds = THRESHOLDS,
+    baseline: Thresholds = BASELINE_THRESHOLDS,
 ) -> RefinedRelation:
     """Refine a relation, by integrated gradients and by activations, in one pass over its facts.
 

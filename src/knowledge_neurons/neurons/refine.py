@@ -19,7 +19,7 @@ KEEP = 0.1
 
 
 @dataclass(frozen=True)
-class Settings:
+class Thresholds:
     """The thresholds of the refinement; the defaults are the paper's for integrated gradients.
 
     coarse: t, share of a prompt's largest score.
@@ -47,9 +47,9 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected {least} or more")
 
 
-INTEGRATED_GRADIENTS = Settings()
+THRESHOLDS = Thresholds()
 # UPSTREAM: t = 0.5 for the activation baseline
-BASELINE = Settings(coarse=0.5)
+BASELINE_THRESHOLDS = Thresholds(coarse=0.5)
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,11 @@ def strongest(prompts: Sequence[Sequence[Triplet]]) -> list[Neuron]:
     return sorted(totals, key=lambda neuron: (-totals[neuron], neuron))
 
 
-def refine_relation(
-    facts: Sequence[FactCounts], settings: Settings = INTEGRATED_GRADIENTS
-) -> Refined:
+def refine_relation(facts: Sequence[FactCounts], settings: Thresholds = THRESHOLDS) -> Refined:
     """Refine every fact with one p, which moves until the average lies in the band.
 
-    facts: in data order; a fact without prompts (left out by --oov skip) stays empty and does not
-    count in the average.
+    facts: in data order; a fact without prompts (left out, for its answer is not one token) stays
+    empty and does not count in the average.
     """
     with_prompts = sum(fact.prompts > 0 for fact in facts)
     shared, rounds = settings.shared, 1

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from knowledge_neurons.results import published
+from knowledge_neurons.results import layout, published
 from knowledge_neurons.results.provenance import provenance
 
 Manifests = Mapping[
@@ -76,7 +76,7 @@ REFINED = {
 PARTS = (
     Part(
         1,
-        r"[^/]+\.rlt\.jsonl",
+        layout.SCORES,
         published.RELATIONS,
         {
             "lowercase": only(False),
@@ -89,12 +89,12 @@ PARTS = (
             "keep": at_most(0.1),
         },
     ),
-    Part(2, r"kn/kn_bag-[^/]+", published.RELATIONS, REFINED | {"coarse": only(0.2)}),
-    Part(2, r"kn/base_kn_bag-[^/]+", published.RELATIONS, REFINED | {"coarse": only(0.5)}),
-    Part(3, r"modify_activation/[^/]+\.jsonl", published.RELATIONS, {"scales": only([0.0, 2.0])}),
+    Part(2, layout.NEURONS, published.RELATIONS, REFINED | {"coarse": only(0.2)}),
+    Part(2, layout.BASE_NEURONS, published.RELATIONS, REFINED | {"coarse": only(0.5)}),
+    Part(3, layout.CHANGES, published.RELATIONS, {"scales": only([0.0, 2.0])}),
     Part(
         4,
-        r"distant/[^/]+\.jsonl",
+        layout.ACTIVATIONS,
         published.RELATIONS,
         {
             "max_seq_length": only(512),
@@ -104,7 +104,7 @@ PARTS = (
     ),
     Part(
         6,
-        r"edit/edit-1-8\.jsonl",
+        layout.PAPER_EDITS,
         1,
         {
             "facts_per_relation": only(10),
@@ -114,7 +114,7 @@ PARTS = (
     ),
     Part(
         7,
-        r"erase/[^/-]+\.jsonl",
+        layout.PAPER_ERASURES,
         None,
         {"neurons": only(20), "value": only("zero"), "other_sample": only(None)},
     ),

@@ -11,9 +11,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from knowledge_neurons.report.comparison import Comparison
 from knowledge_neurons.results import estimates
-from knowledge_neurons.results.outcomes import EditRun
+from knowledge_neurons.results.comparison import Comparison
+from knowledge_neurons.results.edits import EditRun
 
 
 def number(value: float | None, digits: int, unit: str = "", signed: bool = False) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from knowledge_neurons.results.atomic import naming_full_disk, rename, replacing, sync
-from knowledge_neurons.results.encoding import decode
-from knowledge_neurons.results.storage import (
+from knowledge_neurons.results.json_files import decode
+from knowledge_neurons.results.layout import partial_path
+from knowledge_neurons.results.manifests import (
     check_identity,
     is_done,
-    partial_path,
     read_manifest,
     sha256_of,
     start_over,

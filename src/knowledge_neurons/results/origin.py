@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.manifests import read_manifest, sha256_of
 
 if TYPE_CHECKING:
     from knowledge_neurons.networks.checkpoints import Pretrained
@@ -25,7 +25,7 @@ def of(pretrained: Pretrained, prompts: Path) -> dict[str, Any]:
         "tokenizer_sha256": pretrained.tokenizer_sha256,
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": pretrained.model.config.layer_norm_eps,
-        "data_sha256": storage.sha256_of(prompts),
+        "data_sha256": sha256_of(prompts),
     }
 
 
@@ -34,7 +34,7 @@ def scores_of(neurons: Path) -> dict[str, Any]:
 
     Empty for a file of the released code, which has no manifest.
     """
-    manifest = storage.read_manifest(neurons) or {}
+    manifest = read_manifest(neurons) or {}
     return manifest.get("identity", {}).get("scores", {})
 
 

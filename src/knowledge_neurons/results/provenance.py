@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, Required, TypedDict
 
-from knowledge_neurons.results.encoding import check_numbers, convert, naming
-from knowledge_neurons.results.storage import start_over
+from knowledge_neurons.results import layout
+from knowledge_neurons.results.json_files import check_numbers, convert, naming
+from knowledge_neurons.results.manifests import start_over
 from knowledge_neurons.types import Count, Index, Number, Share
 
 # The outputs of each stage whose manifests tell its seconds, so that none is counted twice.
 TIMED = {
-    1: r"[^/]+\.rlt\.jsonl",
-    2: r"kn/(kn_bag-[^/]+|statistics)\.json",
-    3: r"(modify_activation|dose_response)/[^/]+\.jsonl",
-    4: r"distant/[^/]+\.jsonl",
-    5: r"trigger_examples_th/[^/]+\.jsonl",
-    6: r"edit/[^/]+\.jsonl",
-    7: r"erase/[^/]+\.jsonl",
+    1: layout.SCORES,
+    2: f"{layout.NEURONS}|{layout.STATISTICS}",
+    3: f"{layout.CHANGES}|{layout.CURVES}",
+    4: layout.ACTIVATIONS,
+    5: layout.TRIGGERS,
+    6: layout.EDITS,
+    7: layout.ERASURES,
 }
 
 
@@ -131,7 +132,7 @@ def check_manifest(output: str, manifest: dict[str, Any], path: Path) -> dict[st
     Raises ValueError naming the manifest's file and the field.
     """
     kind: type = _RefinedManifest if "in_band" in manifest else _Manifest
-    if re.fullmatch(TIMED[1], output):
+    if re.fullmatch(layout.SCORES, output):
         kind = _ScoresManifest
     convert(manifest, kind, f"manifest of {path}", start_over(path))
     with naming(f"manifest of {path}", start_over(path)):
@@ -149,7 +150,7 @@ def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> Provenance:
     scored = {
         manifest["identity"]["relation"]: manifest
         for name, manifest in manifests.items()
-        if re.fullmatch(TIMED[1], name)
+        if re.fullmatch(layout.SCORES, name)
     }
     return Provenance(
         models=_values(arguments, "bert_model"),

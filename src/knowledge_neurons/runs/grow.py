@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.storage import is_done
+from knowledge_neurons.results.manifests import is_done
 from knowledge_neurons.runs.background import Background
 from knowledge_neurons.runs.executor import Executor, Work, in_this_process
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from knowledge_neurons.results.artifacts import DEFAULT_PREFIX, Results
-from knowledge_neurons.results.storage import ROOT
+from knowledge_neurons import ROOT
+from knowledge_neurons.results.layout import DEFAULT_PREFIX, Results
 from knowledge_neurons.stages import program
-from knowledge_neurons.text import data
+from knowledge_neurons.text.relations import check_relation
 
 SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
 PAIRS = ROOT / "data/PARAREL/query_pairs.json"
@@ -309,5 +309,5 @@ def relations_of(text: str | None) -> list[str]:
     """`names_of` for relations; ValueError for a name that no relation can have."""
     names = names_of(text)
     for name in names:
-        data.check_relation(name, "--relations")
+        check_relation(name, "--relations")
     return names

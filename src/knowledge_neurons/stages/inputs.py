@@ -13,7 +13,10 @@ from knowledge_neurons.attribution import fact_scores
 from knowledge_neurons.experiments.choose_facts import Bags
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.interface import check_neurons
-from knowledge_neurons.results import artifacts, origin, storage
+from knowledge_neurons.results import origin
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import sha256_of
+from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.stages.arguments import ModelSettings, SentenceSettings
 from knowledge_neurons.text import data
@@ -88,7 +91,7 @@ def _read_bags(settings: ModelSettings) -> tuple[Path, dict[str, list]]:
     source = split if split and split.exists() else settings.data_path
     bags = data.read_bags(source)
     if split and source != split:
-        storage.write_json(split, bags)
+        write_json(split, bags)
         source = split  # what a second run will read
     return source, bags
 
@@ -165,8 +168,8 @@ def _read_relation(inputs: Inputs, name: str, kinds: Sequence[str], whole: bool)
             raise ValueError(
                 f"{path}: no such file; 2_run_kn.sh writes it, beside that of the other kind"
             )
-        neurons[kind] = artifacts.read_fact_neurons(path)
-        sums[kind] = storage.sha256_of(path)
+        neurons[kind] = read_fact_neurons(path)
+        sums[kind] = sha256_of(path)
         origin.check(path, inputs.identity)
         if not whole:
             facts = facts[: origin.scores_of(path).get("max_facts") or None]

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from knowledge_neurons.text import strict_json
+from knowledge_neurons.text.relations import by_number, check_relation, full_name, split_name
 from knowledge_neurons.text.strict_json import listed, short
 from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
 SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
 FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50
-_LABEL = re.compile(r"(?P<relation>[^()]+)\((?P<label>.*)\)")
-_RELATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -41,18 +40,6 @@ def read_bags(path: str | Path) -> dict[str, list]:
     for relation in content:
         check_relation(relation, path)
     return content
-
-
-def check_relation(name: str, source: str | Path) -> None:
-    """Raise ValueError for the name of a relation that could not be part of a file's name.
-
-    source: where it was read, for the message.
-    """
-    if not _RELATION.fullmatch(name):
-        raise ValueError(
-            f"{source}: relation {short(name)}: expected a name such as P101, of 1 to 64 letters, "
-            "digits and '_' and not starting with '_', for it becomes part of file names"
-        )
 
 
 def _read_json(path: Path, name: str, sample: str) -> Any:
@@ -77,7 +64,7 @@ def facts_of(
     Raises ValueError for an unknown relation (lists the known ones) or a malformed fact.
     """
     if relation not in bags:
-        known = listed(sorted(bags, key=_numeric)) or "none"
+        known = listed(sorted(bags, key=by_number)) or "none"
         raise ValueError(f"relation {short(relation)} is not in {source}.  It has: {known}")
     if not bags[relation]:
         raise ValueError(f"{source}: {relation} has no facts")
@@ -105,15 +92,9 @@ def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
     named, label = split_name(name) or (None, "")
     if named != relation or _CONTROL.search(label):
         raise ValueError(
-            f"{where}: expected a relation like '{relation}(label)', got {short(name)}"
+            f"{where}: expected a relation like '{full_name(relation, 'label')}', got {short(name)}"
         )
     return Fact(relation, label, index, answer, tuple(row[0] for row in bag))
-
-
-def split_name(name: str) -> tuple[str, str] | None:
-    """ "P101(field of work)" -> ("P101", "field of work"); None for a name of another shape."""
-    match = _LABEL.fullmatch(name)
-    return match and (match["relation"], match["label"])
 
 
 def _split_by_relation(path: Path, bags: list) -> dict[str, list]:
@@ -126,12 +107,6 @@ def _split_by_relation(path: Path, bags: list) -> dict[str, list]:
             raise ValueError(f"{path}: fact {index} is no list of [prompt, answer, rel]") from error
         split.setdefault(relation, []).append(bag)
     return split
-
-
-def _numeric(relation: str) -> tuple[int, str]:
-    """Sorts P9 before P10."""
-    digits = relation[1:]
-    return (int(digits) if digits.isdigit() else 0, relation)
 
 
 # --- sentences -------------------------------------------------------------------------------

@@ -16,24 +16,28 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from knowledge_neurons.figures.plots import (
+    BLUE,
     COLORS,
     COLUMN,
+    GREEN,
     INK,
-    NAMES,
-    NEURONS,
-    RANDOM,
     TEXT,
     percent,
     signed_percent,
     styled,
 )
-from knowledge_neurons.results.distant_summary import BOTH, HEAD, TableRow
-from knowledge_neurons.results.distant_summary import RANDOM as RANDOM_SENTENCE
-from knowledge_neurons.results.erase_summary import EDITS
-from knowledge_neurons.results.erase_summary import Change as Erased
+from knowledge_neurons.results.activations import (
+    BOTH,
+    HEAD,
+    RANDOM_SENTENCES,
+    Activations,
+    TableRow,
+)
+from knowledge_neurons.results.changes import OTHER, OWN, SUPPRESS, Modified
+from knowledge_neurons.results.comparison import NAMES
+from knowledge_neurons.results.erasures import EDITS, Effect, Erasure
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.modify_summary import OTHER, OWN, SUPPRESS
-from knowledge_neurons.results.outcomes import Activations, Erasure, Modified
+from knowledge_neurons.text.relations import by_number
 from knowledge_neurons.types import KINDS
 
 ALL = "all relations"
@@ -48,7 +52,7 @@ BAR = 0.36
 SENTENCES = {  # kind -> label, marker, whether it is filled, where in the row it stands
     BOTH: ("T1, head and tail", "o", True, -0.22),
     HEAD: ("T2, head", "D", False, 0.0),
-    RANDOM_SENTENCE: ("T3, random", "o", False, 0.22),
+    RANDOM_SENTENCES: ("T3, random", "o", False, 0.22),
 }
 ASKED = {OWN: "Own facts", OTHER: "Other relations"}
 ERASURES = "Perplexity and accuracy before and after erasing relations"
@@ -122,7 +126,7 @@ def erasures(found: Sequence[Erasure], labels: Mapping[str, str]) -> Figure:
     relation's own prompts and on all others', on one scale.  The control has as many random
     neurons.  labels: relation -> its name.
     """
-    rows = {run.run: run for run in sorted(found, key=lambda run: _order(run.run))}
+    rows = {run.run: run for run in sorted(found, key=lambda run: by_number(run.run))}
     names = {run.run: labels.get(run.relation, "") for run in found}
     with styled():
         if len(rows) <= FEW:
@@ -136,8 +140,8 @@ def erasures(found: Sequence[Erasure], labels: Mapping[str, str]) -> Figure:
         _read_panels(second, rows, _before_and_after, percent)
         _name_rows(first.axes, rows, names)
         _name_rows(second.axes, rows, names, named=len(rows) <= FEW)
-        erased = Patch(color=NEURONS, label="the relation's neurons erased")
-        _legend(figure, [erased, Patch(color=RANDOM, label="as many random ones")])
+        erased = Patch(color=BLUE, label="the relation's neurons erased")
+        _legend(figure, [erased, Patch(color=GREEN, label="as many random ones")])
         _label_below(first, "Increase of perplexity")
         _label_below(second, "Accuracy")
     return figure
@@ -156,7 +160,7 @@ def _read_panels(
     whose = [w for w in READ if any(getattr(run.erased, w) for run in rows.values())]
     panels = part.subplots(1, len(whose), sharex=True, sharey=True, squeeze=False)[0]
     for panel, field in zip(panels, whose, strict=True):
-        for edit, color, offset in zip(EDITS, (NEURONS, RANDOM), PAIR, strict=True):
+        for edit, color, offset in zip(EDITS, (BLUE, GREEN), PAIR, strict=True):
             read = [getattr(getattr(run, edit), field) for run in rows.values()]
             mark(panel, _places(rows), offset, read, color)
         panel.set_title(READ[field], fontsize=7)
@@ -167,15 +171,10 @@ def _read_panels(
 # --- rows ------------------------------------------------------------------------------------
 
 
-def _order(relation: str) -> tuple[int, str]:
-    """P19 before P101."""
-    return len(relation.split("-")[0]), relation
-
-
 def _with_all(overall: object, relations: Mapping[str, object]) -> dict:
     """Name -> content of each row: all relations, where there are several, then each."""
     rows = {ALL: overall} if len(relations) != 1 else {}
-    return rows | {name: relations[name] for name in sorted(relations, key=_order)}
+    return rows | {name: relations[name] for name in sorted(relations, key=by_number)}
 
 
 def _places(rows: Iterable[str]) -> list[float]:
@@ -241,7 +240,7 @@ def _bars(
 
 
 def _growth_bars(
-    panel: Axes, places: Sequence[float], offset: float, read: Sequence[Erased | None], color: str
+    panel: Axes, places: Sequence[float], offset: float, read: Sequence[Effect | None], color: str
 ) -> None:
     """By how much the perplexity grew."""
     _bars(panel, places, offset, [one and one.perplexity_increase for one in read], color)
@@ -260,7 +259,7 @@ def _activation_marks(panel: Axes, place: float, row: TableRow, color: str) -> N
 
 
 def _before_and_after(
-    panel: Axes, places: Sequence[float], offset: float, read: Sequence[Erased | None], color: str
+    panel: Axes, places: Sequence[float], offset: float, read: Sequence[Effect | None], color: str
 ) -> None:
     """The accuracy before, hollow, and after, filled, and a line between them."""
     for place, change in zip(places, read, strict=True):

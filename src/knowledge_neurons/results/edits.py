@@ -1,14 +1,22 @@
-"""Stage 6's records -> Table 6: rates and perplexities with intervals, per variant and kind."""
+"""Stage 6's edits: records, a line an edit, and Table 6 of them.
+
+Rates and perplexities with their intervals, for each variant and kind of neurons.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_records, read_summary
 from knowledge_neurons.results.metrics import (
     binomial_interval,
     bootstrap_interval,
@@ -16,9 +24,17 @@ from knowledge_neurons.results.metrics import (
     perplexity,
     top_k,
 )
+from knowledge_neurons.types import CONTROL, Count, Index, Neuron, Share
 
-KNOWLEDGE, RANDOM, RANDOM_SAME_SIZE = KINDS = ("knowledge", "random", "random_same_size")
+# Which neurons are edited: the fact's own, as many random ones, these by as large a change.
+CHOSEN, CONTROL_SAME_SIZE = "knowledge", "random_same_size"
+EDITED = (CHOSEN, CONTROL, CONTROL_SAME_SIZE)
 Kind = Literal["knowledge", "random", "random_same_size"]
+
+LogP = Annotated[float, Meta(ge=-1e6, le=1e-3)]  # nats; float32 may round a certain answer above 0
+Rank = Annotated[int, Meta(ge=1, lt=1 << 40)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
+Two = Meta(min_length=2, max_length=2)  # before and after
 
 
 @dataclass(frozen=True)
@@ -30,34 +46,67 @@ class Variant:
     top_k: int | None = None
 
 
+class AskedPrompt(TypedDict):
+    """A prompt of an edited fact: probability and rank of both answers, and what it says after."""
+
+    p_old: Annotated[list[Share], Two]
+    p_new: Annotated[list[Share], Two]
+    rank_old: Annotated[list[Rank], Two]
+    rank_new: Annotated[list[Rank], Two]
+    predicted: str
+
+
+class Watched(TypedDict):
+    """A fact that should stay as it is: relation and index, which of its prompts were read, and
+    the right answers' log p, [of each prompt before, of each after]."""
+
+    fact: list[str | Index]
+    prompts: list[Index]
+    log_p: Annotated[list[Annotated[list[LogP], Meta(min_length=1)]], Two]
+
+
 @dataclass(frozen=True)
 class EditRecord:
-    """What one edit did.
+    """What one edit did; a line on disk, by the names of the fields.
 
-    asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of KINDS.
-    neurons: [layer, index] of each.  size: Frobenius norm of the change.
-    prompts: of the fact, in data order, each with probability and rank of the old and the new
-    answer, [before, after], and the prediction after.
-    same, other: the facts that watch, each with `fact` (relation and index), `prompts` (which ones
-    were read) and `log_p`, [of each prompt before, of each after]: the right answer's, in nats.
+    asked: index of the prompt that the fact was chosen by.  kind: of the neurons, one of EDITED.
+    size: Frobenius norm of the change.  prompts: of the fact, in data order.
+    same, other: the facts that watch, of the same relation and of others.
     repeat: how many edits of the same fact came before, prompt and answer drawn anew.
     """
 
     relation: str
-    fact: int
-    asked: int
+    fact: Index
+    asked: Index
     old: str
     new: str
     kind: Kind
     lambda_1: float
     lambda_2: float
     top_k: int | None
-    neurons: list[list[int]]
-    size: float
-    prompts: list[dict]
-    same: list[dict]
-    other: list[dict]
+    neurons: list[Neuron]
+    size: Size
+    prompts: list[AskedPrompt]
+    same: list[Watched]
+    other: list[Watched]
     repeat: int = 0
+
+
+def read_edits(path: Path) -> list[EditRecord]:
+    """Stage 6's records; ValueError names file, line and what does not fit."""
+    return list(read_records(path, EditRecord, _check))
+
+
+def _check(record: EditRecord) -> None:
+    if record.asked >= len(record.prompts):
+        raise ValueError(f"asked is {record.asked}, there are {len(record.prompts)} prompts")
+    for watched in (*record.same, *record.other):
+        before, after = map(len, watched["log_p"])
+        if before != after:
+            raise ValueError(f"log_p has {before} numbers before and {after} after")
+
+
+# --- Table 6 ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -101,7 +150,7 @@ class Summary:
     other_relations: Perplexity | None
 
 
-def summarise(records: Sequence[EditRecord], seed: int) -> list[Summary]:
+def summarise_edits(records: Sequence[EditRecord], seed: int) -> list[Summary]:
     """A summary for each variant and kind, in the order in which they first occur.
 
     seed: of the bootstraps; their unit is the edited fact.
@@ -122,6 +171,48 @@ def by_lambdas(
         pair = summary.variant.lambda_1, summary.variant.lambda_2
         pairs.setdefault(pair, {}).setdefault(summary.kind, []).append(summary)
     return pairs
+
+
+@dataclass(frozen=True)
+class EditRun:
+    """One run of stage 6: Table 6 of each variant and kind of neurons.
+
+    draw: how facts were drawn.  chosen: relation -> how many edits, facts edited, drawn, answered
+    wrong, without neurons.
+    """
+
+    name: str
+    draw: str
+    chosen: dict[str, dict[str, int]]
+    summaries: list[Summary]
+
+    @property
+    def by_count(self) -> bool:
+        """Whether it edited the K strongest neurons instead of the refined ones."""
+        return any(summary.variant.top_k is not None for summary in self.summaries)
+
+    @property
+    def lambdas(self) -> list[tuple[float, float]]:
+        """The pairs it tried, in their order; several in a sweep."""
+        return list(by_lambdas(self.summaries))
+
+
+class _Summaries(TypedDict):
+    draw: str
+    relations: dict[str, dict[str, Count]]
+    edits: list[Summary]
+
+
+def write_edit_run(results: Results, run: EditRun) -> None:
+    """Table 6 of a run as JSON."""
+    content = {"draw": run.draw, "relations": run.chosen, "edits": run.summaries}
+    write_json(results.edits_summary(run.name), content, readable=True)
+
+
+def read_edit_run(results: Results, name: str) -> EditRun:
+    """The summary of a run."""
+    content = read_summary(results.edits_summary(name), _Summaries, 6)
+    return EditRun(name, content["draw"], content["relations"], content["edits"])
 
 
 def _summary(variant: Variant, kind: str, records: list[EditRecord], seed: int) -> Summary:

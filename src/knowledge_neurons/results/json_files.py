@@ -1,4 +1,4 @@
-"""JSON: values -> bytes, bytes -> values of a type, and errors that say where and what to do.
+"""JSON: values -> bytes and files, bytes -> values of a type, errors that say where and what to do.
 
 What is read is of a type, down to the last number: `decode` takes a dataclass, a NamedTuple, a
 TypedDict or a container of them, and names the field that is of another one.  NaN and infinity are
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+
+from knowledge_neurons.results.atomic import write_atomic
 
 
 def encode(value: Any) -> bytes:
@@ -30,9 +32,28 @@ def encode(value: Any) -> bytes:
     return content
 
 
-def encode_readable(value: Any) -> bytes:
-    """JSON with an end of line, indented for people."""
-    return msgspec.json.format(encode(value), indent=2) + b"\n"
+def encode_float32(record: Any) -> bytes:
+    """A record as one line, its numbers as short as the model's float32 are."""
+    return encode(_float32(record))
+
+
+def _float32(value: Any) -> Any:
+    if is_dataclass(value):
+        return {one.name: _float32(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {key: _float32(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_float32(item) for item in value]
+    return np.float32(value) if isinstance(value, float) else value
+
+
+def write_json(path: Path, value: Any, readable: bool = False) -> None:
+    """JSON, atomically; readable: indented, for people."""
+    with naming(path):
+        content = encode(value)
+    if readable:
+        content = msgspec.json.format(content, indent=2)
+    write_atomic(path, content + b"\n")
 
 
 def short_float(value: float | np.floating) -> float:
@@ -115,3 +136,19 @@ def naming(where: str | Path, advice: str = "") -> Iterator[None]:
 
 def _error(where: str | Path, what: str, advice: str) -> ValueError:
     return ValueError(f"{where}: {what}" + (f".  {advice}" if advice else ""))
+
+
+# --- whether the parts of a record fit each other ----------------------------------------------
+
+
+def check_keys(name: str, found: Mapping[Any, Any], expected: Sequence[Any]) -> None:
+    """Raise ValueError unless there is an entry for each of these, and no other."""
+    if found.keys() != set(expected):
+        raise ValueError(f"{name} has {sorted(found)}, expected {sorted(expected)}")
+
+
+def check_lengths(name: str, lists: Mapping[Any, Sequence[Any]], length: int) -> None:
+    """Raise ValueError unless each list has so many numbers."""
+    for key, values in lists.items():
+        if len(values) != length:
+            raise ValueError(f"{name}.{key} has {len(values)} numbers, expected {length}")

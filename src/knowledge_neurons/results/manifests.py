@@ -1,9 +1,8 @@
-"""JSON files, and the manifests that say what each output was made from.
+"""The manifests that say what each output was made from, and outputs read back whole.
 
-Beside each output NAME lies manifests/NAME.manifest.json, out of the way of programs that list a
-folder by the names of its files.  Manifests of before lie beside the output: they are read, and
-removed when the output is written again.  What the files hold is `artifacts`' matter, how they are
-never half there that of `atomic` and `growing`.
+Manifests of before lie beside the output: they are read, and removed when the output is written
+again.  What the files hold is the matter of the modules of each kind of result, how they are never
+half there that of `atomic` and `growing`.
 
 The same command gives the same bytes on the same machine, device and number of threads; under
 others the scores agree to 8e-6 of the largest and neuron sets are the same, so a file that was
@@ -26,26 +25,25 @@ from typing import Annotated, Any, TypedDict
 from msgspec import Meta
 
 from knowledge_neurons import ROOT
-from knowledge_neurons.results.atomic import write_atomic
-from knowledge_neurons.results.encoding import convert, decode, encode, encode_readable, naming
+from knowledge_neurons.results.json_files import (
+    check_numbers,
+    convert,
+    decode,
+    encode,
+    naming,
+    write_json,
+)
+from knowledge_neurons.results.layout import manifest_beside, manifest_path, partial_path
 from knowledge_neurons.types import Count, Index, Layer, Neuron, Share
 
 PINNED = (
-    *("torch", "numpy", "scipy", "matplotlib", "seaborn"),
-    *("tokenizers", "safetensors", "huggingface_hub", "msgspec", "jinja2"),
-)
-END = ".manifest.json"
-
-
-def write_json(path: Path, value: Any, readable: bool = False) -> None:
-    """JSON, atomically; readable: indented, for people."""
-    with naming(path):
-        content = encode_readable(value) if readable else encode(value) + b"\n"
-    write_atomic(path, content)
+    "torch", "numpy", "scipy", "matplotlib", "seaborn",
+    "tokenizers", "safetensors", "huggingface_hub", "msgspec", "jinja2",
+)  # fmt: skip
 
 
 def read_json(path: Path, kind: Any, advice: str = "") -> Any:
-    """The content of a JSON file as this type, see `encoding.decode`.
+    """The content of a JSON file as this type, see `json_files.decode`.
 
     Raises ValueError naming a file that is missing, broken, of another shape, or not what its
     manifest says, and the advice.
@@ -57,6 +55,15 @@ def read_json(path: Path, kind: Any, advice: str = "") -> Any:
     value = decode(content, kind, path, advice)
     check_whole(path)
     return value
+
+
+def read_summary(path: Path, kind: Any, stage: int) -> Any:
+    """The averages that a stage wrote, their numbers within bounds."""
+    advice = f"It is not what stage {stage} writes: run stage {stage} again"
+    content = read_json(path, kind, advice)
+    with naming(path, advice):
+        check_numbers(content)
+    return content
 
 
 def read_records(
@@ -81,11 +88,6 @@ def read_records(
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def partial_path(path: Path) -> Path:
-    """What a file is called while it grows."""
-    return path.with_name(f"{path.name}.partial")
 
 
 # --- manifests -------------------------------------------------------------------------------
@@ -128,15 +130,6 @@ class Manifest(TypedDict, total=False):
     neurons: dict[str, list[Neuron]]
 
 
-def manifest_path(path: Path) -> Path:
-    return path.parent / "manifests" / f"{path.name}{END}"
-
-
-def manifest_beside(path: Path) -> Path:
-    """Where the manifest of an output was before it had a folder."""
-    return path.with_name(f"{path.name}{END}")
-
-
 def write_manifest(
     path: Path, identity: Mapping[str, Any], complete: bool = True, **facts: Any
 ) -> None:
@@ -167,12 +160,6 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
             convert(content, Manifest, manifest, start_over(path))
             return content
     return None
-
-
-def outputs_with_manifest(folder: Path) -> list[Path]:
-    """The outputs in a folder that have a manifest, by name; a manifest's output may be gone."""
-    found = [*folder.glob(f"manifests/*{END}"), *folder.glob(f"*{END}")]
-    return [folder / name for name in sorted({path.name.removesuffix(END) for path in found})]
 
 
 def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
