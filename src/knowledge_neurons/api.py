@@ -42,7 +42,7 @@ class KnowledgeNeurons:
     def from_pretrained(
         cls, source: str | Path, device: str | torch.device = "cpu", **options
     ) -> KnowledgeNeurons:
-        """Load a model: see `knowledge_neurons.models.from_pretrained` for sources and options."""
+        """Load a model: see `networks.checkpoints.from_pretrained` for sources and options."""
         pretrained = checkpoints.from_pretrained(source, **options)
         return cls(pretrained.model.to(device), pretrained.tokenizer)
 
