@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from knowledge_neurons.figures import plots
 from knowledge_neurons.neurons.neuron_statistics import Statistics, statistics
-from knowledge_neurons.results import artifacts, published, storage
+from knowledge_neurons.results import artifacts, origin, published, storage
 from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.types import Neuron
 
@@ -70,17 +70,6 @@ def _sha256_of_neurons(results: artifacts.Results, relation: str) -> list[str]:
     return [storage.sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
 
 
-def check_fresh(results: artifacts.Results, relation: str) -> None:
-    """Raise ValueError where neurons are of other scores than lie beside them now."""
-    manifest = storage.read_manifest(results.fact_neurons(relation, baseline=False)) or {}
-    made_from = manifest.get("identity", {}).get("scores_sha256")
-    scores = results.scores(relation)
-    if made_from and scores.exists() and storage.sha256_of(scores) != made_from:
-        raise ValueError(
-            f"the neurons of {relation} are of other scores than {scores}: run 2_get_kn.py again"
-        )
-
-
 def main() -> None:
     settings = refining.parse(__doc__.splitlines()[0])
     results = settings.results
@@ -89,7 +78,7 @@ def main() -> None:
     if not relations:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:
-        check_fresh(results, relation)
+        origin.check_scores(results.fact_neurons(relation, False), results.scores(relation))
     neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
     layers = count_layers(results, relations, neurons)
     ours, base = (

@@ -117,15 +117,9 @@ def compute(
 
     identity = inputs.identity | relation.identity
     identity |= {"seed": settings.seed, "scales": settings.factors}
-    job = Job(
-        path,
-        identity | {"max_seq_length": inputs.max_tokens, "oov": settings.oov},
-        name=relation.name,
-        facts=len(facts),
-        group=modify_activation.GROUP,
-        work=modify,
-        encode=activation_files.encode_modified,
-    )
+    identity |= {"max_seq_length": inputs.max_tokens, "oov": settings.oov}
+    group, encode = modify_activation.GROUP, activation_files.encode_modified
+    job = Job(path, identity, relation.name, len(facts), group, modify, encode)
     grow(job, settings.given, inputs.under)
     return activation_files.read_modified(path, settings.factors)
 

@@ -73,15 +73,9 @@ def compute(
             inputs.max_tokens,
         )
 
-    job = Job(
-        path,
-        identity | relation.identity,
-        name=relation.name,
-        facts=len(relation.facts),
-        group=distant_activation.GROUP,
-        work=read,
-        encode=activation_files.encode_activation,
-    )
+    identity, facts = identity | relation.identity, len(relation.facts)
+    group, encode = distant_activation.GROUP, activation_files.encode_activation
+    job = Job(path, identity, relation.name, facts, group, read, encode)
     grow(job, settings.given, inputs.under)
     return activation_files.read_activations(path)
 

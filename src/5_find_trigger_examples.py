@@ -88,15 +88,11 @@ def compute(
             write_text(settings.results.triggers / f"{relation.name}-{found.fact}.txt", found, own)
         return list(zip(ranked, neurons, strict=True))
 
-    job = Job(
-        path,
-        identity | relation.identity | {"facts": places},
-        name=relation.name,
-        facts=len(places),
-        group=distant_activation.GROUP,
-        work=rank,
-        encode=lambda one: activation_files.encode_triggers(*one, settings.top),
-    )
+    def encode(ranked: tuple[Triggers, list[Neuron]]) -> bytes:
+        return activation_files.encode_triggers(*ranked, settings.top)
+
+    identity, group = identity | relation.identity | {"facts": places}, distant_activation.GROUP
+    job = Job(path, identity, relation.name, len(places), group, rank, encode)
     grow(job, settings.given, inputs.under)
 
 

@@ -23,7 +23,7 @@ from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
 from knowledge_neurons.figures import plots
-from knowledge_neurons.results import artifacts, edit_files, encoding, storage
+from knowledge_neurons.results import artifacts, edit_files, encoding, origin, storage
 from knowledge_neurons.results.edit_summary import (
     KINDS,
     KNOWLEDGE,
@@ -35,18 +35,9 @@ from knowledge_neurons.results.edit_summary import (
 )
 from knowledge_neurons.results.growing import GrowingLines
 from knowledge_neurons.runs.grow import Job, grow, progress
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments
 from knowledge_neurons.stages.edit_tables import show_table, show_variants
-from knowledge_neurons.stages.inputs import (
-    Inputs,
-    Relation,
-    check_unchanged,
-    encode_all,
-    identity_of_all,
-    left_out,
-    open_inputs,
-    read_relations,
-)
+from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
 from knowledge_neurons.types import KNOWLEDGE as OF_FACTS
 from knowledge_neurons.types import Triplet
 
@@ -71,20 +62,16 @@ def parse() -> Settings:
     parser = arguments.of_neurons(__doc__.splitlines()[0])
     arguments.add_oov(parser)
     arguments.add_seed(parser, "all that is drawn")
-    parser.add_argument(
-        "--lambda_1",
-        "--norm_lambda1",
-        type=arguments.factor,
-        default=1.0,
-        help="how much of the old answer is taken out",
-    )
-    parser.add_argument(
-        "--lambda_2",
-        "--norm_lambda2",
-        type=arguments.factor,
-        default=8.0,
-        help="how much of the new answer is put in",
-    )
+    for which, default, done in (
+        (1, 1.0, "old answer is taken out"),
+        (2, 8.0, "new one is put in"),
+    ):
+        parser.add_argument(
+            *(f"--lambda_{which}", f"--norm_lambda{which}"),
+            type=arguments.factor,
+            default=default,
+            help=f"how much of the {done}",
+        )
     parser.add_argument(
         "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
     )
@@ -168,11 +155,7 @@ def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[T
     path = results.scores(plan.relation)
     if not path.exists():
         raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
-    of_neurons = results.fact_neurons(plan.relation, baseline=False)
-    manifest = storage.read_manifest(of_neurons) or {}
-    made_from = manifest.get("identity", {}).get("scores_sha256")
-    if made_from not in (None, storage.sha256_of(path)):
-        raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
+    origin.check_scores(results.fact_neurons(plan.relation, baseline=False), path)
     wanted = {planned.asked.fact for planned in plan.facts}
     scores = {
         index: [prompt.of_answer for prompt in fact]
@@ -196,29 +179,19 @@ def edit_all(
     planned = [fact for plan in plans for fact in plan.facts]
 
     def edit(some: range) -> list[EditRecord]:
-        """Edit one fact in all ways."""
         (fact,) = planned[some.start : some.stop]
-        model, tokenizer = pretrained.model, pretrained.tokenizer
-        ways = settings.variants
-        records = list(edit_facts.edit_fact(model, tokenizer, bags, fact, ways, settings.seed))
+        asked = pretrained.model, pretrained.tokenizer, bags, fact
+        records = list(edit_facts.edit_fact(*asked, settings.variants, settings.seed))
         if settings.save_patches:
             for record in records:
                 save_patch(inputs, fact, record)
         return records
 
     def ending(lines: GrowingLines, resumed: int) -> dict[str, Any]:
-        return {"edits_resumed": resumed, "model_sha256_after": check_unchanged(inputs)}
+        return {"edits_resumed": resumed, "model_sha256_after": inputs.check_unchanged()}
 
-    job = Job(
-        path,
-        identity,
-        name="editing",
-        facts=len(planned),
-        group=1,
-        work=edit,
-        encode=encoding.encode,
-        records=len(settings.variants) * len(KINDS),
-    )
+    ways = len(settings.variants) * len(KINDS)
+    job = Job(path, identity, "editing", len(planned), 1, edit, encoding.encode, records=ways)
     return grow(job, settings.given, inputs.under, ending)
 
 
@@ -299,23 +272,16 @@ def main() -> None:
     settings = parse()
     inputs = open_inputs(settings)
     relations = read_relations(inputs, settings.relations, (OF_FACTS,), whole=True)
-    bags = encode_all(inputs)
+    bags = inputs.encode_all()
     plans = make_plans(inputs, bags, relations)
-    tables.show(
-        f"Stage 6, {settings.run}",
-        {
-            "model": inputs.shown,
-            "left out": left_out(bags),
-            "draw": settings.draw,
-            **{plan.relation: plan for plan in plans},
-        },
-    )
+    rows = {"draw": settings.draw, **{plan.relation: plan for plan in plans}}
+    inputs.show(f"Stage 6, {settings.run}", bags, rows)
     if not any(plan.facts for plan in plans):
         print("no fact to edit in any relation, and nothing written; the table above says why")
         return
     path = settings.results.edits(settings.run)
     identity = {
-        **identity_of_all(inputs),
+        **inputs.identity_of_all,
         "neurons_sha256": made_from(settings, relations),
         "facts_per_relation": settings.facts_per_relation,
         "draw": settings.draw,

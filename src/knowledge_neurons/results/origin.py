@@ -53,6 +53,14 @@ def check(neurons: Path, now: Mapping[str, Any]) -> None:
             )
 
 
+def check_scores(neurons: Path, scores: Path) -> None:
+    """Raise ValueError for neurons of other scores than lie there now."""
+    manifest = storage.read_manifest(neurons) or {}
+    made_from = manifest.get("identity", {}).get("scores_sha256")
+    if made_from and scores.exists() and storage.sha256_of(scores) != made_from:
+        raise ValueError(f"{neurons} is of other scores than {scores}: run 2_run_kn.sh again")
+
+
 def first_difference(
     identities: Mapping[str, Mapping[str, Any]], fields: tuple[str, ...]
 ) -> str | None:
