@@ -87,24 +87,24 @@ def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
         raise ValueError(message if str(path) in message else f"{path}: {message}") from error
 
 
-def write(results: Results, relation: str, refined: RefinedRelation, manifest: dict) -> None:
-    """Write the files of one relation, each with its manifest."""
+def write(
+    settings: Settings, relation: str, refined: RefinedRelation, scores: dict, seconds: float
+) -> None:
+    """Write the files of one relation, each with its manifest.  scores: their identity."""
+    results = settings.results
+    made_from = {"scores": scores, "scores_sha256": sha256_of(results.scores(relation))}
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
             write_manifest(
                 output,
-                {
-                    "scores": manifest["scores"],
-                    "scores_sha256": manifest["scores_sha256"],
-                    **asdict(manifest["thresholds"][baseline]),
-                },
-                arguments=manifest["arguments"],
+                made_from | asdict(settings.thresholds[baseline]),
+                arguments=settings.given,
                 shared_used=outcome.shared,
                 rounds_used=outcome.rounds,
                 neurons_per_fact=outcome.average,
                 in_band=outcome.in_band,
                 facts_without_prompts=refined.without_prompts,
-                wall_seconds=manifest["wall_seconds"],
+                wall_seconds=seconds,
             )
 
 
@@ -123,14 +123,7 @@ def main() -> None:
             seconds[relation] = round(time.perf_counter() - started, 3)
             bar.update()
     for relation, outcome in refined.items():
-        manifest = {
-            "thresholds": thresholds,
-            "scores": identities[relation],
-            "scores_sha256": sha256_of(results.scores(relation)),
-            "arguments": settings.given,
-            "wall_seconds": seconds[relation],
-        }
-        write(results, relation, outcome, manifest)
+        write(settings, relation, outcome, identities[relation], seconds[relation])
     if unfinished := results.unfinished_relations():
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     rows = {relation: _row(outcome) for relation, outcome in refined.items()}

@@ -44,10 +44,6 @@ from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import (
     Inputs,
     Relation,
-    check_unchanged,
-    encode_all,
-    identity_of_all,
-    left_out,
     open_inputs,
     read_relations,
 )
@@ -74,20 +70,16 @@ def parse() -> Settings:
     parser = arguments.of_neurons(__doc__.splitlines()[0])
     arguments.add_oov(parser)
     arguments.add_seed(parser, "all that is drawn")
-    parser.add_argument(
-        "--lambda_1",
-        "--norm_lambda1",
-        type=arguments.factor,
-        default=1.0,
-        help="how much of the old answer is taken out",
-    )
-    parser.add_argument(
-        "--lambda_2",
-        "--norm_lambda2",
-        type=arguments.factor,
-        default=8.0,
-        help="how much of the new answer is put in",
-    )
+    for which, default, done in (
+        (1, 1.0, "old answer is taken out"),
+        (2, 8.0, "new one is put in"),
+    ):
+        parser.add_argument(
+            *(f"--lambda_{which}", f"--norm_lambda{which}"),
+            type=arguments.factor,
+            default=default,
+            help=f"how much of the {done}",
+        )
     parser.add_argument(
         "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
     )
@@ -195,18 +187,16 @@ def edit_all(
     planned = [fact for plan in plans for fact in plan.facts]
 
     def edit(some: range) -> list[EditRecord]:
-        """Edit one fact in all ways."""
         (fact,) = planned[some.start : some.stop]
-        model, tokenizer = pretrained.model, pretrained.tokenizer
-        ways = settings.variants
-        records = list(edit_facts.edit_fact(model, tokenizer, bags, fact, ways, settings.seed))
+        asked = pretrained.model, pretrained.tokenizer, bags, fact
+        records = list(edit_facts.edit_fact(*asked, settings.variants, settings.seed))
         if settings.save_patches:
             for record in records:
                 save_patch(inputs, fact, record)
         return records
 
     def ending(lines: GrowingLines, resumed: int) -> dict[str, Any]:
-        return {"edits_resumed": resumed, "model_sha256_after": check_unchanged(inputs)}
+        return {"edits_resumed": resumed, "model_sha256_after": inputs.check_unchanged()}
 
     job = Job(
         path,
@@ -283,23 +273,16 @@ def main() -> None:
     settings = parse()
     inputs = open_inputs(settings)
     relations = read_relations(inputs, settings.relations, (KNOWLEDGE,), whole=True)
-    bags = encode_all(inputs)
+    bags = inputs.encode_all()
     plans = make_plans(inputs, bags, relations)
-    tables.show(
-        f"Stage 6, {settings.run}",
-        {
-            "model": inputs.shown,
-            "left out": left_out(bags),
-            "draw": settings.draw,
-            **{plan.relation: plan for plan in plans},
-        },
-    )
+    rows = {"draw": settings.draw, **{plan.relation: plan for plan in plans}}
+    inputs.show(f"Stage 6, {settings.run}", bags, rows)
     if not any(plan.facts for plan in plans):
         print("no fact to edit in any relation, and nothing written; the table above says why")
         return
     path = settings.results.edits(settings.run)
     identity = {
-        **identity_of_all(inputs),
+        **inputs.identity_of_all,
         "neurons_sha256": made_from(settings, relations),
         "facts_per_relation": settings.facts_per_relation,
         "draw": settings.draw,

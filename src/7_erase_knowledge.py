@@ -35,10 +35,6 @@ from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import (
     Inputs,
-    check_unchanged,
-    encode_all,
-    identity_of_all,
-    left_out,
     open_inputs,
     read_relations,
 )
@@ -128,7 +124,7 @@ def read_all(
         return {
             "facts_resumed": resumed,
             "neurons": {name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
-            "model_sha256_after": check_unchanged(inputs),
+            "model_sha256_after": inputs.check_unchanged(),
         }
 
     job = Job(
@@ -159,22 +155,21 @@ def main() -> None:
     inputs = open_inputs(settings)
     (relation,) = read_relations(inputs, [name], (KNOWLEDGE,), whole=True)
     edits = edits_of(inputs, relation.neurons[KNOWLEDGE])
-    bags = encode_all(inputs)
+    bags = inputs.encode_all()
     places = erase_relation.choose_prompts(bags, name, settings.other_sample, settings.seed)
     path, neurons = results.erased(run), edits[ERASED].neurons
     own = sum(place.relation == name for place in places)
-    tables.show(
+    inputs.show(
         f"Stage 7, {run}",
+        bags,
         {
-            "model": inputs.shown,
-            "left out": left_out(bags),
             "neurons": f"{len(neurons)} of the {settings.neurons} asked for, "
             f"set to {settings.value}",
             "prompts": f"{len(places)}, {own} of them of {name}",
         },
     )
     identity = {
-        **identity_of_all(inputs),
+        **inputs.identity_of_all,
         "relation": name,
         "neurons_sha256": relation.neurons_sha256[KNOWLEDGE],
         "neurons": settings.neurons,

@@ -191,7 +191,7 @@ def test_neurons_of_other_scores_are_refused_by_the_statistics(copied):
     fine(copied.shell("2_run_kn.sh"))
     path = copied.scores("P19")
     path.write_bytes(path.read_bytes() + b"[]\n")
-    refused(copied.here("2_analyze_kn.py"), "P19", "run 2_get_kn.py again")
+    refused(copied.here("2_analyze_kn.py"), "P19", "run 2_run_kn.sh again")
 
 
 @pytest.mark.parametrize("flag, value", [("--rounds", 0), ("--coarse", "nan"), ("--pairs", -1)])

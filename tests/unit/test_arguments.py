@@ -81,3 +81,48 @@ def test_tables_print_no_control_characters(capsys):
         "  old\\n  \\x1b[2J",
         "  new   3",
     ]
+
+
+def parsed(monkeypatch, *given: str) -> arguments.ModelSettings:
+    """Settings of a stage of the model, without KN_ variables."""
+    for name in ("KN_MODEL", "KN_DATA", "KN_RESULTS", "KN_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    parser = arguments.of_neurons("what it does")
+    arguments.add_relations(parser)
+    return arguments.settings(arguments.ModelSettings, parser.parse_args(given), own="distant")
+
+
+def test_settings_are_what_the_arguments_come_to(monkeypatch):
+    """And `given` what manifests keep: as they were given, in the parser's order."""
+    settings = parsed(monkeypatch, "--relations", "P19, P36", "--max_facts", "3", "--gpus", "1")
+    assert settings.relations == ["P19", "P36"] and settings.max_facts == 3
+    assert settings.device == "cuda:1" and settings.results.root.name == "results"
+    assert list(settings.given)[:2] == ["bert_model", "revision"]
+    assert settings.given["relations"] == "P19, P36" and settings.given["device"] is None
+    assert settings.given["data_path"].endswith("data_all_allbags.json")
+    with pytest.raises(AttributeError):
+        settings.seed = 3
+
+
+def test_settings_without_arguments(monkeypatch):
+    settings = parsed(monkeypatch, "--max_facts", "0")
+    assert settings.max_facts is None and settings.given["max_facts"] == 0
+    assert settings.relations == [] and settings.device is None and settings.oov == "error"
+
+
+def test_a_device_is_named_in_this_order(monkeypatch):
+    assert parsed(monkeypatch, "--device", "cpu", "--gpus", "1").device == "cpu"
+    assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
+    with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
+        parsed(monkeypatch, "--gpus", "0,1")
+
+
+def test_results_of_the_released_commands(monkeypatch):
+    """Beside a --kn_dir the output folder may be the stage's own; else it is the results'."""
+    inside = parsed(monkeypatch, "--output_dir", "r/distant", "--kn_dir", "k").results
+    assert (str(inside.root), str(inside.kn)) == ("r", "k")
+    assert str(parsed(monkeypatch, "--output_dir", "r/distant").results.root) == "r/distant"
+    with pytest.raises(ValueError, match="--output_prefix 'a b'"):
+        parsed(monkeypatch, "--output_prefix", "a b")
+    with pytest.raises(ValueError, match="--relations"):
+        parsed(monkeypatch, "--relations", "P19/../x")

@@ -6,7 +6,6 @@ KN_MODEL, KN_DATA, KN_RESULTS and KN_DEVICE in the environment change the defaul
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 from collections.abc import Callable
@@ -37,29 +36,24 @@ LARGEST = 2**63 - 1
 
 def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
     """A whole number within bounds, for argparse's `type`."""
-
-    def parse(text: str) -> int:
-        try:
-            if low <= (value := int(text)) <= high:
-                return value
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected {_from(low, high, 'whole ')}")
-
-    return parse
+    return _number(int, lambda value: low <= value <= high, _from(low, high, "whole "))
 
 
 def real(low: float, high: float, above: bool = False) -> Callable[[str], float]:
     """A finite number within bounds, for argparse's `type`; above: `low` itself is not allowed."""
+    bounds = f"a number above {low:g}, at most {high:g}" if above else _from(low, high)
+    return _number(
+        float, lambda value: low <= value <= high and not (above and value == low), bounds
+    )
 
-    def parse(text: str) -> float:
+
+def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], bounds: str) -> Callable:
+    def parse(text: str) -> Any:
         try:
-            value = float(text)
-            if low <= value <= high and not (above and value == low) and math.isfinite(value):
+            if fits(value := kind(text)):
                 return value
         except ValueError:
             pass
-        bounds = f"a number above {low:g}, at most {high:g}" if above else _from(low, high)
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected {bounds}")
 
     return parse
@@ -261,7 +255,9 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
     if "no_cuda" in known:
         known["device"] = _device(args)
     if "relations" in known:
-        known["relations"] = relations_of(args.relations)
+        known["relations"] = names_of(args.relations)
+        for name in known["relations"]:
+            check_relation(name, "--relations")
     return kind(**{one.name: known[one.name] for one in fields(kind) if one.name in known})
 
 
@@ -288,26 +284,17 @@ def _results(args: argparse.Namespace, own: str) -> Results:
 
 def _device(args: argparse.Namespace) -> str | None:
     """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
-    if args.device:
-        return args.device
-    if args.no_cuda:
-        return "cpu"
-    if args.gpus and "," in args.gpus:
-        raise ValueError(
-            f"--gpus {args.gpus}: one run uses one GPU.  Start a run per GPU, each with its own "
-            "relations"
-        )
-    return f"cuda:{args.gpus}" if args.gpus else os.environ.get("KN_DEVICE") or None
+    chosen = args.device or ("cpu" if args.no_cuda else None)
+    if args.gpus and not chosen:
+        if "," in args.gpus:
+            raise ValueError(
+                f"--gpus {args.gpus}: one run uses one GPU.  Start a run per GPU, each with its "
+                "own relations"
+            )
+        chosen = f"cuda:{args.gpus}"
+    return chosen or os.environ.get("KN_DEVICE") or None
 
 
 def names_of(text: str | None) -> list[str]:
-    """What --relations names, "P19,P36", as a list; empty where it is not given."""
+    """The names in "P19,P36"; none where it is not given."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def relations_of(text: str | None) -> list[str]:
-    """`names_of` for relations; ValueError for a name that no relation can have."""
-    names = names_of(text)
-    for name in names:
-        check_relation(name, "--relations")
-    return names

@@ -18,6 +18,7 @@ from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.runs.grow import progress
+from knowledge_neurons.stages import tables
 from knowledge_neurons.stages.arguments import ModelSettings, SentenceSettings
 from knowledge_neurons.text import data
 from knowledge_neurons.text.strict_json import listed
@@ -60,6 +61,42 @@ class Inputs:
         """The prompts of each fact; none where its answer is not one token and --oov is skip."""
         skip, tokenizer = self.settings.oov == "skip", self.pretrained.tokenizer
         return fact_scores.encode_facts(facts, tokenizer, self.max_tokens, skip, self.source)
+
+    def encode_all(self) -> Bags:
+        """The tokenised prompts of every relation."""
+        encoded = {}
+        with progress(len(self.facts), "tokenising", "relation") as bar:
+            for name, facts in self.facts.items():
+                encoded[name] = self.encode(facts)
+                bar.update()
+        return encoded
+
+    @property
+    def identity_of_all(self) -> dict[str, Any]:
+        """What decides a result that all tokenised prompts take part in."""
+        return {
+            **self.identity,
+            "max_seq_length": self.max_tokens,
+            "max_facts": self.settings.max_facts or 0,
+            "oov": self.settings.oov,
+            "seed": self.settings.seed,
+        }
+
+    def show(self, title: str, bags: Bags, rows: dict[str, object]) -> None:
+        """Say what is about to be done with all prompts, and on which model."""
+        bare = sum(not prompts for facts in bags.values() for prompts in facts)
+        left_out = f"{bare} facts whose answer is not one token"
+        tables.show(title, {"model": self.shown, "left out": left_out, **rows})
+
+    def check_unchanged(self) -> str:
+        """The sha256 of the model's weights, which must be that of when it was loaded."""
+        found = checkpoints.fingerprint(self.pretrained.model)
+        if found != self.pretrained.sha256:
+            raise RuntimeError(
+                "the edits were not undone: the weights had sha256 "
+                f"{self.pretrained.sha256} and have {found}"
+            )
+        return found
 
 
 def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None) -> Inputs:
@@ -228,45 +265,3 @@ def read_sentences(inputs: Inputs, relation: str) -> list[FactSentences]:
     facts = data.facts_of(inputs.bags, relation, inputs.source)  # also those beyond --max_facts
     data.check_pairs(facts, pairs[relation], settings.pairs)
     return data.read_sentences(sentences_path(settings, relation), relation, pairs[relation])
-
-
-# --- all prompts at once: stages 6 and 7 -----------------------------------------------------
-
-
-def encode_all(inputs: Inputs) -> Bags:
-    """The tokenised prompts of every relation."""
-    encoded = {}
-    with progress(len(inputs.facts), "tokenising", "relation") as bar:
-        for name, facts in inputs.facts.items():
-            encoded[name] = inputs.encode(facts)
-            bar.update()
-    return encoded
-
-
-def identity_of_all(inputs: Inputs) -> dict[str, Any]:
-    """What of model and tokenised prompts decides the result."""
-    settings = inputs.settings
-    return {
-        **inputs.identity,
-        "max_seq_length": inputs.max_tokens,
-        "max_facts": settings.max_facts or 0,
-        "oov": settings.oov,
-        "seed": settings.seed,
-    }
-
-
-def left_out(bags: Bags) -> str:
-    """The facts without prompts, for the screen."""
-    facts = sum(not prompts for own in bags.values() for prompts in own)
-    return f"{facts} facts whose answer is not one token"
-
-
-def check_unchanged(inputs: Inputs) -> str:
-    """The sha256 of the model's weights, which must be that of when it was loaded."""
-    found = checkpoints.fingerprint(inputs.pretrained.model)
-    if found != inputs.pretrained.sha256:
-        raise RuntimeError(
-            "the edits were not undone: the weights had sha256 "
-            f"{inputs.pretrained.sha256} and have {found}"
-        )
-    return found
