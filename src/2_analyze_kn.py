@@ -66,7 +66,7 @@ def _number(value: float | None) -> str:
 
 
 def _sha256_of_neurons(results: artifacts.Results, relation: str) -> list[str]:
-    """Of the neurons and the baseline's, which the statistics were made from."""
+    """sha256 of the neurons and of the baseline's, which the statistics were made from."""
     return [storage.sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
 
 

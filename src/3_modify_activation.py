@@ -93,7 +93,7 @@ class Prompts:
         }
 
     def of(self, facts: Sequence[Fact]) -> list[list[Prompt]]:
-        """Of each fact; none where its answer is not one token and --oov is skip."""
+        """The prompts of each fact; none where its answer is not one token and --oov is skip."""
         return fact_scores.encode_facts(
             facts, self.tokenizer, self.max_tokens, self.skip_unknown, self.source
         )

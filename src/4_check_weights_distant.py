@@ -36,8 +36,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_all_sentences(inputs: Inputs) -> dict[str, list[FactSentences]]:
-    """Of every relation of the prompts that has a file: random sentences come from all of them, so
-    that what --relations leaves out changes nothing."""
+    """The sentences of every relation of the prompts that has a file.
+
+    Random ones come from all of them: what --relations leaves out changes nothing.
+    """
     names = sorted(inputs.bags)
     there = [name for name in names if neuron_stages.sentences_path(inputs.args, name).exists()]
     return {name: neuron_stages.read_sentences(inputs, name) for name in there}

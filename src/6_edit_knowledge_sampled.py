@@ -100,7 +100,7 @@ def variants_of(args: argparse.Namespace) -> list[Variant]:
 
 
 def run_name(args: argparse.Namespace) -> str:
-    """Of the files that this run writes."""
+    """The start of the names of the files that this run writes."""
     pair = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
     return f"edit-{pair}" + ("-top_k" if args.top_k else "")
 

@@ -94,7 +94,7 @@ def _outcome(relation: str, fact: int, strength: float, rng: np.random.Generator
 
 
 def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[FactRecord]]:
-    """Of stage 3; a single relation has no other to ask."""
+    """The records of stage 3; a single relation has no other to ask."""
     counts = {kind: 4 for kind in KINDS}
     return {
         name: [
@@ -117,7 +117,7 @@ def _modified(inputs: Namespace, names: dict[str, str], rng: np.random.Generator
 
 
 def _curves(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
-    """Of the first relation."""
+    """A dose-response curve of the first relation."""
     name, own = next(iter(_records(names, rng).items()))
     load("3_modify_activation.py").write_curve(inputs, name, own, list(SCALES), IDENTITY)
 

@@ -18,7 +18,7 @@ from tests.reference.tiny import TINY
 
 
 def kept(scores: list[list[float]], keep: float = 0.1, dtype=torch.float64) -> list:
-    """Of one prompt."""
+    """The scores of one prompt."""
     (found,) = kept_triplets(torch.tensor([scores], dtype=dtype), keep)
     return found
 

@@ -64,7 +64,7 @@ def draw(found: Outcomes) -> Iterator[Picture]:
 
 
 def _success(found: Outcomes) -> Iterator[Picture]:
-    """Of each pair of lambdas, from the first run by name that tried it."""
+    """The curves of each pair of lambdas, from the first run by name that tried it."""
     drawn = set()
     for run in found.success:
         for pair, curves in by_lambdas(run.summaries).items():

@@ -90,7 +90,7 @@ Row = list[float]
 
 
 def _sums(means: dict[str, list[float]]) -> Row:
-    """Of one fact: the sum over its neurons on each kind of sentences, and how many they are."""
+    """A fact's sums over its neurons, one for each kind of sentences, and how many they are."""
     return [*(sum(means[kind]) for kind in SENTENCE_KINDS), len(means[SENTENCE_KINDS[0]])]
 
 

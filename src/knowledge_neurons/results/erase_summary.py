@@ -68,7 +68,7 @@ def summarise(records: Sequence[FactRecord], relation: str, edit: str, seed: int
 
 
 def _change(relations: list[list[FactRecord]], edit: str, seed: int) -> Change:
-    """Of all prompts of some relations; facts are drawn again within each relation."""
+    """The change of all prompts of some relations; facts are drawn again within each relation."""
     facts = [fact for relation in relations for fact in relation]
     log_p = [np.concatenate([fact.log_p[state] for fact in facts]) for state in ("before", edit)]
     ranks = [np.concatenate([fact.ranks[state] for fact in facts]) for state in ("before", edit)]

@@ -31,8 +31,16 @@ from knowledge_neurons.types import Count, Index, Layer, Neuron, Share
 
 ROOT = Path(__file__).resolve().parents[3]
 PINNED = (
-    *("torch", "numpy", "scipy", "matplotlib", "seaborn"),
-    *("tokenizers", "safetensors", "huggingface_hub", "msgspec", "jinja2"),
+    "torch",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "seaborn",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "msgspec",
+    "jinja2",
 )
 END = ".manifest.json"
 
