@@ -190,7 +190,7 @@ class Log:
         return sum(s["seconds"] for s in own) / sum(s["work"] for s in own) if own else None
 
     def seconds_left(self, steps: list[Step]) -> float | None:
-        """Of the steps that are not done; None before any is."""
+        """Seconds left of the steps that are not done; None before any is."""
         left = [(step.work, self.pace(step.stage)) for step in steps if not self.is_done(step)]
         if any(pace is None for _, pace in left):
             return None

@@ -268,7 +268,7 @@ def test_sparse_member_is_an_error(folder, tmp_path, version):
 
 @pytest.mark.parametrize("size", ["-1024", "99999999999999"])
 def test_impossible_size_is_an_error(folder, tmp_path, size):
-    """Of a pax header: a negative one would send tarfile back for ever."""
+    """A pax header's size: a negative one would send tarfile back for ever."""
     with tarfile.open(tmp_path / "bomb.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         info, content = member("config.json", b"{}", pax_headers={"size": size})
         tar.addfile(info, content)

@@ -63,7 +63,7 @@ class MadeFact:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the model, and how many scores a prompt has on average (exponential, 3 at least)."""
+    """Sizes of the model, and how many scores a prompt has on average (exponential, 3 at least)."""
 
     layers: int = 3
     width: int = 40

@@ -103,7 +103,7 @@ def _outcome(relation: str, fact: int, strength: float, rng: np.random.Generator
 
 
 def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[ChangeRecord]]:
-    """Of stage 3; a single relation has no other to ask."""
+    """The records of stage 3; a single relation has no other to ask."""
     counts = {kind: 4 for kind in KINDS}
     return {
         name: [
@@ -126,7 +126,7 @@ def _modified(results: Results, names: dict[str, str], rng: np.random.Generator)
 
 
 def _curves(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
-    """Of the first relation."""
+    """A dose-response curve of the first relation."""
     name, own = next(iter(_records(names, rng).items()))
     write_curve(results.curve(name), changes_of({name: own}, SCALES, 1))
     write_manifest(results.curve(name), IDENTITY)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.experiments import distant_activation, modify_activation, trigger_examples
 from knowledge_neurons.results import metrics
 from knowledge_neurons.results.activations import (
     SENTENCE_KINDS,
@@ -25,7 +25,9 @@ from knowledge_neurons.results.changes import (
 )
 from knowledge_neurons.results.json_files import encode_float32
 from knowledge_neurons.types import Fact, FactSentences, Neuron
+from tests.integration.checkpoints import tokenizer
 from tests.reference import released as literal
+from tests.reference.tiny import tiny_bert
 
 
 def record(relation: str, fact: int, before: list[float], after: list[float]) -> ChangeRecord:
@@ -152,6 +154,55 @@ def _fits(sentence: str, masked: str) -> bool:
     return len(words) == len(read) and all(
         a == b or b == "[MASK]" for a, b in zip(words, read, strict=True)
     )
+
+
+# --- trigger examples ------------------------------------------------------------------------
+
+SENTENCES = ("Paris is the capital .", "the capital of Paris", "paris is", "capital", "is Paris .")
+
+
+def test_sentences_are_ranked_and_those_that_cannot_be_masked_counted():
+    """Highest sum of activations first; two reasons, one of them twice; all facts, in order."""
+    fact = FactSentences("P36", 0, "Word3", "Paris", (*SENTENCES, "the capital of", ""), ())
+    idle = replace(fact, index=1, with_both=SENTENCES[:2])
+    neurons = [[Neuron(0, 3), Neuron(2, 36)], []]
+    model, words = tiny_bert(), tokenizer()
+    groups = list(
+        trigger_examples.rank_sentences(model, words, "capital", [fact, idle], neurons, 9)
+    )
+    found, nothing = (one for group in groups for one in group)
+    assert found.unusable == {
+        "the tail does not occur": 3,
+        "the tail stands there in another case or inside a word": 1,
+    }
+    assert (found.fact, found.head, found.label, found.tail) == (0, "Word3", "capital", "Paris")
+    sums = [one.activation for one in found.ranked]
+    assert sums == sorted(sums, reverse=True) and len(set(sums)) == 3
+    assert {one.sentence for one in found.ranked} == {SENTENCES[i] for i in (0, 1, 4)}
+    for one in found.ranked:
+        assert one.masked == one.sentence.replace("Paris", "[MASK]")
+        assert list(one.tokens) == ["[CLS]", *one.masked.split(), "[SEP]"]
+    assert (nothing.fact, nothing.ranked, nothing.unusable) == (1, [], {})
+
+
+def test_groups_of_facts_are_ranked_as_all_at_once(monkeypatch):
+    """However many facts are read together, each has its own neurons and sentences."""
+    model, words = tiny_bert(), tokenizer()
+    facts = [
+        FactSentences("P36", i, "Word3", "Paris", SENTENCES[: 2 + i % 2], ()) for i in range(5)
+    ]
+    neurons = [[Neuron(i % 3, i)] for i in range(5)]
+    ranked = []
+    for size in (5, 2):
+        monkeypatch.setattr(trigger_examples, "GROUP", size)
+        groups = list(trigger_examples.rank_sentences(model, words, "x", facts, neurons, 9))
+        assert [len(group) for group in groups] == ([5] if size == 5 else [2, 2, 1])
+        ranked.append(
+            [[(t.sentence, t.activation) for t in one.ranked] for g in groups for one in g]
+        )
+    for whole, part in zip(*ranked, strict=True):
+        assert [text for text, _ in whole] == [text for text, _ in part]
+        assert [x for _, x in whole] == pytest.approx([x for _, x in part], abs=1e-5)
 
 
 # --- Table 4 ---------------------------------------------------------------------------------

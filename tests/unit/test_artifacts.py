@@ -6,6 +6,7 @@ Run: pytest tests/unit/test_artifacts.py
 import json
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_a_line_of_the_authors_is_read(tmp_path):
     path = tmp_path / "TREx-all-P551.rlt.jsonl"
     path.write_text(f"{AUTHORS_LINE}\n[]\n")
     assert list(read_fact_scores(path)) == [AUTHORS_FACT, []]
+
+
+def test_activations_can_be_left_out(tmp_path):
+    """Most of the file, which the report does not need: the rest is the same."""
+    path = tmp_path / "TREx-all-P551.rlt.jsonl"
+    path.write_text(f"{AUTHORS_LINE}\n")
+    (fact,) = artifacts.read_fact_scores(path, baseline=False)
+    assert fact == [replace(prompt, baseline=[]) for prompt in AUTHORS_FACT]
 
 
 def test_a_written_line_has_the_authors_shape_to_the_letter():
@@ -166,6 +175,16 @@ def test_broken_neurons_name_the_file(tmp_path, content):
         path.write_text(content)
     with pytest.raises(ValueError, match=re.escape(str(path))):
         read_fact_neurons(path)
+
+
+def test_a_neuron_named_twice_is_refused(tmp_path):
+    """File and fact; the same neuron of two facts is fine."""
+    path = tmp_path / "kn_bag-P19.json"
+    path.write_text("[[[0, 5], [1, 5]], [[0, 5]], [[0, 6], [1, 2], [0, 6]]]")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: fact 2 has a neuron .* twice"):
+        artifacts.read_fact_neurons(path)
+    path.write_text("[[[0, 5], [1, 5]], [[0, 5]]]")
+    assert len(artifacts.read_fact_neurons(path)) == 2
 
 
 # --- records ---------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def test_slots_of_another_shape_or_type(tmp_path, slots):
 
 
 def test_damaged_bytes_of_patches(tmp_path):
-    """Of the whole file: a line, or the patch as it is (a value slot's digits)."""
+    """Each damage is an error of a line, or loads: then it is in a value slot's digits."""
     path, rng = tmp_path / "patch.safetensors", random.Random(1)
     write_patch(path, json.dumps(HEADER), torch.zeros(2, 8))
     whole = path.read_bytes()

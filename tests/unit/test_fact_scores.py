@@ -22,7 +22,7 @@ LARGE = BertConfig(28996, 1024, 24, 16, 4096)
 
 
 def kept(scores: list[list[float]], keep: float = 0.1, dtype=torch.float64) -> list:
-    """Of one prompt."""
+    """The scores of one prompt."""
     (found,) = kept_triplets(torch.tensor([scores], dtype=dtype), keep)
     return found
 

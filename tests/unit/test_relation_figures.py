@@ -56,7 +56,7 @@ def bars_of(panel, color: str) -> list[float]:
 
 
 def intervals_of(panel) -> list[tuple[float, float]]:
-    """Of all horizontal lines, from the top."""
+    """The ends of all horizontal lines, from the top."""
     lines = [path.vertices for lines in panel.collections for path in lines.get_paths()]
     lines = sorted(lines, key=lambda line: line[0, 1])
     return [(line[0, 0], line[1, 0]) for line in lines]

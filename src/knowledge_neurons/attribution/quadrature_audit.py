@@ -102,7 +102,7 @@ def compare_integral(exact: Triplets, integral: Triplets, error: float, gap: flo
 
 
 def _largest_difference(written: Triplets, exact: Triplets) -> float:
-    """Of the scores that both kept, as a share of the largest."""
+    """The largest difference of a score that both kept, as a share of the largest score."""
     a, b = ({(layer, index): score for layer, index, score in kind} for kind in (written, exact))
     largest = max(b.values(), default=1.0)
     return max((abs(a[key] - b[key]) for key in a.keys() & b.keys()), default=0.0) / largest

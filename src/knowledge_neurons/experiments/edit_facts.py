@@ -99,7 +99,7 @@ def edit_fact(
 
 
 def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenizer) -> list[dict]:
-    """Of each prompt of the fact: probability and rank of both answers, [before, after]."""
+    """Probability and rank of both answers, [before, after], for each prompt of the fact."""
     p = np.exp([before.log_probabilities[:prompts], after.log_probabilities[:prompts]])
     ranks = np.stack([before.ranks[:prompts], after.ranks[:prompts]])  # (2, prompts, old and new)
     predicted = tokenizer.tokens(after.predicted[:prompts].tolist())
@@ -118,7 +118,7 @@ def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenize
 def _watched(
     before: Reading, after: Reading, facts: Sequence[Watching], rows: Mapping[Place, int]
 ) -> list[dict]:
-    """Of each fact that watches: which it is, and the right answers' [before, after].
+    """Each fact that watches: which it is, and the right answers' [before, after].
 
     rows: where a prompt stands in the readings.
     """

@@ -275,7 +275,7 @@ def _zero_line(panel: Axes) -> None:
 
 
 def _room_for_ticks(rows: Mapping[str, object]) -> int:
-    """Of each of two panels."""
+    """The largest number of ticks of each of two panels."""
     return FEW_TICKS if len(rows) <= FEW else TICKS
 
 

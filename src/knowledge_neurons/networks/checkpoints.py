@@ -47,7 +47,7 @@ class Pretrained:
 
     @property
     def tokenizer_sha256(self) -> str:
-        """Of the vocabulary and its options: see `Tokenizer.fingerprint`."""
+        """sha256 of the vocabulary and its options: see `Tokenizer.fingerprint`."""
         return self.tokenizer.fingerprint
 
 

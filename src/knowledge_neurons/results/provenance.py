@@ -66,7 +66,7 @@ class _Identity(TypedDict, total=False):
 
 
 class _Manifest(TypedDict, total=False):
-    """Of any output."""
+    """The manifest of any output."""
 
     identity: _Identity
     arguments: _Arguments
@@ -107,7 +107,7 @@ class _Quadrature(TypedDict):
 
 
 class _ScoresManifest(_Manifest, total=False):
-    """Of a relation's scores."""
+    """The manifest of a relation's scores."""
 
     identity: Required[_ScoresIdentity]
     facts: Count
@@ -118,7 +118,7 @@ class _ScoresManifest(_Manifest, total=False):
 
 
 class _RefinedManifest(_Manifest, total=False):
-    """Of a relation's neurons, from when it told whether p had brought them into the band."""
+    """The manifest of a relation's neurons, since it tells whether p brought them into the band."""
 
     in_band: Required[bool]
     neurons_per_fact: Required[Number]
