@@ -15,7 +15,7 @@ import argparse
 import time
 from dataclasses import asdict
 
-from knowledge_neurons.neurons.neuron_statistics import RefinedRelation, refine_scores
+from knowledge_neurons.neurons.neuron_statistics import NoScores, RefinedRelation, refine_scores
 from knowledge_neurons.neurons.refine import KEEP, Refined, Thresholds
 from knowledge_neurons.results import origin
 from knowledge_neurons.results.layout import Results
@@ -68,9 +68,8 @@ def refine(path, settings: dict[bool, Thresholds]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
         return refine_scores(read_fact_scores(path), settings[False], settings[True])
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
+    except NoScores as error:
+        raise ValueError(f"{path} {error} (--get_ig_gold, --get_base)") from error
 
 
 def write(results: Results, relation: str, refined: RefinedRelation, manifest: dict) -> None:
