@@ -15,9 +15,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from knowledge_neurons.neurons.neuron_statistics import RefinedRelation, refine_scores
-from knowledge_neurons.neurons.refine import KEEP, Refined
-from knowledge_neurons.neurons.refine import Settings as Thresholds
+from knowledge_neurons.neurons.neuron_statistics import NoScores, RefinedRelation, refine_scores
+from knowledge_neurons.neurons.refine import KEEP, Refined, Thresholds
 from knowledge_neurons.results import origin
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_manifest, sha256_of, write_manifest
@@ -82,9 +81,8 @@ def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
         return refine_scores(read_fact_scores(path), thresholds[False], thresholds[True])
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
+    except NoScores as error:
+        raise ValueError(f"{path} {error} (--get_ig_gold, --get_base)") from error
 
 
 def write(

@@ -64,7 +64,7 @@ def test_activations_can_be_left_out(tmp_path):
     """Most of the file, which the report does not need: the rest is the same."""
     path = tmp_path / "TREx-all-P551.rlt.jsonl"
     path.write_text(f"{AUTHORS_LINE}\n")
-    (fact,) = artifacts.read_fact_scores(path, baseline=False)
+    (fact,) = read_fact_scores(path, baseline=False)
     assert fact == [replace(prompt, baseline=[]) for prompt in AUTHORS_FACT]
 
 
@@ -182,9 +182,9 @@ def test_a_neuron_named_twice_is_refused(tmp_path):
     path = tmp_path / "kn_bag-P19.json"
     path.write_text("[[[0, 5], [1, 5]], [[0, 5]], [[0, 6], [1, 2], [0, 6]]]")
     with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: fact 2 has a neuron .* twice"):
-        artifacts.read_fact_neurons(path)
+        read_fact_neurons(path)
     path.write_text("[[[0, 5], [1, 5]], [[0, 5]]]")
-    assert len(artifacts.read_fact_neurons(path)) == 2
+    assert len(read_fact_neurons(path)) == 2
 
 
 # --- records ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from knowledge_neurons import report
 from knowledge_neurons.report import embedding
 from knowledge_neurons.results.layout import Results, manifest_path
 from knowledge_neurons.results.neurons import write_neurons
-from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.results.scores import encode_fact_scores, read_fact_scores
 from knowledge_neurons.types import PromptScores, Triplet
 from tests.reference.made_results import MadeFact, Writer
 
@@ -92,10 +92,10 @@ def test_what_stage_3_measured_is_embedded(made):
 def test_facts_that_stage_3_has_not_come_to_are_there_without_numbers(made):
     """A run that goes on: the first fact's numbers, none of the second's, no third."""
     made.everything()
-    path = made.results.modified / "P19.jsonl"
+    path = made.results.changes("P19")
     whole = embedding.unpack(embedding.embed(made.results).relations["P19"])
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    storage.manifest_path(path).unlink(missing_ok=True)  # somebody's own
+    manifest_path(path).unlink(missing_ok=True)  # somebody's own
     part = embedding.unpack(embedding.embed(made.results).relations["P19"])
     for asked in ("own", "other"):
         assert part[asked] == [whole[asked][0], None]
@@ -132,7 +132,7 @@ def test_without_neurons_the_shape_is_that_of_what_is_known(tmp_path):
     )
     other = replace(scores, of_answer=[Triplet(4, 0, 0.5), Triplet(4, 3, 0.0)])
     results = Results(tmp_path)
-    lines = [artifacts.encode_fact_scores(fact) for fact in ([scores, other], [])]
+    lines = [encode_fact_scores(fact) for fact in ([scores, other], [])]
     results.scores("P19").write_bytes(b"".join(line + b"\n" for line in lines))
     found = embedding.embed(results)
     index, details = embedding.unpack(found.index), embedding.unpack(found.relations["P19"])
@@ -153,7 +153,7 @@ def test_prompts_of_which_scores_are_left_out_are_counted(tmp_path):
     scores = PromptScores(["[CLS]"], "Rome", "Oslo", "P19(birth)", of_answer=many)
     results = Results(tmp_path)
     fact = [scores, replace(scores, of_answer=many[1:])]
-    results.scores("P19").write_bytes(artifacts.encode_fact_scores(fact) + b"\n")
+    results.scores("P19").write_bytes(encode_fact_scores(fact) + b"\n")
     found = embedding.embed(results)
     assert found.cut == 1
     assert len(embedding.unpack(found.relations["P19"])["neurons"][0]) == embedding.STRONGEST

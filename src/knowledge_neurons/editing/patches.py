@@ -31,7 +31,7 @@ from knowledge_neurons.results.json_files import convert, decode, encode
 from knowledge_neurons.types import Index, Neuron, Number, WeightEdit
 
 FORMAT = 1
-ADVICE = "Write it again with --save_patches of stage 6, or with stage 7"
+ADVICE = "Write it again: stage 6 keeps its edits if asked to, stage 7 always"
 
 
 @dataclass(frozen=True)

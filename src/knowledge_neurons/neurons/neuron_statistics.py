@@ -55,9 +55,9 @@ def refine_scores(
     for prompts in facts:
         by_score.append(count_coarse((p.of_answer for p in prompts), settings.coarse))
         by_activation.append(count_coarse((p.baseline for p in prompts), baseline.coarse))
-    for kind, counts in (("--get_ig_gold", by_score), ("--get_base", by_activation)):
+    for kind, counts in (("attributions", by_score), ("activations", by_activation)):
         if any(fact.prompts for fact in counts) and not any(fact.counts for fact in counts):
-            raise NoScores(f"has none of the scores that stage 1 computes with {kind}")
+            raise NoScores(f"has no {kind}: stage 1 was not asked for them")
     return RefinedRelation(
         refine_relation(by_score, settings),
         refine_relation(by_activation, baseline),

@@ -20,7 +20,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -34,7 +34,7 @@ from knowledge_neurons.results.json_files import (
     write_json,
 )
 from knowledge_neurons.results.layout import manifest_beside, manifest_path, partial_path
-from knowledge_neurons.types import Count, Index, Layer, Neuron, Share
+from knowledge_neurons.types import Count, Index, Layer, Neuron, Number, Share
 
 PINNED = (
     "torch", "numpy", "scipy", "matplotlib", "seaborn",
@@ -93,19 +93,29 @@ def sha256_of(path: Path) -> str:
 # --- manifests -------------------------------------------------------------------------------
 
 
-class Scores(TypedDict, total=False):
-    """What is read of the identity of a relation's scores."""
+class Identity(TypedDict, total=False):
+    """What is read of an identity, of whatever output; scores: of those that neurons are of."""
 
+    model_sha256: str
+    data_sha256: str
+    seed: Annotated[int, Meta(ge=0)]
+    relation: str
+    rule: str
+    steps: Count
+    tolerance: Number | None
     keep: Share
     max_facts: Count
-
-
-class Identity(Scores, total=False):
-    """What is read of an identity, of whatever output."""
-
-    seed: Annotated[int, Meta(ge=0)]
-    scores: Scores
+    max_seq_length: Count
+    scores: Identity
     scores_sha256: str
+
+
+class Arguments(TypedDict, total=False):
+    """What is read of the arguments of a stage."""
+
+    bert_model: str
+    data_path: str
+    seed: int
 
 
 class MadeUnder(TypedDict):
@@ -116,17 +126,55 @@ class MadeUnder(TypedDict):
     from_line: Count
 
 
+class Integral(TypedDict):
+    """How far the sums of a sample of prompts are from the integral."""
+
+    prompts: Count
+    median: Number
+    p95: Number
+    largest: Number
+    coarse_same: Share
+    completeness_gap: Number
+
+
+class Quadrature(TypedDict):
+    """Stage 1's audit of its integrals."""
+
+    tolerance: Number | None
+    points_per_layer: Number
+    audited_facts: Count
+    audited_prompts: Count
+    over_tolerance: Count
+    worst_error: Number
+    coarse_same: Count
+    refined_same: Count
+    repaired_facts: list[Index]
+    integral: NotRequired[Integral]
+
+
 class Manifest(TypedDict, total=False):
-    """What stages read of a manifest; it holds more, and is kept whole."""
+    """What is read of a manifest, of whatever output; it holds more, and is kept whole."""
 
     complete: bool
     identity: Identity
+    arguments: Arguments
+    made_with: dict[str, str | None]
+    device: str
+    wall_seconds: Number
     sha256: str
     bytes: Count  # in manifests of before
     made_under: list[MadeUnder]
     layers: Layer
     neurons_per_layer: Index
+    facts: Count
+    prompts: Count
+    prompts_cut: Count
+    skipped_facts: list[Index]
     facts_without_prompts: list[Index]
+    quadrature: Quadrature
+    in_band: bool
+    neurons_per_fact: Number
+    shared_used: Number
     neurons: dict[str, list[Neuron]]
 
 
@@ -189,7 +237,7 @@ def start_over(path: Path) -> str:
     there = [shlex.quote(str(one)) for one in every if one.exists()]
     return (
         f"To start over: rm {' '.join(there)} and run the stage that wrote it again; to keep it "
-        "choose another --output_dir"
+        "choose another folder for the results"
     )
 
 

@@ -48,7 +48,7 @@ def check(neurons: Path, now: Mapping[str, Any]) -> None:
         if field in scores and scores[field] != now[field]:
             raise ValueError(
                 f"{neurons} is of other scores: {field} was {scores[field]!r} and is "
-                f"{now[field]!r} now.  Give the same --bert_model and --data_path as to stage 1, "
+                f"{now[field]!r} now.  Take the model and the prompts that stage 1 had, "
                 "or run stages 1 and 2 again"
             )
 

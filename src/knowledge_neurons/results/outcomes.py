@@ -93,8 +93,8 @@ def read(results: Results) -> Outcomes:
     )
     if found.missing == RUN and not results.scored_relations():
         raise ValueError(
-            f"{results.root}: nothing of stages 1 to 7 is there.  Name the folder with "
-            "--output_dir or KN_RESULTS, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"
+            f"{results.root}: nothing of stages 1 to 7 is there.  Name another folder, with "
+            "KN_RESULTS or as an argument, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"
         )
     return found
 

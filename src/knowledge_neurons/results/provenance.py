@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, Required, TypedDict
+from typing import Any
 
 from knowledge_neurons.results import layout
-from knowledge_neurons.results.json_files import check_numbers, convert, naming
+from knowledge_neurons.results.json_files import check_numbers, naming
 from knowledge_neurons.results.manifests import start_over
-from knowledge_neurons.types import Count, Index, Number, Share
 
 # The outputs of each stage whose manifests tell its seconds, so that none is counted twice.
 TIMED = {
@@ -50,93 +49,27 @@ class Provenance:
     quadrature: dict[str, dict[str, Any]]
 
 
-# --- what is read of manifests, as types -----------------------------------------------------
-
-
-class _Arguments(TypedDict, total=False):
-    bert_model: str
-    data_path: str
-    seed: int
-
-
-class _Identity(TypedDict, total=False):
-    model_sha256: str
-    data_sha256: str
-    seed: int
-
-
-class _Manifest(TypedDict, total=False):
-    """The manifest of any output."""
-
-    identity: _Identity
-    arguments: _Arguments
-    made_with: dict[str, str | None]
-    device: str
-    wall_seconds: Number
-
-
-class _ScoresIdentity(_Identity, total=False):
-    relation: Required[str]
-    rule: Required[str]
-    steps: Required[Count]
-    tolerance: Number | None
-    keep: Share
-    max_seq_length: Count
-
-
-class _Integral(TypedDict):
-    prompts: Count
-    median: Number
-    p95: Number
-    largest: Number
-    coarse_same: Share
-    completeness_gap: Number
-
-
-class _Quadrature(TypedDict):
-    tolerance: Number | None
-    points_per_layer: Number
-    audited_facts: Count
-    audited_prompts: Count
-    over_tolerance: Count
-    worst_error: Number
-    coarse_same: Count
-    refined_same: Count
-    repaired_facts: list[Index]
-    integral: NotRequired[_Integral]
-
-
-class _ScoresManifest(_Manifest, total=False):
-    """The manifest of a relation's scores."""
-
-    identity: Required[_ScoresIdentity]
-    facts: Count
-    prompts: Count
-    prompts_cut: Count
-    skipped_facts: list[Index]
-    quadrature: _Quadrature
-
-
-class _RefinedManifest(_Manifest, total=False):
-    """The manifest of a relation's neurons, since it tells whether p brought them into the band."""
-
-    in_band: Required[bool]
-    neurons_per_fact: Required[Number]
-    shared_used: Required[Number]
+# Of outputs that the report cannot tell of without: the fields of identity and manifest.
+NEEDED = {
+    layout.SCORES: (("relation", "rule", "steps"), ()),
+    f"{layout.NEURONS}|{layout.BASE_NEURONS}": ((), ("neurons_per_fact", "shared_used")),
+}
 
 
 def check_manifest(output: str, manifest: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The manifest, whole, if what is read of it here and in the report has the right types.
+    """The manifest, whole, if what the report needs of it is there and its numbers are in bounds.
 
     output: its name, relative to the results folder.  path: where it is.
     Raises ValueError naming the manifest's file and the field.
     """
-    kind: type = _RefinedManifest if "in_band" in manifest else _Manifest
-    if re.fullmatch(layout.SCORES, output):
-        kind = _ScoresManifest
-    convert(manifest, kind, f"manifest of {path}", start_over(path))
     with naming(f"manifest of {path}", start_over(path)):
         check_numbers(manifest)
+        for pattern, (of_identity, own) in NEEDED.items():
+            if re.fullmatch(pattern, output) and (of_identity or "in_band" in manifest):
+                identity = manifest.get("identity", {})
+                missing = {*of_identity} - identity.keys() | {*own} - manifest.keys()
+                if missing:
+                    raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return manifest
 
 

@@ -14,7 +14,7 @@ class Settings(arguments.Settings):
     """thresholds: baseline or not -> how its scores are refined.  pairs: random ones a fact."""
 
     relations: list[str]
-    thresholds: dict[bool, refine.Settings]
+    thresholds: dict[bool, refine.Thresholds]
     pairs: int
     seed: int
 
@@ -54,7 +54,7 @@ def parse(description: str) -> Settings:
         name: getattr(args, name) for name in ("shared", "rounds", "min_prompts", "relation_share")
     }
     thresholds = {
-        baseline: refine.Settings(coarse=coarse, **common)
+        baseline: refine.Thresholds(coarse=coarse, **common)
         for baseline, coarse in ((False, args.coarse), (True, args.base_coarse))
     }
     return arguments.settings(Settings, args, thresholds=thresholds)
