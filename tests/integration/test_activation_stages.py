@@ -56,7 +56,7 @@ def modified(refined, tmp_path_factory) -> Place:
     shutil.copytree(refined[0].results, place.results)
     without_manifests(place)
     ended = fine(place.shell("3_run_modify_activation.sh"))
-    assert "suppressed, neurons" in ended.out and "-29.03" in ended.out
+    assert "own facts, knowledge neurons" in ended.out and "-29.03" in ended.out
     return place
 
 

@@ -87,7 +87,7 @@ def test_a_band_that_is_not_reached_is_told_with_advice(copied, coarse, outside)
     assert f"* baseline of P19  {outside}" in ended.out
     assert f"try --base_coarse {way} {coarse:g}" in ended.out
     table = fine(copied.here("2_analyze_kn.py", "--relations", "P19")).out
-    (row,) = re.findall(r"relations outside the band of p +(\d+) +(\d+)", table)
+    (row,) = re.findall(r"relations outside the band of p +(\d+) and (\d+)", table)
     assert row[1] == "1"
 
 

@@ -56,7 +56,11 @@ def test_records_table_and_patch(erased):
     assert summary["erased"]["relation"]["prompts"] == 8 * FACTS
     assert summary["erased"]["others"]["prompts"] == 2 * 8 * FACTS
     assert set(summary["erased"]["each_other"]) == {"P19", "P37"}
-    for part in ("Table 5: P36 erased with 3 neurons", "others, random neurons", "wrote"):
+    for part in (
+        "Table 5: growth of perplexity, P36 erased with 3 neurons",
+        "others, random neurons",
+        "wrote",
+    ):
         assert part in ended.out
     assert "Traceback" not in ended.err
 

@@ -1,6 +1,6 @@
 """Draws and averages of the released code as it makes them, one after the other.
 
-The slow twins of `choose_facts`, `edit_summary` and `distant_summary`: plain lists, one prompt at a
+The slow twins of `choose_facts`, `edits` and `activations`: plain lists, one prompt at a
 time, nothing remembered.
 """
 

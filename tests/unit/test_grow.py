@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons.results import storage
+from knowledge_neurons.results.layout import partial_path
+from knowledge_neurons.results.manifests import read_manifest
 from knowledge_neurons.runs.grow import Job, grow
 
 UNDER = {"device": "cpu", "threads": 1}
@@ -36,7 +37,7 @@ def test_groups_in_order_and_what_the_manifest_says(job):
     made, asked = job
     assert grow(made, {"seed": 1, "flag": None}, UNDER)
     assert asked == [range(0, 3), range(3, 6), range(6, 7)] and lines(made.path) == WHOLE
-    manifest = storage.read_manifest(made.path)
+    manifest = read_manifest(made.path)
     assert manifest["arguments"] == {"seed": 1, "flag": None} and manifest["complete"]
     assert (manifest["facts"], manifest["facts_resumed"], manifest["device"]) == (7, 0, "cpu")
     assert manifest["wall_seconds"] >= 0 and manifest["made_under"][0]["threads"] == 1
@@ -55,13 +56,13 @@ def test_an_interrupted_one_goes_on_with_the_same_groups(job):
     with pytest.raises(KeyboardInterrupt):
         grow(replace(made, work=stop), {}, UNDER)
     assert not made.path.exists()
-    partial = storage.partial_path(made.path)
+    partial = partial_path(made.path)
     assert lines(partial) == WHOLE[:12]
     partial.write_bytes(partial.read_bytes()[:-3])  # killed while it wrote
     asked.clear()
     assert grow(made, {}, UNDER)
     assert asked == [range(3, 6), range(6, 7)] and lines(made.path) == WHOLE
-    assert storage.read_manifest(made.path)["facts_resumed"] == 6, "lines, two of a fact"
+    assert read_manifest(made.path)["facts_resumed"] == 6, "lines, two of a fact"
 
 
 def test_an_executor_may_work_ahead(job):
@@ -80,7 +81,7 @@ def test_too_few_groups_from_an_executor_end_no_file(job):
     made, _ = job
     with pytest.raises(ValueError):
         grow(made, {}, UNDER, executor=lambda work, groups: map(work, groups[:1]))
-    assert not made.path.exists() and lines(storage.partial_path(made.path)) == WHOLE[:6]
+    assert not made.path.exists() and lines(partial_path(made.path)) == WHOLE[:6]
 
 
 def test_a_second_file_and_an_ending_of_ones_own(job, tmp_path):
@@ -96,5 +97,5 @@ def test_a_second_file_and_an_ending_of_ones_own(job, tmp_path):
     made = replace(made, beside=(beside, lambda record: record[0].encode()))
     assert grow(made, {}, UNDER, ending)
     assert lines(made.path) == ["mended", *WHOLE[1:]] and lines(beside)[-1] == 6
-    manifest = storage.read_manifest(made.path)
+    manifest = read_manifest(made.path)
     assert (manifest["sum"], manifest["resumed"]) == (42, 0) and "facts" not in manifest

@@ -165,7 +165,13 @@ class Results:
         """Runs of stage 6 that have a summary, sorted by name."""
         return _summarised(self.root / "edit")
 
-    def patch(self, run: str, name: str) -> Path:
+    def patch(
+        self, run: str, fact: str, lambdas: Sequence[float], top_k: int | None, repeat: int
+    ) -> Path:
+        """The patch of an edit.  fact: "P19-3"; repeat: edits of it that came before."""
+        again = f"@{repeat + 1}" if repeat else ""  # its second edit, its third ...
+        strongest = f"-top_{top_k}" if top_k else ""
+        name = f"{fact}{again}-" + "-".join(f"{one:g}" for one in lambdas) + strongest
         return self.root / "edit" / run / f"{name}.safetensors"
 
     def erased(self, run: str) -> Path:
