@@ -227,17 +227,9 @@ def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
         new=record.new,
         lambdas=(record.lambda_1, record.lambda_2),
     )
-<<<<<<< HEAD
-    again = f"@{record.repeat + 1}" if record.repeat else ""  # its second edit, its third ...
-    name = f"{record.relation}-{record.fact}{again}-{record.lambda_1:g}-{record.lambda_2:g}"
-    name += f"-top_{record.top_k}" if record.top_k else ""
-    settings = inputs.settings
-    patches.save(settings.results.patch(settings.run, name), edit, header)
-=======
-    name = f"{record.relation}-{record.fact}"
-    path = results.patch(run, name, header.lambdas, record.top_k, record.repeat)
+    settings, name = inputs.settings, f"{record.relation}-{record.fact}"
+    path = settings.results.patch(settings.run, name, header.lambdas, record.top_k, record.repeat)
     patches.save(path, edit, header)
->>>>>>> refs/heads/h-rooms
 
 
 # --- the summary -----------------------------------------------------------------------------

@@ -167,10 +167,8 @@ def test_sentences_are_ranked_and_those_that_cannot_be_masked_counted():
     idle = replace(fact, index=1, with_both=SENTENCES[:2])
     neurons = [[Neuron(0, 3), Neuron(2, 36)], []]
     model, words = tiny_bert(), tokenizer()
-    groups = list(
-        trigger_examples.rank_sentences(model, words, "capital", [fact, idle], neurons, 9)
-    )
-    found, nothing = (one for group in groups for one in group)
+    facts = [fact, idle]
+    found, nothing = trigger_examples.rank_sentences(model, words, "capital", facts, neurons, 9)
     assert found.unusable == {
         "the tail does not occur": 3,
         "the tail stands there in another case or inside a word": 1,
@@ -185,22 +183,26 @@ def test_sentences_are_ranked_and_those_that_cannot_be_masked_counted():
     assert (nothing.fact, nothing.ranked, nothing.unusable) == (1, [], {})
 
 
-def test_groups_of_facts_are_ranked_as_all_at_once(monkeypatch):
+def test_groups_of_facts_are_ranked_as_all_at_once():
     """However many facts are read together, each has its own neurons and sentences."""
     model, words = tiny_bert(), tokenizer()
     facts = [
         FactSentences("P36", i, "Word3", "Paris", SENTENCES[: 2 + i % 2], ()) for i in range(5)
     ]
     neurons = [[Neuron(i % 3, i)] for i in range(5)]
-    ranked = []
-    for size in (5, 2):
-        monkeypatch.setattr(trigger_examples, "GROUP", size)
-        groups = list(trigger_examples.rank_sentences(model, words, "x", facts, neurons, 9))
-        assert [len(group) for group in groups] == ([5] if size == 5 else [2, 2, 1])
-        ranked.append(
-            [[(t.sentence, t.activation) for t in one.ranked] for g in groups for one in g]
-        )
-    for whole, part in zip(*ranked, strict=True):
+
+    def ranked(size: int) -> list[list[tuple[str, float]]]:
+        groups = (slice(start, start + size) for start in range(0, 5, size))
+        found = [
+            one
+            for group in groups
+            for one in trigger_examples.rank_sentences(
+                model, words, "x", facts[group], neurons[group], 9
+            )
+        ]
+        return [[(t.sentence, t.activation) for t in one.ranked] for one in found]
+
+    for whole, part in zip(ranked(5), ranked(2), strict=True):
         assert [text for text, _ in whole] == [text for text, _ in part]
         assert [x for _, x in whole] == pytest.approx([x for _, x in part], abs=1e-5)
 

@@ -109,7 +109,7 @@ def test_resuming_with_another_identity_names_the_field_and_both_values(tmp_path
     assert "keep is None there and 0.1 now" in str(error.value)
     assert "relation" not in str(error.value), "only what differs"
     assert f"rm {path}.partial {manifest_path(path)} and" in str(error.value)
-    assert "--output_dir" in str(error.value)
+    assert "choose another folder for the results" in str(error.value)
     assert {name: (tmp_path / name).read_bytes() for name in files_under(tmp_path)} == before
 
 

@@ -7,26 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from knowledge_neurons.results.manifests import read_manifest, sha256_of
-
-if TYPE_CHECKING:
-    from knowledge_neurons.networks.checkpoints import Pretrained
+from knowledge_neurons.results.manifests import read_manifest
 
 MODEL = ("model_sha256", "tokenizer_sha256", "lowercase", "layer_norm_eps")
 COMMON = (*MODEL, "data_sha256")
-
-
-def of(pretrained: Pretrained, prompts: Path) -> dict[str, Any]:
-    """COMMON of a loaded model and a file of prompts."""
-    return {
-        "model_sha256": pretrained.sha256,
-        "tokenizer_sha256": pretrained.tokenizer_sha256,
-        "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
-        "data_sha256": sha256_of(prompts),
-    }
 
 
 def scores_of(neurons: Path) -> dict[str, Any]:
@@ -41,7 +27,7 @@ def scores_of(neurons: Path) -> dict[str, Any]:
 def check(neurons: Path, now: Mapping[str, Any]) -> None:
     """Raise ValueError for neurons of another model, tokenizer or prompts than those loaded now.
 
-    now: at least COMMON, as `of` gives it.
+    now: at least COMMON.
     """
     scores = scores_of(neurons)
     for field in COMMON:

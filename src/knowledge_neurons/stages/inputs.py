@@ -118,7 +118,13 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         layer_norm_eps=settings.layer_norm_eps,
     )
     pretrained.model.to(device)
-    identity = origin.of(pretrained, source)
+    identity = {  # origin.COMMON
+        "model_sha256": pretrained.sha256,
+        "tokenizer_sha256": pretrained.tokenizer_sha256,
+        "lowercase": pretrained.tokenizer.lowercase,
+        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
+        "data_sha256": sha256_of(source),
+    }
     return Inputs(settings, source, bags, facts, pretrained, device, identity)
 
 
