@@ -43,8 +43,8 @@ COPIED = ("src", "tests", "scripts", "benchmarks", "data/PARAREL", "data/BINGREL
           "pyproject.toml", "env.yml", "README.md")  # fmt: skip
 # Beside all of tests/unit: stages run in the test's process, so that their lines are seen.
 INTEGRATION = ("stage_1", "stage_2", "activation_stages", "stage_6", "stage_7", "report_stage",
-               "program", "models")  # fmt: skip
-SLOW = 60  # seconds: a test module that takes longer is left out
+               "program", "models", "archives", "hub")  # fmt: skip
+SLOW = 120  # seconds: a test module that takes longer is left out
 TESTS_A_CHANGE = 8  # modules, those that run most of the changed one
 MEMORY = 16 << 30  # bytes of address space, for changes that ask for all there is
 # Loaded once, before the fork of each run: most of the time of a short test.
