@@ -9,7 +9,7 @@ import re
 import pytest
 
 from knowledge_neurons import report
-from knowledge_neurons.results.artifacts import Results
+from knowledge_neurons.results.layout import Results
 from tests.reference.made_results import MadeFact, Writer
 
 PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
