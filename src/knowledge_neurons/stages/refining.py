@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.neurons.refine import INTEGRATED_GRADIENTS
 from knowledge_neurons.stages import arguments
 
 
@@ -20,7 +19,7 @@ class Settings(arguments.Settings):
 
 
 def parse(description: str) -> Settings:
-    parser, default = arguments.Parser(description=description), INTEGRATED_GRADIENTS
+    parser, default = arguments.Parser(description=description), refine.THRESHOLDS
     arguments.add_results(parser)
     arguments.add_relations(parser, having="scores")
     refining = parser.add_argument_group("refining (2_get_kn.py)")
@@ -28,7 +27,7 @@ def parse(description: str) -> Settings:
     refining.add_argument(
         "--base_coarse",
         type=arguments.share,
-        default=refine.BASELINE.coarse,
+        default=refine.BASELINE_THRESHOLDS.coarse,
         help="t of the baseline",
     )
     refining.add_argument(
