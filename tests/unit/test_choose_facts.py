@@ -227,3 +227,19 @@ def test_strongest_neurons_by_mean_score(bags):
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         Selection(**wrong)
+
+
+def test_the_defaults_are_the_papers():
+    """Ten facts of a relation, neurons of a tenth of its facts left alone, five and five watch."""
+    found = Selection()
+    assert (found.facts, found.common, found.others, found.seed) == (10, 0.1, 5, 42)
+    assert found.draw != DISTINCT and found.draw in DRAWS
+
+
+@pytest.mark.parametrize("wrong", [{"facts": 0}, {"common": 0.0}, {"common": -0.1}, {"draw": "x"}])
+def test_settings_that_cannot_be_are_refused(wrong):
+    """What was got is told; the least that can be is fine."""
+    (value,) = wrong.values()
+    with pytest.raises(ValueError, match=f"{value}.*: expected"):
+        Selection(**wrong)
+    assert Selection(facts=1, common=1e-6).facts == 1

@@ -79,13 +79,32 @@ def test_groups_are_some_seconds_of_work_whatever_the_model():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tolerance": 0.0}, {"tolerance": float("nan")}, {"tolerance": 1.0}, {"memory": 0}]
+    "wrong",
+    [
+        {"tolerance": 0.0},
+        {"tolerance": float("nan")},
+        {"tolerance": 1.0},
+        {"tolerance": -0.1},
+        {"memory": 0},
+        {"keep": -0.1},
+        {"keep": 1.1},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
     """The message names the field and what it got."""
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         Settings(**wrong)
+
+
+def test_settings_at_their_ends_are_fine():
+    """All scores kept or the largest alone, all points, a byte; the defaults are the paper's."""
+    for fine in ({"keep": 0.0}, {"keep": 1.0}, {"tolerance": None}, {"memory": 1}):
+        assert vars(Settings(**fine)).items() >= fine.items()
+    settings = Settings()
+    assert (settings.keep, settings.tolerance) == (0.1, 1e-3)
+    alphas = [j / 20 for j in range(20)]
+    assert list(map(float, settings.rule.alphas)) == pytest.approx(alphas)
 
 
 TOKENIZER = Tokenizer({t: i for i, t in enumerate((*SPECIAL_TOKENS, "ann", "rome"))}, False)
