@@ -73,7 +73,7 @@ def test_paraphrases_leave_the_asked_prompt_out():
 @pytest.mark.parametrize("rank, success, top5", [(1, 1, 1), (2, 0, 1), (5, 0, 1), (6, 0, 0)])
 def test_ranks_that_just_succeed(rank, success, top5):
     """The first is a success, the fifth is among five; a prompt asked and its paraphrase alike."""
-    (row,) = summarise([record([outcome(rank, rank), outcome(rank, rank)])] * 2, seed=0)
+    (row,) = summarise_edits([record([outcome(rank, rank), outcome(rank, rank)])] * 2, seed=0)
     assert (row.success.value, row.paraphrase_success.value) == (success, success)
     assert (row.success_top5.value, row.paraphrase_success_top5.value) == (top5, top5)
     assert (row.change.value, row.paraphrase_change.value) == (1 - success, 1 - success)
