@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import time
-
-from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.figures import gallery
 from knowledge_neurons.results import outcomes
-from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import provenance
 from knowledge_neurons.stages import arguments, tables
@@ -33,17 +30,8 @@ def warn_of_mixture(found: Outcomes) -> None:
 def draw(settings: arguments.Settings, found: Outcomes) -> dict[str, str]:
     """Write every figure with its manifests; its name -> the files."""
     written, results = {}, settings.results
-    for picture in gallery.draw(found):
-        started = time.perf_counter()
-        paths = plots.save(picture.figure, results.figure(picture.name))
-        made_from = {name: sha256_of(results.root / name) for name in picture.sources}
-        for path in paths:
-            write_manifest(
-                path,
-                {"sources_sha256": made_from},
-                arguments=settings.given,
-                wall_seconds=round(time.perf_counter() - started, 3),
-            )
+    for picture in gallery.draw(results, found):
+        paths = gallery.save(results, picture, settings.given)
         written[picture.name] = ", ".join(path.name for path in paths)
     return written
 

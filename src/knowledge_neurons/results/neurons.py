@@ -46,7 +46,7 @@ def check_of_scores(results: Results, relation: str) -> None:
     of_neurons, scores = results.fact_neurons(relation, baseline=False), results.scores(relation)
     made_from = (read_manifest(of_neurons) or {}).get("identity", {}).get("scores_sha256")
     if made_from and scores.exists() and sha256_of(scores) != made_from:
-        raise ValueError(f"{of_neurons} is of other scores than {scores}: run 2_get_kn.py again")
+        raise ValueError(f"{of_neurons} is of other scores than {scores}: run 2_run_kn.sh again")
 
 
 class _StatisticsFile(TypedDict):
