@@ -213,7 +213,10 @@ def _read_relation(inputs: Inputs, name: str, kinds: Sequence[str], whole: bool)
             )
         neurons[kind] = read_fact_neurons(path)
         sums[kind] = sha256_of(path)
-        origin.check(path, inputs.identity)
+        try:
+            origin.check(path, inputs.identity)
+        except ValueError as error:
+            raise ValueError(f"{error} (--bert_model, --data_path)") from error
         if not whole:
             facts = facts[: origin.scores_of(path).get("max_facts") or None]
         if len(neurons[kind]) != len(facts):
