@@ -523,6 +523,19 @@ def test_missing_file_of_a_folder_is_an_error(folder, removed, message):
         from_pretrained(folder)
 
 
+def test_file_of_a_folder_that_is_none_is_an_error(folder, tmp_path):
+    """A link to nothing, a folder: even the optional file is not left out in silence."""
+    path = folder / "tokenizer_config.json"
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: expected a file, found"):
+        from_pretrained(folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: expected a file, found"):
+        from_pretrained(folder)
+
+
 def test_folder_without_a_checkpoint_is_an_error(tmp_path):
     """An empty folder has none of the files."""
     with pytest.raises(ValueError, match="found none of the files of a checkpoint"):

@@ -313,6 +313,7 @@ def _pairs(whole: bytes, rng: random.Random) -> Iterator[Mutation]:
     for value in (
         *("text", [], [head], [head, tail, tail], [head, 7], [head, " "], ["", tail], None, {}),
         *([head, f"{tail}x"], [f"{head}\n", tail], [f"\x1b[31m{head}", tail]),
+        *([f"no {head}", tail], ["[MASK]", tail]),
     ):
         changed = _with(pairs, lambda p, value=value: p[relation].__setitem__(place, value))
         yield Mutation(f"a pair is {value!r:.30}", changed)

@@ -211,6 +211,7 @@ def test_reads_pairs_and_sentences(tmp_path):
         ([1], "expected {relation"),
         ({"P36": [["France"]]}, r"P36 fact 0: expected \[head, tail\]"),
         ({"P36": [["France", "Paris"], ["Italy", " "]]}, "P36 fact 1"),
+        ({"P36": [["France [SEP]", "Paris"]]}, "P36 fact 0"),
     ],
 )
 def test_names_broken_pairs(tmp_path, content, message):
@@ -247,3 +248,6 @@ def test_refuses_pairs_of_other_facts():
         data.check_pairs(facts, [("France", "Paris")] * 2, "pairs")
     with pytest.raises(ValueError, match=r"P36 fact 0 \(Paris\).*'Rome'"):
         data.check_pairs(facts, [("Italy", "Rome")], "pairs")
+    with pytest.raises(ValueError, match=r"P36 fact 0 \(Paris\).*'Italy'"):  # a head of no prompt
+        data.check_pairs(facts, [("Italy", "Paris")], "pairs")
+    data.check_pairs(facts, [("france", "Paris")], "pairs")

@@ -9,6 +9,7 @@ Nothing is read from them here; `checkpoints` does that, and `hub` fetches them.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tarfile
 import tempfile
@@ -53,7 +54,11 @@ def opened(source: str, revision: str | None, cache_dir: str | Path | None) -> I
 
 
 def _folder_files(folder: Path) -> Files:
-    return {name: folder / name for name in ALL_FILES if (folder / name).is_file()}
+    """Those of ALL_FILES that are there; ValueError where something else is in the place of one."""
+    there = [folder / name for name in ALL_FILES if os.path.lexists(folder / name)]
+    if odd := [path for path in there if not path.is_file()]:
+        raise ValueError(f"{odd[0]}: expected a file, found a folder or a link to nothing")
+    return {path.name: path for path in there}
 
 
 def _complete(source: str, files: Files) -> Files:
@@ -111,7 +116,7 @@ def _unpacked(archive: Path) -> Iterator[Files]:
 def unpack(archive: Path, scratch: Path, limits: Limits) -> None:
     """Copy the wanted members out of the archive by their base names.
 
-    Member paths are never used for writing and only regular files are read, so nothing in the
+    Member paths are never used for writing and only regular files are taken, so nothing in the
     archive can reach outside the scratch folder.  Every header is checked before what it announces
     is read.  Raises ValueError naming the archive and the member.
     """
@@ -181,8 +186,10 @@ def _check_member(member: tarfile.TarInfo, left: int, limits: Limits) -> None:
 def _copy_member(tar: tarfile.TarFile, member: tarfile.TarInfo, scratch: Path) -> None:
     """To the scratch folder, where it is a file of a checkpoint."""
     name = _base_name(member)
-    if name not in ALL_FILES or not member.isfile():
+    if name not in ALL_FILES:
         return
+    if not member.isfile():
+        raise ValueError("is a link, a folder or a pipe, expected a file")
     if (scratch / name).exists():
         raise ValueError(f"is one of two: it holds {name} more than once")
     with (scratch / name).open("wb") as target:

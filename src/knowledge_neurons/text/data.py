@@ -84,7 +84,7 @@ def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
         if row[1:] != bag[0][1:]:
             raise ValueError(f"{where}: its prompts differ in answer or relation: {short(row[1:])}")
     _, answer, name = bag[0]
-    if not answer.strip() or SPECIAL.search(answer) or _CONTROL.search(answer):
+    if not _is_name(answer):
         raise ValueError(
             f"{where}: the answer {short(answer)} is no word: it is empty, or holds a control "
             f"character or a special token such as {MASK}"
@@ -127,7 +127,7 @@ def read_pairs(path: str | Path) -> dict[str, list[tuple[str, str]]]:
             if not (_are_texts(pair) and len(pair) == 2 and all(map(_is_name, pair))):
                 raise ValueError(
                     f"{path}: {relation} fact {index}: expected [head, tail], two texts on a line "
-                    f"each, got {short(pair)}"
+                    f"each without special tokens, got {short(pair)}"
                 )
     return {relation: [(head, tail) for head, tail in pairs] for relation, pairs in content.items()}
 
@@ -163,14 +163,16 @@ def read_sentences(
 def check_pairs(
     facts: Sequence[Fact], pairs: Sequence[tuple[str, str]], source: str | Path
 ) -> None:
-    """Raise ValueError unless the pairs are the facts': as many, with the same tails in order."""
+    """Raise ValueError unless the pairs are the facts': as many, in their order, each with the
+    fact's answer as its tail and with a head that its prompts name."""
     if len(facts) != len(pairs):
         raise ValueError(
             f"{source} has {len(pairs)} pairs of {facts[0].relation}, the prompts are of "
             f"{len(facts)} facts: they do not belong together"
         )
     for fact, (head, tail) in zip(facts, pairs, strict=True):
-        if fact.answer != tail:
+        named = any(head.casefold() in prompt.casefold() for prompt in fact.prompts)
+        if fact.answer != tail or not named:
             raise ValueError(
                 f"{fact}: its pair in {source} is {short(head)}, {short(tail)}: prompts and pairs "
                 "do not belong together"
@@ -182,7 +184,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    return bool(text.strip()) and not _CONTROL.search(text)
+    return bool(text.strip()) and not _CONTROL.search(text) and not SPECIAL.search(text)
 
 
 # --- masking ---------------------------------------------------------------------------------
