@@ -15,9 +15,8 @@ from typing import Any
 from knowledge_neurons.results import layout, published
 from knowledge_neurons.results.provenance import provenance
 
-Manifests = Mapping[
-    str, Mapping[str, Any]
-]  # output, relative to the results folder -> its manifest
+# Output, relative to the results folder -> its manifest.
+Manifests = Mapping[str, Mapping[str, Any]]
 
 # The stages that a table's numbers come from, besides 1 and 2.
 TABLES = {
@@ -80,7 +79,7 @@ PARTS = (
         published.RELATIONS,
         {
             "lowercase": only(False),
-            "layer_norm_eps": only(1e-5, 1e-12),  # row 20 of the differences
+            "layer_norm_eps": only(1e-5, 1e-12),  # the released code's, the model's
             "max_seq_length": at_least(128),
             "rule": only("riemann-left"),
             "steps": only(20),
@@ -205,14 +204,14 @@ def _mixture(manifests: Manifests) -> list[str]:
 def _settings(manifests: Manifests, stage: int) -> list[str]:
     """What of a stage's settings, or of its relations, is not the paper's."""
     found = []
-    few = len(outputs_of(manifests, 1)) != published.RELATIONS  # which is told of the data
+    all_scored = len(outputs_of(manifests, 1)) == published.RELATIONS  # else `_data` tells it
     for part in (part for part in PARTS if part.stage == stage):
         named = partial(re.fullmatch, part.outputs)
         identities = [m.get("identity", {}) for name, m in manifests.items() if named(name)]
         if not identities:
             found.append(f"no manifest of stage {stage} says what it was run with")
             continue
-        if part.count not in (None, len(identities)) and not few:
+        if part.count not in (None, len(identities)) and all_scored:
             found.append(f"stage {stage} has {len(identities)} relations of {part.count}")
         for field, wanted in part.settings.items():
             others = {str(i.get(field)) for i in identities if not _fits(i, field, wanted)}

@@ -129,7 +129,7 @@ Row = list[float]
 
 
 def _sums(means: dict[str, list[float]]) -> Row:
-    """Of one fact: the sum over its neurons on each kind of sentences, and how many they are."""
+    """The sums over a fact's neurons on both, head and random sentences, and its neurons' count."""
     return [*(sum(means[kind]) for kind in SENTENCE_KINDS), len(means[SENTENCE_KINDS[0]])]
 
 
