@@ -1,6 +1,6 @@
 """Figures with a row for each relation: what is drawn, and whether it can be read.
 
-Run: pytest tests/unit/test_by_relation.py
+Run: pytest tests/unit/test_relation_figures.py
 """
 
 from dataclasses import replace

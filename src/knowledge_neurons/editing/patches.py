@@ -39,7 +39,7 @@ class Header:
     """What a patch says of itself.
 
     kind: "update" of a fact or "erase" of a relation.  model_sha256: of the model it was computed
-    from (`models.fingerprint`).  fact, old, new, lambdas: of an update, None for an erasure.
+    from (`checkpoints.fingerprint`).  fact, old, new, lambdas: of an update, None for an erasure.
     """
 
     kind: Literal["update", "erase"]

@@ -88,6 +88,7 @@ RELATIONS, FACTS, PROMPTS = 34, 27_738, 253_448
 PROMPTS_SHA256 = "74d93a8ae1e45f8480cc4804917006f959bf6aaef259181d70bc5b5465b6ce63"
 PAIRS_SHA256 = "ada5c1530d9554b774614179e57a7e2a9e11c30aadddded1aa6dcca0b0f05f3a"
 SENTENCES_SHA256 = "c57a71b8db21b979a745bac27eda969e32c19aaa51f91c580ec4d3fa8a91c692"
-# `models.fingerprint` of the published bert-base-cased; None until somebody has had those weights.
+# `checkpoints.fingerprint` of the published bert-base-cased; None until somebody has had those
+# weights.
 MODEL_SHA256: str | None = None
 SECONDS_PER_FACT = 13.3
