@@ -12,7 +12,7 @@ the integrand, and no fixed number of points suits every model, layer and prompt
   costs least;
 - **audit**: a random share of facts is computed both ways through the whole run.  What it finds can
   only lower the trust, and what was accepted on the old trust is done again where it is in doubt
-  (`experiments.quadrature_audit`).
+  (`quadrature_audit`).
 
 All errors are the largest of any neuron of a layer, as a share of the prompt's largest score.
 """
@@ -97,7 +97,7 @@ def rungs_of(rule: Rule) -> list[int]:
 def adaptive_gradients(
     model: Network, clean: CleanPass, target: Target, ladder: Ladder, memory: int | None = None
 ) -> Adapted:
-    """`attribution.integrated_gradients` within the ladder's tolerance, by fewer points.
+    """`gradients.integrated_gradients` within the ladder's tolerance, by fewer points.
 
     target, memory: as there.  A prompt's result depends on no other prompt.
     """
