@@ -55,6 +55,7 @@ class BertNetwork(Bert):
         at: Tensor,
         only_read: bool,
         change: Callable[[Tensor], Tensor] | None = None,
+        past: tuple[Tensor, ...] = (),
     ) -> Step:
         part, rows = self.layers[layer], torch.arange(len(x), device=x.device)
         if only_read:
