@@ -78,7 +78,9 @@ class CleanPass:
 def clean_pass(network: Network, batch: Batch) -> CleanPass:
     """Run the network once, keeping the stream of every layer."""
     x, at = network.embed(batch.ids), batch.mask_positions  # (B, T, D), (B,)
-    assert not network.causal or bool((at == x.shape[1] - 1).all()), "prompts end where they are read"
+    assert not network.causal or bool((at == x.shape[1] - 1).all()), (
+        "prompts end where they are read"
+    )
     hidden, attended, past, activations = [], [], [], []
     for layer in range(network.shape.layers):
         step = up(network, layer, x, at)
