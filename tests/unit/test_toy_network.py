@@ -32,7 +32,7 @@ WITHIN = 1e-6  # float64; what the issue asks for, far above its rounding
 
 
 def prompts(count: int = 9) -> list[Prompt]:
-    """Random ids of several lengths, read at the last position as a causal network's prompts are."""
+    """Random ids of several lengths, read at the last, as a causal network's prompts are."""
     rng, made = random.Random(0), []
     for _ in range(count):
         ids = tuple(rng.randrange(SHAPE.vocabulary) for _ in range(rng.choice((4, 7, 11))))

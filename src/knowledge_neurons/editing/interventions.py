@@ -4,10 +4,10 @@ Section 4.3 of the paper: the activations of some neurons at the [MASK] position
 factor, 0 to suppress them, 2 to amplify them.  Section 4.4 reads them.
 
 Both compute only what differs.  An edit changes nothing below its lowest neuron, so its row joins
-the batch in that layer, as a copy of the unedited prompt's (of its position read, where the network
-is causal): B prompts with K edits each start as B rows and end as B (1 + K).  Reading goes the other way: a prompt's row leaves the batch in the
-highest layer asked for, and there only [MASK] is computed.  `tests/reference/interventions.py`
-holds the slow literal twins.
+the batch in that layer, as a copy of the unedited prompt's (in a causal network of its position
+read): B prompts with K edits each start as B rows and end as B (1 + K).  Reading goes the other
+way: a prompt's row leaves the batch in the highest layer asked for, and there only [MASK] is
+computed.  `tests/reference/interventions.py` holds the slow literal twins.
 """
 
 from __future__ import annotations

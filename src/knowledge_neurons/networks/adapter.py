@@ -57,8 +57,8 @@ class AdaptedNetwork:
             _ = self._head
         except AttributeError as error:
             raise ValueError(
-                f"{named} is not built as the family {self.model.config.model_type!r} is: {error}.  "
-                "Give a ...ForMaskedLM or ...ForCausalLM whose layers all have one FFN matrix"
+                f"{named} is not built as the family {self.model.config.model_type!r} is: {error}."
+                "  Give a ...ForMaskedLM or ...ForCausalLM whose layers all have one FFN matrix"
             ) from error
         if not isinstance(matrix, nn.Linear) and type(matrix).__name__ != "Conv1D":
             raise ValueError(
@@ -216,7 +216,7 @@ class AdaptedNetwork:
         return y[0] if isinstance(y, tuple) else y
 
     def _keys_and_values(self, layer: int, x: Tensor) -> tuple[Tensor, ...]:
-        """What a layer's attention looks at in whole rows x (r, T, D); no more of it is computed."""
+        """What attention looks at in whole rows x (r, T, D); no more of the layer is computed."""
         return _found(lambda: self._call(layer, x, _Cache((), stop=True)))
 
     def ffn_output(self, layer: int, w: Tensor) -> Tensor:

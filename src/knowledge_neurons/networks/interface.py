@@ -93,7 +93,7 @@ class Network(Protocol):
         """Take rows x (r, T, D) through a layer, or of each only the position read, at (r,).
 
         change: what to put in place of the activations (r, F) at the position read.
-        past: of a `Step` of whole rows; x then is the position read alone, (r, 1, D), and leaves so.
+        past: of a `Step` of whole rows; x then is the position read alone, (r, 1, D).
         """
 
     def ffn_output(self, layer: int, w: Tensor) -> Tensor:
