@@ -12,12 +12,13 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
 
-from custom_bert import Bert
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import KEEP
 from knowledge_neurons.results import growing
 from knowledge_neurons.results.json_files import encode, write_json
@@ -26,6 +27,7 @@ from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
 from knowledge_neurons.stages import arguments, tables
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
+from knowledge_neurons.text.encoding import Encoded
 from knowledge_neurons.types import Fact, Prompt
 
 STEPS = 20  # m of the paper's Riemann sum
@@ -147,7 +149,7 @@ def steps_of(steps: int | None, points: int | None, batches: int | None) -> int:
     return product
 
 
-def products_in(model: Bert, dtype: str) -> Bert:
+def products_in(model: Network, dtype: str) -> Network:
     """The model with its matrix products in one of DTYPES; float32 is the model itself.
 
     Raises ValueError for tf32 without a GPU.
@@ -155,7 +157,7 @@ def products_in(model: Bert, dtype: str) -> Bert:
     if dtype == "bfloat16":
         return model.products_in(torch.bfloat16)
     if dtype == "tf32":
-        if next(model.parameters()).device.type != "cuda":
+        if model.device.type != "cuda":
             raise ValueError("--dtype tf32 needs a GPU; on a CPU use float32 or bfloat16")
         torch.backends.cuda.matmul.allow_tf32 = True
     return model
@@ -172,9 +174,9 @@ def main() -> None:
         return
     reference = inputs.pretrained.model
     model = products_in(reference, settings.dtype)
-    encoded = inputs.encode(facts)
-    counts = counts_of(encoded)
-    show_task(inputs, counts)
+    found = inputs.encode_counted(facts)
+    encoded, counts = found.prompts, counts_of(found)
+    show_task(inputs, found, counts)
     write_json(results.arguments, settings.given, readable=True)
     started = time.perf_counter()
     tokenizer, seed = inputs.pretrained.tokenizer, settings.seed
@@ -214,7 +216,7 @@ def main() -> None:
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
-def show_task(inputs: Inputs, counts: dict[str, object]) -> None:
+def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object]) -> None:
     """What will be scored, how, and what is left out."""
     settings, steps = inputs.settings, f"{inputs.settings.steps} steps"
     within = f"within {settings.tolerance:g} of the largest score" if settings.tolerance else None
@@ -223,21 +225,27 @@ def show_task(inputs: Inputs, counts: dict[str, object]) -> None:
         {
             "model": inputs.shown,
             "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {inputs.source}",
-            "left out": f"{len(counts['skipped_facts'])} facts whose answer is not one token",
+            "left out": str(found),
             "cut": f"{counts['prompts_cut']} prompts longer than {inputs.max_tokens} tokens",
             "rule": f"{settings.rule}, {steps}, {within or 'all points'}, {settings.dtype}",
         },
     )
 
 
-def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
+def counts_of(found: Encoded) -> dict[str, object]:
     """What there is to do and what is left out, for the screen and the manifest."""
-    return {
-        "facts": len(encoded),
-        "prompts": sum(map(len, encoded)),
-        "prompts_cut": sum(prompt.cut for prompts in encoded for prompt in prompts),
-        "skipped_facts": [index for index, prompts in enumerate(encoded) if not prompts],
+    prompts = [prompt for of_fact in found.prompts for prompt in of_fact]
+    counts: dict[str, object] = {
+        "facts": len(found.prompts),
+        "prompts": len(prompts),
+        "prompts_cut": sum(prompt.cut for prompt in prompts),
+        "skipped_facts": [index for index, own in enumerate(found.prompts) if not own],
     }
+    if longer := Counter(len(prompt.answers) for prompt in prompts if prompt.later):
+        counts["answers_of_several_tokens"] = {str(k): longer[k] for k in sorted(longer)}
+    if found.prompts_left_out:
+        counts["prompts_left_out"] = dict(found.prompts_left_out)
+    return counts
 
 
 def repair(

@@ -93,12 +93,9 @@ def parse_scales(text: str) -> list[float]:
 
 
 def askable(inputs: Inputs) -> dict[str, list[int]]:
-    """relation -> the facts whose answer is one token."""
-    single_token = inputs.pretrained.tokenizer.single_token
-    return {
-        name: [fact.index for fact in facts if single_token(fact.answer) is not None]
-        for name, facts in inputs.facts.items()
-    }
+    """relation -> the facts that can be asked."""
+    encoded = {name: inputs.encode(facts, True) for name, facts in inputs.facts.items()}
+    return {name: [i for i, own in enumerate(facts) if own] for name, facts in encoded.items()}
 
 
 def compute(

@@ -39,7 +39,6 @@ from knowledge_neurons.stages.inputs import (
     read_relations,
 )
 from knowledge_neurons.text.relations import check_relation
-from knowledge_neurons.text.tokenizer import UNK
 from knowledge_neurons.types import CONTROL, KNOWLEDGE, Neuron, WeightEdit
 
 
@@ -98,7 +97,10 @@ def edits_of(inputs: Inputs, of_facts: list[list[Neuron]]) -> dict[str, WeightEd
     value = None
     if settings.value == "unk":
         # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
-        value = model.words[inputs.pretrained.tokenizer.vocabulary[UNK]]
+        unknown = inputs.pretrained.tokenizer.unknown
+        if unknown is None:
+            raise ValueError("--value unk: this model's tokenizer has no unknown token")
+        value = model.words[unknown]
     return {
         ERASED: slots.erase(model, chosen, value),
         CONTROL: slots.erase(model, drawn, value),

@@ -93,14 +93,23 @@ NO_ANSWER = -1  # in place of an answer's id: a text that asks for nothing
 class Prompt:
     """One tokenised prompt: its ids with [CLS] and [SEP], where [MASK] is, the answer's id.
 
-    answer: NO_ANSWER for a sentence that is only read.  cut: whether it was too long: a prompt
-    loses its end, a sentence what is farthest from [MASK].
+    A decoder's prompt ends with the token before the answer, and is read there.
+    answer: NO_ANSWER for a sentence that is only read; of an answer of several tokens the first.
+    later: how each further token of the answer is asked, those before it given.
+    cut: whether it was too long: a prompt loses its end, a decoder's its start, a sentence what is
+    farthest from [MASK].
     """
 
     ids: tuple[int, ...]
     mask_position: int
     answer: int
     cut: bool = False
+    later: tuple[Prompt, ...] = ()
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """The ids of the whole answer."""
+        return (self.answer, *(prompt.answer for prompt in self.later))
 
 
 @dataclass(frozen=True)

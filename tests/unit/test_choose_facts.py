@@ -69,10 +69,10 @@ def test_chosen_facts_are_answered_right_and_get_another_answer(bags, draw):
     model = tiny_bert()
     found = plan(model, bags, "P1", neurons(bags, "P1"), Selection(facts=4, draw=draw))
     assert len(found.facts) == 4 == found.drawn and not found.wrong
-    answers = {prompts[0].answer for prompts in bags["P1"]}
+    answers = {prompts[0].answers for prompts in bags["P1"]}
     for planned in found.facts:
         prompt = bags["P1"][planned.asked.fact][planned.asked.prompt]
-        assert planned.old == prompt.answer == Reader(model, [prompt]).read().predicted[0]
+        assert planned.old == prompt.answers == (Reader(model, [prompt]).read().predicted[0],)
         assert planned.new != planned.old and planned.new in answers
         assert planned.neurons == tuple(neurons(bags, "P1")[planned.asked.fact])
 
@@ -100,7 +100,7 @@ def released(model, bags, relation, own, **settings):
     found = plan(model, bags, relation, own, Selection(**settings))
     edits = [
         (
-            *(edit.asked.fact, edit.asked.prompt, edit.new),
+            *(edit.asked.fact, edit.asked.prompt, *edit.new),
             *([w[:2] for w in watched] for watched in (edit.same, edit.other)),
         )
         for edit in found.facts
@@ -141,7 +141,7 @@ def test_released_new_answers_are_as_frequent_as_their_facts(bags):
     for draw in DRAWS:
         one = [plan(model, {"P1": facts}, "P1", own, Selection(1, seed=seed, draw=draw))
                for seed in range(100)]  # fmt: skip
-        news[draw] = [edit.new for found in one for edit in found.facts]
+        news[draw] = [edit.new[0] for found in one for edit in found.facts]
         assert set(news[draw]) == {often, once} and len(news[draw]) == 100
     assert 80 < news["released"].count(often) < 98
     assert 33 < news["distinct"].count(often) < 67

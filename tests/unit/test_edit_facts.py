@@ -20,7 +20,10 @@ from tests.reference.tiny import TINY, tiny_bert
 
 NEURONS = (Neuron(2, 5), Neuron(1, 9), Neuron(2, 30))
 TOLERANCE = 1e-5
-NAMES = SimpleNamespace(tokens=lambda ids: [f"token{index}" for index in ids])
+NAMES = SimpleNamespace(
+    tokens=lambda ids: [f"token{index}" for index in ids],
+    text=lambda ids: " ".join(f"token{index}" for index in ids),
+)
 VARIANTS = [Variant(1, 8), Variant(0, 4, top_k=2)]
 
 
@@ -34,7 +37,7 @@ def prompts(count: int, answer: int, seed: int) -> list[Prompt]:
 BAGS = {"P1": [prompts(3, 7, 0), prompts(2, 8, 1)], "P2": [prompts(2, 9, 2)]}
 SAME = (Watching("P1", 1, (1,)),)
 OTHER = (Watching("P2", 0, (0, 1)), Watching("P2", 0, (0, 1)))  # drawn twice
-PLANNED = Planned(Place("P1", 0, 1), 7, 8, NEURONS, SAME, OTHER)
+PLANNED = Planned(Place("P1", 0, 1), (7,), (8,), NEURONS, SAME, OTHER)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +18,8 @@ from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.text.encoding import AnswerNotInVocabulary, encode_fact
+from knowledge_neurons.text.encoding import Tokens
 from knowledge_neurons.text.relations import full_name
-from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
 CALIBRATED = 16  # prompts
@@ -76,7 +74,7 @@ class Engine:
 
     model: Network
     reference: Network
-    tokenizer: Tokenizer
+    tokenizer: Tokens
     settings: Settings
     ladder: Ladder
 
@@ -124,41 +122,9 @@ class ScoredFact:
 # --- before ----------------------------------------------------------------------------------
 
 
-def encode_facts(
-    facts: Sequence[Fact],
-    tokenizer: Tokenizer,
-    max_tokens: int,
-    skip_unknown: bool,
-    source: str | Path = "the prompts",
-) -> list[list[Prompt]]:
-    """The tokenised prompts of each fact.
-
-    skip_unknown: a fact whose answer the vocabulary lacks gets no prompts, so that facts keep their
-    places; otherwise AnswerNotInVocabulary names the first such fact and counts them.
-    source: the file that the facts were read from, for messages.
-    """
-    encoded: list[list[Prompt]] = []
-    unknown: list[AnswerNotInVocabulary] = []
-    for fact in facts:
-        try:
-            encoded.append(encode_fact(fact, tokenizer, max_tokens))
-        except AnswerNotInVocabulary as error:
-            unknown.append(error)
-            encoded.append([])
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-    if unknown and not skip_unknown:
-        raise AnswerNotInVocabulary(
-            f"{source}: {len(unknown)} of {len(facts)} facts cannot be asked, the first is "
-            f"{unknown[0]}.  "
-            "Use --oov skip to leave such facts out"
-        )
-    return encoded
-
-
 def prepare(
     model: Network,
-    tokenizer: Tokenizer,
+    tokenizer: Tokens,
     encoded: Sequence[list[Prompt]],
     settings: Settings,
     seed: int = 0,

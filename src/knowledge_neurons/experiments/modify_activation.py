@@ -26,16 +26,22 @@ def answer_probabilities(
 ) -> list[list[float]]:
     """P(right answer) of each prompt: without an edit, then under each of its edits.
 
-    edits: for each prompt its own, as many for all.
+    edits: for each prompt its own, as many for all.  Of an answer of several tokens the product:
+    each is read at its own position, those before it given, and edited there.
     """
     many = len(edits[0]) if edits else 0
+    tokens = [one for prompt in prompts for one in (prompt, *prompt.later)]
+    owners = [place for place, prompt in enumerate(prompts) for _ in prompt.answers]
     cost = partial(passes.pass_bytes, model, rows=1 + many)
-    found: dict[int, list[float]] = {}
-    for batch in batching.plan(prompts, MEMORY, cost, model.device):
-        p = interventions.probabilities(model, batch, [edits[place] for place in batch.order])
+    found: list[list[float]] = [[1.0] * (1 + many) for _ in prompts]
+    read: dict[int, list[float]] = {}
+    for batch in batching.plan(tokens, MEMORY, cost, model.device):
+        p = interventions.probabilities(model, batch, [edits[owners[row]] for row in batch.order])
         of_answers = p.gather(2, batch.answers[:, None, None].expand(-1, 1 + many, 1))[:, :, 0]
-        found |= dict(zip(batch.order, of_answers.tolist(), strict=True))
-    return [found[place] for place in range(len(prompts))]
+        read |= dict(zip(batch.order, of_answers.tolist(), strict=True))
+    for row, place in enumerate(owners):
+        found[place] = [whole * one for whole, one in zip(found[place], read[row], strict=True)]
+    return found
 
 
 def draw_others(

@@ -92,8 +92,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, on which device."""
     parser.add_argument(
         "--bert_model",
+        "--model",
         default=os.environ.get("KN_MODEL") or "bert-base-cased",
-        help="name on the hub, folder or .tar.gz (KN_MODEL; default: bert-base-cased)",
+        help="name on the hub, folder, .tar.gz or .gguf (KN_MODEL; default: bert-base-cased)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of the model on the hub")
     parser.add_argument(
@@ -106,6 +107,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--layer_norm_eps",
         type=real(0, 1e-2, above=True),
         help="instead of the checkpoint's; released code: 1e-5",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("float32", "bfloat16", "float16"),
+        default=os.environ.get("KN_WEIGHTS") or "float32",
+        help="what the weights of a model other than BERT are kept as (KN_WEIGHTS)",
     )
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:1 ... (KN_DEVICE; default: cuda where there is one)"
@@ -143,6 +150,12 @@ def add_prompts(parser: argparse.ArgumentParser, max_seq_length: int = 128) -> N
         default=-1,
         help="only the first N of each relation; 0 or less: all",
     )
+    parser.add_argument(
+        "--min_prompts",
+        type=whole(0, 10**6),
+        default=3,
+        help="leave out facts of whose prompts a decoder can read fewer",
+    )
 
 
 def add_oov(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +164,7 @@ def add_oov(parser: argparse.ArgumentParser) -> None:
         "--oov",
         choices=("error", "skip"),
         default="error",
-        help="facts whose answer is not one token: stop, or leave out and count",
+        help="facts whose answer has no tokens in the vocabulary: stop, or leave out and count",
     )
 
 
@@ -215,17 +228,20 @@ class ModelSettings(Settings):
     """What all stages that ask the model are told; fields are named as the arguments are.
 
     device: None for a GPU where there is one.  max_facts: of a relation; None for all.
+    min_prompts: that a fact keeps, of which a decoder cannot read all.
     """
 
     bert_model: str
     revision: str | None
     do_lower_case: bool | None
     layer_norm_eps: float | None
+    weights: str
     device: str | None
     data_path: Path
     tmp_data_path: Path | None
     max_seq_length: int
     max_facts: int | None
+    min_prompts: int = 3
     relations: list[str] = field(default_factory=list)
     oov: str = "error"
     seed: int = 42

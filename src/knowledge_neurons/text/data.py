@@ -197,7 +197,7 @@ class CannotMask(ValueError):
     """A sentence in which there is nothing to mask; the message is the reason, to be counted."""
 
 
-def mask_tail(sentence: str, head: str, tail: str) -> str:
+def mask_tail(sentence: str, head: str, tail: str, decoder: bool = False) -> str:
     """The sentence with every occurrence of the tail masked, the head left whole.
 
     The tail is found with its case, where no letter stands before or after it (in "BBC1", not in
@@ -205,6 +205,7 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     head and tail are the same word, its first occurrence is the head.
     One [MASK] stands for the tail however many tokens it has: what is read is the stream at the
     first [MASK], not the tail's probability.
+    decoder: the sentence will be read by one, before the tail: it must not begin with it.
     Raises CannotMask.
 
         mask_tail("Baku is the capital of Azerbaijan.", "Azerbaijan", "Baku")
@@ -218,6 +219,8 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     pattern = rf"(?<!{LETTER}){_spaced(tail)}(?!{LETTER})"
     words = [match.span() for match in re.finditer(pattern, sentence)]
     spans = [span for span in words if not any(_is_inside(span, other) for other in heads)]
+    if spans and decoder and not sentence[: spans[0][0]].strip():
+        raise CannotMask("the tail begins it, so a decoder has nothing to read")
     if spans:
         return _mask(sentence, spans)
     if words:
@@ -227,11 +230,14 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     raise CannotMask("the tail does not occur")
 
 
-def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) -> str:
+def mask_random_word(
+    sentence: str, avoid: Iterable[str], rng: random.Random, decoder: bool = False
+) -> str:
     """The sentence with one of its first 50 words masked, never one of `avoid`.
 
     A word is what white space separates, without the punctuation around it; it has a letter or a
-    digit.  avoid: head and tail.  One draw: the word, uniformly.
+    digit.  avoid: head and tail.  decoder: never the first word, before which there is nothing to
+    read.  One draw: the word, uniformly.
     Raises CannotMask, before the draw.
     """
     _refuse_special(sentence)
@@ -239,7 +245,8 @@ def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) ->
     free = [
         span
         for span in _words(sentence)[:FIRST_WORDS]
-        if not any(span[0] < end and start < span[1] for start, end in taken)
+        if not (decoder and not sentence[: span[0]].strip())
+        and not any(span[0] < end and start < span[1] for start, end in taken)
     ]
     if not free:
         raise CannotMask(f"no other word among the first {FIRST_WORDS}")
