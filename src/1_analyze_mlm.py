@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from knowledge_neurons import adaptive, artifacts, cli, data, models, quadrature, storage
 from knowledge_neurons.background import Background
@@ -102,8 +105,8 @@ def steps_of(args: argparse.Namespace) -> int:
     return product
 
 
-def read_facts(args: argparse.Namespace) -> tuple[Path, list[Fact]]:
-    """The facts asked for and the file they come from."""
+def read_bags(args: argparse.Namespace) -> tuple[Path, dict[str, list]]:
+    """The facts of all relations and the file they come from."""
     source = args.data_path
     if args.tmp_data_path and args.tmp_data_path.exists():
         source = args.tmp_data_path
@@ -111,8 +114,7 @@ def read_facts(args: argparse.Namespace) -> tuple[Path, list[Fact]]:
     if args.tmp_data_path and source != args.tmp_data_path:
         storage.write_json(args.tmp_data_path, bags)
         source = args.tmp_data_path  # what a second run will read
-    max_facts = args.max_facts if args.max_facts > 0 else None
-    return source, data.facts_of(bags, args.pt_relation, source, max_facts)
+    return source, bags
 
 
 def identity_of(
@@ -141,7 +143,9 @@ def identity_of(
 def main() -> None:
     args = parse_arguments()
     settings = settings_of(args)
-    source, facts = read_facts(args)
+    source, bags = read_bags(args)
+    max_facts = args.max_facts if args.max_facts > 0 else None
+    facts = data.facts_of(bags, args.pt_relation, source, max_facts)
     device = cli.device_of(args)
     pretrained = cli.pretrained_of(args)
     results = cli.results_of(args)
@@ -169,15 +173,16 @@ def main() -> None:
     model = cli.products_in(reference, args.dtype)
     storage.write_json(results.arguments, cli.plain(args), readable=True)
     started = time.perf_counter()
-    engine = fact_scores.prepare(
-        model, pretrained.tokenizer, encoded, settings, args.seed, reference
-    )
+    engine = fact_scores.prepare(model, pretrained.tokenizer, settings, reference)
+    engine = calibrated(engine, results.calibration, bags, source, max_tokens, identity)
+    engine, audit = quadrature_audit.audit(engine, encoded, args.seed)
+    show_audit(audit)
     group = fact_scores.group_size(reference.config, device)
     beside = results.quadrature(args.pt_relation)
     with storage.GrowingLines(path, identity, group, beside) as lines:
         resumed = lines.done
-        score(engine, facts, encoded, lines, args.seed)
-        audit = repair(engine, facts, encoded, lines)
+        score(engine, facts, encoded, lines)
+        points = points_per_layer(lines.read_beside(), engine)
         lines.finish(
             arguments=cli.plain(args),
             device=str(device),
@@ -185,11 +190,52 @@ def main() -> None:
             layers=reference.config.num_hidden_layers,
             neurons_per_layer=reference.config.intermediate_size,
             facts_resumed=resumed,
-            quadrature=audit,
+            quadrature={"points_per_layer": points, **audit},
             **counts,
         )
-    show_audit(audit)
+    print(f"  {points:.2f} points a layer")
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
+
+
+# What decides how many points each layer tries; a calibration that differs in it is made anew.
+CALIBRATED_FOR = (
+    *("model_sha256", "data_sha256", "lowercase", "layer_norm_eps", "max_seq_length"),
+    *("rule", "steps", "tolerance", "seed"),
+)
+
+
+def calibrated(
+    engine: fact_scores.Engine,
+    path: Path,
+    bags: Mapping[str, list],
+    source: Path,
+    max_tokens: int,
+    identity: Mapping[str, Any],
+) -> fact_scores.Engine:
+    """Try as many points as the file says that a run of any relation left; the first writes it."""
+    if engine.scheme.exact:
+        return engine
+    about = {key: identity[key] for key in CALIBRATED_FOR}
+    kept = storage.read_json(path) if path.exists() else {}
+    if kept.get("identity") == about:
+        try:
+            tried = tuple(kept["points_tried"])
+            return replace(engine, scheme=engine.scheme.trying(tried))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: {error}.  Remove the file to calibrate anew") from error
+    sample = quadrature_audit.draw_sample(
+        bags, source, engine.tokenizer, max_tokens, identity["seed"]
+    )
+    engine = quadrature_audit.calibrate(engine, sample)
+    found = {"identity": about, "prompts": len(sample), "points_tried": engine.scheme.first}
+    storage.write_json(path, found, readable=True)
+    return engine
+
+
+def points_per_layer(records: list[dict[str, int]], engine: fact_scores.Engine) -> float:
+    """The mean over prompts and layers, of the lines beside the scores."""
+    prompts, points = (sum(record[key] for record in records) for key in ("prompts", "points"))
+    return points / (prompts * len(engine.model.layers)) if prompts else 0.0
 
 
 def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
@@ -207,19 +253,20 @@ def score(
     facts: list[Fact],
     encoded: list[list[Prompt]],
     lines: storage.GrowingLines,
-    seed: int,
 ) -> None:
     """Score the facts that are not there yet, showing facts done and time left."""
     first = lines.done
-    checked = engine.checked(encoded, seed)
 
     def write(group: list[fact_scores.ScoredFact]) -> None:
         lines.append(
             [artifacts.encode_fact_scores(fact.prompts) for fact in group],
-            [storage.encode_record(fact.record) for fact in group],
+            [
+                storage.encode_record({"prompts": len(fact.prompts), "points": fact.points})
+                for fact in group
+            ],
         )
 
-    groups = fact_scores.score_facts(engine, facts[first:], encoded[first:], checked)
+    groups = fact_scores.score_facts(engine, facts[first:], encoded[first:])
     with (
         cli.progress(len(facts), facts[0].relation, "fact", done=first, step=True) as bar,
         Background(write) as writing,
@@ -229,45 +276,17 @@ def score(
             bar.update(len(group))
 
 
-def repair(
-    engine: fact_scores.Engine,
-    facts: list[Fact],
-    encoded: list[list[Prompt]],
-    lines: storage.GrowingLines,
-) -> dict[str, object]:
-    """Compute in full what the audit leaves in doubt, and say how the quadrature did."""
-    found = quadrature_audit.review(
-        lines.read_beside(),
-        engine.ladder,
-        engine.model.config.num_hidden_layers,
-        same_precision=engine.model is engine.reference,
-    )
-    doubtful = found.doubtful
-    if doubtful:
-        print(f"the audit leaves {len(doubtful)} facts in doubt: computing them in full")
-    groups = fact_scores.score_facts(
-        engine.in_full(), [facts[i] for i in doubtful], [encoded[i] for i in doubtful]
-    )
-    again = (fact.prompts for group in groups for fact in group)
-    lines.replace(
-        {
-            i: artifacts.encode_fact_scores(prompts)
-            for i, prompts in zip(doubtful, again, strict=True)
-        }
-    )
-    return found.summary
-
-
-def show_audit(audit: dict[str, object]) -> None:
-    """Points, audit and the integral, a line each."""
-    print(f"  {audit['points_per_layer']:.2f} points a layer")
+def show_audit(audit: dict[str, Any]) -> None:
+    """The audit and the integral, a line each."""
     if audit["audited_prompts"]:
+        bound = f"at most {audit['share_over_at_most']:.1%} of all, 95 % confidence"
         print(
-            f"  audit: {audit['audited_prompts']} prompts of {audit['audited_facts']} facts, worst "
-            f"error {audit['worst_error']:.0e} of the largest score, "
-            f"{audit['over_tolerance']} over {audit['tolerance']:g}; same coarse neurons in "
-            f"{audit['coarse_same']} prompts, same refined ones in {audit['refined_same']} facts"
+            f"  audit: {audit['over_tolerance']} of {audit['audited_prompts']} prompts over "
+            f"{audit['tolerance']:g} of the largest score ({bound}), worst error "
+            f"{audit['worst_error']:.0e}; same coarse neurons in {audit['coarse_same']}"
         )
+    if audit["layers_failed"]:
+        print(f"  layers that failed and get all points: {audit['layers_failed']}, from 0")
     if integral := audit.get("integral"):
         print(
             f"  the sum over all points is {integral['median']:.1%} from the integral (median of "

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from custom_bert import Bert
-from knowledge_neurons import models, quadrature, refine
+from knowledge_neurons import adaptive, models, quadrature, refine
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
@@ -51,16 +51,18 @@ class KnowledgeNeurons:
         rule: str = "riemann-left",
         steps: int = 20,
         keep: float = refine.KEEP,
+        tolerance: float | None = adaptive.TOLERANCE,
     ) -> list[PromptScores]:
         """Attribution of each prompt: equation 4 of the paper, and the activation baseline.
 
         rule, steps: quadrature of the path.  keep: neurons below this share of the prompt's largest
-        score are left out.
+        score are left out.  tolerance: of a score, as a share of its prompt's largest: every layer
+        tries six points and takes all where these say that they may err by more; None: all points.
         Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
         """
         fact, encoded = self._encode(prompts, answer)
-        settings = Settings(rule=quadrature.rule(rule, steps), keep=keep)
-        engine = prepare(self.model, self.tokenizer, [encoded], settings)
+        settings = Settings(quadrature.rule(rule, steps), tolerance, keep)
+        engine = prepare(self.model, self.tokenizer, settings)
         ((scored,),) = score_facts(engine, [fact], [encoded])
         return [_with_triplets(prompt) for prompt in scored.prompts]
 
@@ -82,11 +84,17 @@ class KnowledgeNeurons:
         return refine.refine_fact(counts, settings.shared, min(min_prompts, len(scores)))
 
     def find(
-        self, prompts: Sequence[str], answer: str, coarse: float = 0.2, shared: float = 0.7
+        self,
+        prompts: Sequence[str],
+        answer: str,
+        coarse: float = 0.2,
+        shared: float = 0.7,
+        tolerance: float | None = adaptive.TOLERANCE,
     ) -> list[Neuron]:
         """`scores` and `refine` in one, with the paper's settings.  Returns the neurons."""
         settings = refine.Settings(coarse=coarse, shared=shared)
-        scores = self.scores(prompts, answer, keep=min(settings.coarse, refine.KEEP))
+        keep = min(settings.coarse, refine.KEEP)
+        scores = self.scores(prompts, answer, keep=keep, tolerance=tolerance)
         return self.refine(scores, coarse, shared)
 
     def probabilities(

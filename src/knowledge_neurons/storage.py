@@ -142,16 +142,6 @@ class GrowingLines:
         """The second file's lines so far."""
         return [orjson.loads(line) for line in _partial(self._paths[1]).read_bytes().splitlines()]
 
-    def replace(self, lines: Mapping[int, bytes]) -> None:
-        """Give some lines of the first file, by number from 0, another content; the last change."""
-        if not lines:
-            return
-        temporary = self.partial.with_name(f"{self.partial.name}.new")
-        with self.partial.open("rb") as old, temporary.open("wb") as new:
-            for number, line in enumerate(old):
-                new.write(lines[number] + b"\n" if number in lines else line)
-        temporary.replace(self.partial)
-
     def finish(self, **facts: Any) -> None:
         """Write the final manifest, then give the files their final names."""
         size = self.partial.stat().st_size

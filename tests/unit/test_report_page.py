@@ -118,6 +118,15 @@ def test_numbers_of_the_run_stand_in_the_tables(plain):
     assert "1450.0 → 2996.0" in texts and "3 facts of 2 relations" in html
 
 
+def test_the_audit_is_pooled_over_relations(tmp_path):
+    """6 prompts of each of two, none over: at most 1 - 0.05^(1/12) of all."""
+    made = writer(tmp_path)
+    made.quadrature = QUADRATURE
+    made.everything()
+    html = report.render(made.results)
+    assert "<strong>12</strong> prompts audited" in html and "at most 22.1 % of all" in html
+
+
 def test_the_share_of_other_coarse_sets_is_told_where_stage_1_measured_it(tmp_path):
     integral = {
         **{"prompts": 10, "median": 0.05, "p95": 0.2, "largest": 0.4},

@@ -308,15 +308,3 @@ def test_a_file_beside_grows_resumes_and_ends_with_the_first(tmp_path):
     assert path.read_bytes().splitlines() == LINES[:4]
     assert beside.read_bytes() == b"10\n11\n22\n23\n"
     assert files_under(tmp_path) == ["a.jsonl", "a.jsonl.manifest.json", "b.jsonl"]
-
-
-def test_lines_replaced_at_the_end(tmp_path):
-    """Only those named change, whatever their length; the manifest has the new size."""
-    path = tmp_path / "a.jsonl"
-    with GrowingLines(path, IDENTITY) as lines:
-        lines.append(LINES)
-        lines.replace({0: b"[]", 5: b"[1, 2, 3, 4, 5, 6, 7, 8]"})
-        lines.finish()
-    expected = [b"[]", *LINES[1:5], b"[1, 2, 3, 4, 5, 6, 7, 8]", LINES[6]]
-    assert path.read_bytes().splitlines() == expected
-    assert storage.is_done(path, IDENTITY)

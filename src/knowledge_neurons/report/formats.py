@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from knowledge_neurons.metrics import binomial_at_most
 from knowledge_neurons.outcomes import EditRun
 from knowledge_neurons.report.comparison import Comparison
 
@@ -26,6 +27,11 @@ def number(value: float | None, digits: int, unit: str = "", signed: bool = Fals
 
 def total(audits: Mapping[str, Mapping[str, Any]], field: str) -> int:
     return sum(audit[field] for audit in audits.values())
+
+
+def over_at_most(audits: Mapping[str, Mapping[str, Any]]) -> float:
+    """The share of all prompts over the tolerance that the audited ones allow."""
+    return binomial_at_most(total(audits, "over_tolerance"), total(audits, "audited_prompts"))
 
 
 def weighted(integrals: Mapping[str, Mapping[str, Any]], field: str) -> float:
@@ -125,6 +131,7 @@ FILTERS = {
     "duration": duration,
     "thousands": "{:,}".format,
     "total": total,
+    "over_at_most": over_at_most,
     "weighted": weighted,
     "lambdas": lambdas,
     "marked": marked,
