@@ -142,8 +142,8 @@ def random_prompts(model: Bert, scheme: Scheme, tries: int) -> dict:
 # --- stage 1 as users run it -----------------------------------------------------------------
 
 
-def race(folder: Path, rounds: int, threads: int) -> dict:
-    """Stage 1 on every relation of the sharp model, by default and with --exact in turn.
+def race(folder: Path, relations: list[str], rounds: int, threads: int) -> dict:
+    """Stage 1 on relations of the sharp model, by default and with --exact in turn.
 
     A round's default run calibrates once, in its first relation.
     """
@@ -154,12 +154,12 @@ def race(folder: Path, rounds: int, threads: int) -> dict:
                 flags = ["--exact"] * (name == "exact")
                 found = [
                     stage_1(folder, relation, Path(results), flags, threads)
-                    for relation in quadrature_models.RELATIONS
+                    for relation in relations
                 ]
             taken[name].append({key: [one[key] for one in found] for key in found[0]})
             cpu = sum(one["cpu"] for one in found)
             print(f"round {number}, {name}: {cpu:.0f} s of CPU", flush=True)
-    return {"relations": quadrature_models.RELATIONS, **taken, "ratio": ratios(taken)}
+    return {"relations": relations, **taken, "ratio": ratios(taken)}
 
 
 def stage_1(folder: Path, relation: str, results: Path, flags: list[str], threads: int) -> dict:
@@ -225,6 +225,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tolerance", type=float, default=adaptive.TOLERANCE)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sharp", type=Path, help="folder of the sharp model, also to be raced")
+    parser.add_argument("--relations", nargs="+", default=["P101", "P36"], help="of the race")
     parser.add_argument("--rounds", type=int, default=3, help="of the race")
     parser.add_argument("--output", type=Path, help="write the record there as JSON")
     return parser.parse_args()
@@ -264,7 +265,7 @@ def main() -> None:
             report["random"][name] = found = random_prompts(model, scheme, args.tries)
             print(f"{name:<8}random prompts {found}", flush=True)
     if args.sharp and args.rounds:
-        report["stage_1"] = race(args.sharp, args.rounds, args.threads)
+        report["stage_1"] = race(args.sharp, args.relations, args.rounds, args.threads)
         print(report["stage_1"]["ratio"])
     if args.output:
         command = "python benchmarks/quadrature.py " + " ".join(sys.argv[1:])

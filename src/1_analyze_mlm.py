@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +218,7 @@ def calibrated(
     kept = storage.read_json(path) if path.exists() else {}
     if kept.get("identity") == about:
         try:
-            tried = tuple(kept["points_tried"])
-            return replace(engine, scheme=engine.scheme.trying(tried))
+            return quadrature_audit.calibrated(engine, kept["points_tried"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: {error}.  Remove the file to calibrate anew") from error
     sample = quadrature_audit.draw_sample(

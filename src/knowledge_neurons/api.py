@@ -57,7 +57,7 @@ class KnowledgeNeurons:
 
         rule, steps: quadrature of the path.  keep: neurons below this share of the prompt's largest
         score are left out.  tolerance: of a score, as a share of its prompt's largest: every layer
-        tries six points and takes all where these say that they may err by more; None: all points.
+        tries eight points and takes all unless those promise a thirtieth of it.  None: all points.
         Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
         """
         fact, encoded = self._encode(prompts, answer)

@@ -116,7 +116,7 @@ def test_one_calibration_serves_all_relations(embedded, tmp_path):
     path = artifacts.Results(embedded.results).calibration
     kept = json.loads(path.read_bytes())
     audit = embedded.scores_manifest(RELATION)["quadrature"]
-    assert kept["points_tried"] == audit["points_tried"] and kept["prompts"] == 32
+    assert kept["points_tried"] == audit["points_tried"] and kept["prompts"] == 24
     other = replace(embedded, results=tmp_path / "other")
     fine(other.score("P19", "--max_facts", 1))
     again = artifacts.Results(other.results).calibration

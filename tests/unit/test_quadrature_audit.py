@@ -60,20 +60,23 @@ def test_sample_is_a_prompt_of_each_fact_that_can_be_asked():
 def test_sample_has_its_size():
     bags = {"P1": [bag("a", "rome")] * 100}
     drawn = quadrature_audit.draw_sample(bags, SOURCE, tokenizer(), 16, seed=1)
-    assert len(drawn) == quadrature_audit.CALIBRATED == 32
+    assert len(drawn) == quadrature_audit.CALIBRATED == 24
 
 
-def test_calibration_replaces_the_six_points():
+def test_calibration_replaces_the_eight_points():
     """By those of `adaptive.calibrate`, on the reference; all points stay all points."""
     plain = engine()
     prompts = [prompt for fact in encoded() for prompt in fact]
     found = quadrature_audit.calibrate(plain, prompts)
     whole = clean_pass(plain.model, collate(prompts, range(len(prompts))))
     assert found.scheme == adaptive.calibrate(plain.model, [whole], plain.settings.rule)
-    assert found.scheme.first != plain.scheme.first == (6, 6, 6)
+    assert found.scheme.first != plain.scheme.first == (8, 8, 8)
     assert quadrature_audit.calibrate(plain, []) == plain
     exact = engine(tolerance=None)
     assert quadrature_audit.calibrate(exact, prompts) == exact and exact.scheme.exact
+    assert quadrature_audit.calibrated(plain, found.scheme.first) == found
+    with pytest.raises(ValueError, match="points for 2 layers: the model has 3"):
+        quadrature_audit.calibrated(plain, [3, 3])
 
 
 # --- audit -----------------------------------------------------------------------------------
@@ -91,8 +94,8 @@ def test_a_layer_that_fails_takes_all_points(monkeypatch):
 
     monkeypatch.setattr(adaptive, "adaptive_gradients", off)
     after, record = quadrature_audit.audit(plain, encoded(), seed=1)
-    assert after == replace(plain, scheme=replace(plain.scheme, first=(6, 20, 6)))
-    assert record["layers_failed"] == [1] and record["points_tried"] == [6, 20, 6]
+    assert after == replace(plain, scheme=replace(plain.scheme, first=(8, 20, 8)))
+    assert record["layers_failed"] == [1] and record["points_tried"] == [8, 20, 8]
     assert record["audited_prompts"] == 16 and record["over_tolerance"] == 1
     assert record["share_over_at_most"] == pytest.approx(0.264, abs=1e-3)
     assert record["worst_error"] == pytest.approx(1.9e-3, rel=1e-2) == record["worst_written"]

@@ -1,6 +1,6 @@
 """Stage 1: how few points will do for a model, and whether they do for a relation.
 
-`calibrate` tells from some prompts of the data, whatever their relation, how many points each layer
+`calibrate` finds on some prompts of the data, whatever their relation, how many points each layer
 tries first; it is done once for all relations.  `audit` is acceptance sampling: before a relation
 is scored, a random sample of its prompts is computed both ways, and a layer in which a prompt is
 off by more than the tolerance gets all points in that relation.
@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from knowledge_neurons import adaptive, data, quadrature, refine
+from knowledge_neurons.adaptive import Scheme
 from knowledge_neurons.attribution import clean_pass, completeness_gap, integrated_gradients
 from knowledge_neurons.batching import encode_fact
 from knowledge_neurons.experiments.fact_scores import Engine, batches, check_finite, kept_triplets
@@ -27,7 +28,7 @@ from knowledge_neurons.metrics import binomial_at_most
 from knowledge_neurons.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Prompt
 
-CALIBRATED = 32  # prompts
+CALIBRATED = 24  # prompts
 AUDITED_SHARE, FEWEST_AUDITED = 0.01, 16  # of a relation's prompts
 # The integral that a rule stands for: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
@@ -64,6 +65,15 @@ def calibrate(engine: Engine, sample: Sequence[Prompt]) -> Engine:
     passes = [clean_pass(engine.reference, batch) for batch in batches(engine, sample)]
     rule, tolerance = engine.scheme.rule, engine.scheme.tolerance
     scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory)
+    return replace(engine, scheme=scheme)
+
+
+def calibrated(engine: Engine, points: Sequence[int]) -> Engine:
+    """The engine as a calibration left it; ValueError where these cannot be its points."""
+    layers = len(engine.scheme.first)
+    if len(points) != layers:
+        raise ValueError(f"points for {len(points)} layers: the model has {layers}")
+    scheme = Scheme(engine.scheme.rule, engine.scheme.tolerance, tuple(points))
     return replace(engine, scheme=scheme)
 
 
@@ -112,7 +122,7 @@ def audit(engine: Engine, encoded: Sequence[list[Prompt]], seed: int) -> tuple[E
     }
     if found:
         record["integral"] = integral_summary(found)
-    return replace(engine, scheme=scheme.trying(first)), record
+    return replace(engine, scheme=replace(scheme, first=tuple(first))), record
 
 
 def compare(engine: Engine, batch: Batch) -> list[Audited]:
