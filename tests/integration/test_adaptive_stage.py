@@ -158,9 +158,12 @@ def test_other_tolerances_are_other_results(embedded):
 
 
 def test_a_layer_that_misses_the_tolerance_takes_all_points(embedded, tmp_path, monkeypatch):
-    """An indicator that sees nothing: the audit does, and scores come out as in the exact run."""
+    """Three points and an indicator that sees nothing; the audit does, and scores come right."""
     monkeypatch.setattr(adaptive, "indicator", lambda sizes: 0 * sizes[:, 0])
-    place = replace(embedded, results=tmp_path / "blind")
+    place = replace(embedded, results=tmp_path)
+    kept = json.loads(artifacts.Results(embedded.results).calibration.read_bytes())
+    blind = artifacts.Results(tmp_path).calibration
+    blind.write_text(json.dumps(kept | {"points_tried": [3] * 4}))
     ended = fine(place.score(RELATION))
     audit = place.scores_manifest(RELATION)["quadrature"]
     assert audit["over_tolerance"] > 0 and audit["worst_error"] > WITHIN
