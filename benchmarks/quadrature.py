@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Fewer points beside all of them: errors, sets, points and time, on smooth and sharp models.
 
-    python benchmarks/quadrature.py                      # all of it, some 20 minutes on 2 cores
+    python benchmarks/quadrature.py --facts 80 --others 24        # some 20 minutes on 2 cores
     python benchmarks/quadrature.py --models smooth --rules riemann-left --facts 50
-    python benchmarks/quadrature.py --sharp FOLDER       # with the sharp model that lies there
+    python benchmarks/quadrature.py --models sharp --sharp FOLDER --facts 40 --rounds 3
 
 For each model (see quadrature_models.py) and rule: calibrate as stage 1 does, compute every prompt
 by fewer points and in full, and compare; uncalibrated, as the library does, for the first rule.
@@ -224,22 +224,34 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tries", type=int, default=2000, help="random prompts for the worst")
     parser.add_argument("--tolerance", type=float, default=adaptive.TOLERANCE)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--sharp", type=Path, help="folder of the sharp model, also to be raced")
+    parser.add_argument("--sharp", type=Path, help="folder of the model sharp")
     parser.add_argument("--relations", nargs="+", default=["P101", "P36"], help="of the race")
-    parser.add_argument("--rounds", type=int, default=3, help="of the race")
-    parser.add_argument("--output", type=Path, help="write the record there as JSON")
-    return parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=0, help="of the race")
+    parser.add_argument("--output", type=Path, help="add the record to this JSON file")
+    args = parser.parse_args()
+    if args.sharp is None and ("sharp" in args.models or args.rounds):
+        parser.error("--sharp FOLDER is missing: quadrature_models.py makes the model")
+    return args
+
+
+def record(path: Path, report: dict) -> None:
+    """Add a report to what other runs left in a file, each with its command."""
+    kept = read_json(path) if path.exists() else {"commands": []}
+    command = "python benchmarks/quadrature.py " + " ".join(sys.argv[1:])
+    for key, value in report.items():
+        kept[key] = {**kept.get(key, {}), **value} if isinstance(value, dict) else value
+    kept["commands"].append(command)
+    write_json(path, kept | {"made_with": environment()}, readable=True)
 
 
 def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
-    names = [*args.models, *(["sharp"] if args.sharp and "sharp" not in args.models else [])]
     print(f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, float32")
     report: dict = {"tolerance": args.tolerance, "adaptive": {}, "fixed": {}, "random": {}}
     heads = f"{'points':>8}{'worst':>10}{'over':>6}{'prompts':>8}{'coarse':>9}{'refined':>9}  tried"
     print(f"\n{'model':<8}{'rule':<24}{heads}")
-    for name in names:
+    for name in args.models:
         model, facts = load(name, args.sharp)
         for rule in args.rules[:1] if name in ("sharp", "random") else args.rules:
             some = facts[: args.facts if rule == args.rules[0] else args.others]
@@ -253,7 +265,7 @@ def main() -> None:
                 show(name, told, row)
     how = quadrature.rule(args.rules[0], STEPS)
     print(f"\nfixed points, {args.rules[0]}: median / 95th percentile / worst")
-    for name in names:
+    for name in args.models:
         model, facts = load(name, args.sharp)
         some = facts[: 6 if name in ("sharp", "random") else 40]
         report["fixed"][name] = found = fixed(model, [p for _, own in some for p in own], how)
@@ -264,12 +276,11 @@ def main() -> None:
             scheme = calibrated(model, facts, how, args.tolerance)
             report["random"][name] = found = random_prompts(model, scheme, args.tries)
             print(f"{name:<8}random prompts {found}", flush=True)
-    if args.sharp and args.rounds:
+    if args.rounds:
         report["stage_1"] = race(args.sharp, args.relations, args.rounds, args.threads)
         print(report["stage_1"]["ratio"])
     if args.output:
-        command = "python benchmarks/quadrature.py " + " ".join(sys.argv[1:])
-        write_json(args.output, {"command": command, **report, "made_with": environment()}, True)
+        record(args.output, report)
     print(json.dumps(report, default=float))
 
 

@@ -173,13 +173,13 @@ def main() -> None:
     storage.write_json(results.arguments, cli.plain(args), readable=True)
     started = time.perf_counter()
     engine = fact_scores.prepare(model, pretrained.tokenizer, settings, reference)
-    engine = calibrated(engine, results.calibration, bags, source, max_tokens, identity)
-    engine, audit = quadrature_audit.audit(engine, encoded, args.seed)
-    show_audit(audit)
     group = fact_scores.group_size(reference.config, device)
     beside = results.quadrature(args.pt_relation)
     with storage.GrowingLines(path, identity, group, beside) as lines:
         resumed = lines.done
+        engine = calibrated(engine, results.calibration, bags, source, max_tokens, identity)
+        engine, audit = quadrature_audit.audit(engine, encoded, args.seed)
+        show_audit(audit)
         score(engine, facts, encoded, lines)
         points = points_per_layer(lines.read_beside(), engine)
         lines.finish(

@@ -2,15 +2,15 @@
 
 A sum over m points has Gauss rules (`quadrature.gauss`) whose error falls with the smoothness of
 the integrand, and no fixed number of points suits every model, layer and prompt.  So every layer of
-every prompt is tried with a rule of few points, and where the rule's own values say that it may err
-by more than the tolerance, that layer of that prompt gets all m points.
+every prompt tries a rule of few points.  Where the rule's own values say that it may err by more
+than the tolerance, that layer of that prompt tries two points more, and then takes all m.
 
 - **indicator**: what a rule with n points misses is of degree 2n and higher.  The last of the n
   coefficients that its values give show how fast they fall, and about where they arrive at degree
   2n.  Taken over whole score vectors, not their sum;
 - **calibrate**: an indicator mostly overestimates, but on a sharp path it can miss an error many
   times as large (docs/quadrature.md).  So some prompts are computed in full as well, and each layer
-  tries the number of points that costs least of those at which no such error was seen.
+  tries first the number that costs least of those at which no such error was seen.
 
 `experiments.quadrature_audit` asks whether it went well.  All errors are the largest of any neuron
 of a layer, as a share of the prompt's largest score.
@@ -18,10 +18,12 @@ of a layer, as a share of the prompt's largest score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,13 +38,11 @@ from knowledge_neurons.attribution import (
 from knowledge_neurons.quadrature import GaussRule, Rule, gauss
 
 TOLERANCE = 1e-3
-RUNGS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # points of the Gauss rules that a layer may try
-UNCALIBRATED = 8  # the points tried where no prompts told better
+RUNGS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # points that a layer may try first
+UNCALIBRATED = 8  # those where no prompts told better
 # How many times its indicator an error may be: where full sums have judged indicators, elsewhere.
-JUDGED, UNJUDGED = 1.5, 30.0
-SAFETY = (
-    5.0  # times the largest error that a calibration saw go unannounced is within the tolerance
-)
+JUDGED, UNJUDGED = 5.0, 30.0
+SAFETY = 5.0  # times what a calibrated prompt may miss unannounced is the tolerance
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Scheme:
     """How a model's layers are to be integrated.
 
     rule: the sum that is meant.  tolerance: of errors.
-    first: for each layer how many points it tries; all of the rule's are the sum itself.
+    first: for each layer how many points it tries first; all of the rule's are the sum itself.
     weight: how many times its indicator an error may be.
     """
 
@@ -65,6 +65,10 @@ class Scheme:
         if wrong:
             raise ValueError(f"a layer tries {wrong[0]} points: expected 3 to {m}, which are all")
 
+    def climb(self, layer: int) -> list[int]:
+        """The numbers of points that a layer tries in turn, at last all."""
+        return _climb(self.first[layer], len(self.rule.alphas))
+
     @property
     def exact(self) -> bool:
         """Whether every layer takes all points."""
@@ -76,6 +80,13 @@ class Adapted(NamedTuple):
 
     scores: Tensor
     points: Tensor
+
+
+class Tried(NamedTuple):
+    """What fewer points did in a layer of some prompts: errors and indicators (P,), as shares."""
+
+    errors: np.ndarray
+    indicators: np.ndarray
 
 
 def all_points(rule: Rule, layers: int, tolerance: float = TOLERANCE) -> Scheme:
@@ -94,6 +105,10 @@ def _rungs(rule: Rule) -> list[int]:
     return [points for points in RUNGS if 10 * points <= 7 * len(rule.alphas)]
 
 
+def _climb(first: int, m: int) -> list[int]:
+    return [*(points for points in (first, first + 2) if points < m), m]
+
+
 # --- scores ----------------------------------------------------------------------------------
 
 
@@ -104,19 +119,24 @@ def adaptive_gradients(
 
     tokens: (B,); memory: bytes, as there.  A prompt's result depends on no other prompt.
     """
-    B, m = len(tokens), len(scheme.rule.alphas)
-    everyone = torch.arange(B, device=tokens.device)
+    B, L = len(tokens), len(model.layers)
     scores = torch.empty_like(clean.activations)  # (B, L, F)
-    first = [(layer, everyone, points) for layer, points in enumerate(scheme.first)]
-    seen = _integrate(model, clean, tokens, scheme.rule, first, scores, memory)
-    likely = scheme.weight * torch.stack(seen, dim=1)  # (B, L)
-    doubtful = likely > scheme.tolerance * largest_scores(scores)[:, None]
-    again = [
-        (layer, rows.nonzero()[:, 0], m) for layer, rows in enumerate(doubtful.T) if rows.any()
-    ]
-    if again:
-        _integrate(model, clean, tokens, scheme.rule, again, scores, memory)
-    return Adapted(scores, torch.tensor(scheme.first) + m * doubtful.cpu())
+    points = torch.zeros(B, L, dtype=torch.long, device=tokens.device)
+    todo = [torch.arange(B, device=tokens.device)] * L
+    for step in range(3):
+        asked = [
+            (layer, rows, scheme.climb(layer)[step]) for layer, rows in enumerate(todo) if len(rows)
+        ]
+        if not asked:
+            break
+        found = _integrate(model, clean, tokens, scheme.rule, asked, memory)
+        for (layer, rows, tried), (sums, _) in zip(asked, found, strict=True):
+            scores[rows, layer] = sums
+            points[rows, layer] += tried
+        allowed = scheme.tolerance * largest_scores(scores)  # (B,)
+        for (layer, rows, _), (_, seen) in zip(asked, found, strict=True):
+            todo[layer] = rows[scheme.weight * seen > allowed[rows]]
+    return Adapted(scores, points.cpu())
 
 
 def _integrate(
@@ -125,28 +145,25 @@ def _integrate(
     tokens: Tensor,
     rule: Rule,
     asked: Sequence[tuple[int, Tensor, int]],
-    scores: Tensor,
     memory: int | None,
-) -> list[Tensor]:
-    """Put the sums of some layers and prompts into scores (B, L, F).
+) -> list[tuple[Tensor, Tensor]]:
+    """Sums (P, F) and their indicators (P,), in probability, for each of asked.
 
     asked: layer, prompts (P,) and number of points, in ascending order of layers.
-    Returns for each of asked the indicators (P,), in probability.
     """
     rules = [_rule(rule, points) for _, _, points in asked]
     paths = [
         Paths(layer, rows, clean.activations.new_tensor(fewer.alphas))
         for (layer, rows, _), fewer in zip(asked, rules, strict=True)
     ]
-    found = gradients_along(model, clean, tokens, paths, memory)  # (P, n, D) each
-    indicators = []
-    for path, fewer, gradients in zip(paths, rules, found, strict=True):
+    gradients = gradients_along(model, clean, tokens, paths, memory)  # (P, n, D) each
+    found = []
+    for path, fewer, own in zip(paths, rules, gradients, strict=True):
         rows = fewer.coefficients
-        rows = gradients.new_tensor(rows[[0, -3, -2, -1]] if len(rows) > 1 else rows)  # (4, n)
-        vectors = scores_of(model, clean, path, torch.einsum("km,pmd->pkd", rows, gradients))
-        scores[path.prompts, path.layer] = vectors[:, 0]
-        indicators.append(indicator(vectors.abs().amax(dim=-1).double()))
-    return indicators
+        rows = own.new_tensor(rows[[0, -3, -2, -1]] if len(rows) > 1 else rows)  # (4, n)
+        vectors = scores_of(model, clean, path, torch.einsum("km,pmd->pkd", rows, own))
+        found.append((vectors[:, 0], indicator(vectors.abs().amax(dim=-1).double())))
+    return found
 
 
 def _rule(rule: Rule, points: int) -> GaussRule:
@@ -193,43 +210,51 @@ def calibrate(
     A number of points is left out for a layer where a prompt that would be accepted errs by more
     than a fifth of the tolerance.
     """
-    m, prompts = len(rule.alphas), sum(len(clean.batch.answers) for clean in sample)
+    m = len(rule.alphas)
     sums = [
         integrated_gradients(model, clean, clean.batch.answers, rule, memory) for clean in sample
     ]  # (B, L, F) each
-    best = [(float(m), m)] * len(model.layers)  # points a prompt comes to, points tried
-    for points in _rungs(rule):
-        layers = [layer for layer, (cost, _) in enumerate(best) if points < cost]
-        if not layers:
-            break
-        tried = [
-            _try(model, clean, exact, rule, points, layers, memory)
-            for clean, exact in zip(sample, sums, strict=True)
-        ]
-        errors, indicators = (torch.cat(parts) for parts in zip(*tried, strict=True))  # (P, layers)
+    first = []
+    for layer in range(len(model.layers)):
+        tried = cache(partial(_try, model, sample, sums, rule, layer, memory))
+        best = float(m), m  # points that a prompt comes to, points tried first
+        for points in _rungs(rule):
+            if points < best[0]:
+                best = min(best, (_cost(tried, _climb(points, m), tolerance), points))
+        first.append(best[1])
+    return Scheme(rule, tolerance, tuple(first))
+
+
+def _cost(tried: Callable[[int], Tried], climb: Sequence[int], tolerance: float) -> float:
+    """Points that a prompt comes to on the mean; infinite where one errs unannounced."""
+    cost, left = 0.0, np.array(True)
+    for points in climb[:-1]:
+        cost += points * left.mean()
+        errors, indicators = tried(points)
         doubtful = JUDGED * indicators > tolerance
-        unannounced = (errors * ~doubtful).amax(dim=0).tolist()
-        shares = (doubtful.sum(dim=0) / prompts).tolist()
-        for layer, missed, share in zip(layers, unannounced, shares, strict=True):
-            if SAFETY * missed <= tolerance:
-                best[layer] = min(best[layer], (points + m * share, points))
-    return Scheme(rule, tolerance, tuple(points for _, points in best))
+        if SAFETY * errors[left & ~doubtful].max(initial=0.0) > tolerance:
+            return np.inf
+        left = left & doubtful
+        if not left.any():
+            break
+    return cost + climb[-1] * left.mean()
 
 
 def _try(
     model: Bert,
-    clean: CleanPass,
-    exact: Tensor,
+    sample: Sequence[CleanPass],
+    sums: Sequence[Tensor],
     rule: Rule,
-    points: int,
-    layers: Sequence[int],
+    layer: int,
     memory: int | None,
-) -> tuple[Tensor, Tensor]:
-    """Errors and indicators (B, len(layers)) of so many points, of the largest score."""
-    tokens, fewer = clean.batch.answers, torch.zeros_like(exact)
-    everyone = torch.arange(len(tokens), device=tokens.device)
-    asked = [(layer, everyone, points) for layer in layers]
-    seen = torch.stack(_integrate(model, clean, tokens, rule, asked, fewer, memory), dim=1)
-    missed = (fewer - exact)[:, layers].abs().amax(dim=2)
-    largest = largest_scores(exact)[:, None]
-    return missed / largest, seen / largest
+    points: int,
+) -> Tried:
+    """So many points in a layer, beside the sums over all of them."""
+    errors, indicators = [], []
+    for clean, exact in zip(sample, sums, strict=True):
+        tokens, largest = clean.batch.answers, largest_scores(exact)
+        asked = [(layer, torch.arange(len(tokens), device=tokens.device), points)]
+        ((fewer, seen),) = _integrate(model, clean, tokens, rule, asked, memory)
+        errors.append((fewer - exact[:, layer]).abs().amax(dim=1) / largest)
+        indicators.append(seen / largest)
+    return Tried(*(torch.cat(parts).cpu().numpy() for parts in (errors, indicators)))
