@@ -3,7 +3,7 @@
 A sum over m points has Gauss rules (`quadrature.gauss`) whose error falls with the smoothness of
 the integrand, and no fixed number of points suits every model, layer and prompt.  So every layer of
 every prompt tries a rule of few points.  Where the rule's own values say that it may err by more
-than the tolerance, that layer of that prompt tries two points more, and then takes all m.
+than the tolerance, that layer of that prompt tries some points more, and then takes all m.
 
 - **indicator**: what a rule with n points misses is of degree 2n and higher.  The last of the n
   coefficients that its values give show how fast they fall, and about where they arrive at degree
@@ -38,10 +38,10 @@ from knowledge_neurons.attribution import (
 from knowledge_neurons.quadrature import GaussRule, Rule, gauss
 
 TOLERANCE = 1e-3
-RUNGS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # points that a layer may try first
+RUNGS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # points that a layer may try: one, the next, then all
 UNCALIBRATED = 8  # those where no prompts told better
 # How many times its indicator an error may be: where full sums have judged indicators, elsewhere.
-JUDGED, UNJUDGED = 5.0, 30.0
+JUDGED, UNJUDGED = 3.0, 30.0
 SAFETY = 5.0  # times what a calibrated prompt may miss unannounced is the tolerance
 
 
@@ -106,7 +106,8 @@ def _rungs(rule: Rule) -> list[int]:
 
 
 def _climb(first: int, m: int) -> list[int]:
-    return [*(points for points in (first, first + 2) if points < m), m]
+    following = [points for points in RUNGS if first < points < m]
+    return [first, *following[:1], m] if first < m else [m]
 
 
 # --- scores ----------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_a_prompt_does_not_depend_on_the_others():
         assert errors_of(tight.scores[[row]], together.scores[[row]]) < 1e-5
 
 
-def test_a_layer_in_doubt_gets_two_points_more_and_then_all(monkeypatch):
+def test_a_layer_in_doubt_gets_some_points_more_and_then_all(monkeypatch):
     """Of one prompt the second layer, of another the third; all else stays with the first try."""
     model = tiny_bert()
     clean = clean_of(model, seed=4, count=3)
@@ -100,7 +100,7 @@ def test_a_layer_in_doubt_gets_two_points_more_and_then_all(monkeypatch):
     seen = iter([[0.0] * 3, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0], [0.0], [0.0]])
     monkeypatch.setattr(adaptive, "indicator", lambda sizes: torch.tensor(next(seen)).double())
     found = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme)
-    assert found.points.tolist() == [[3, 3, 4], [3, 28, 4], [3, 3, 10]] and next(seen, 0) == 0
+    assert found.points.tolist() == [[3, 3, 4], [3, 27, 4], [3, 3, 9]] and next(seen, 0) == 0
     off = (found.scores - exact).abs().amax(dim=2) / exact.abs().amax()
     assert off[1, 1] < 1e-6 and off[[0, 2], 1].min() > 1e-5
 
@@ -113,10 +113,12 @@ def test_doubt_is_measured_by_the_tolerance():
     found = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme)
     exact = integrated_gradients(model, clean, clean.batch.answers, RULE)
     assert errors_of(found.scores, exact).max() < 1e-5
-    assert found.points.tolist() == [[28, 32, 20]] * 3
+    assert found.points.tolist() == [[27, 31, 20]] * 3
 
 
-@pytest.mark.parametrize("first, m, climb", [(3, 20, [3, 5, 20]), (4, 6, [4, 6]), (6, 6, [6])])
+@pytest.mark.parametrize(
+    "first, m, climb", [(8, 20, [8, 10, 20]), (14, 20, [14, 20]), (4, 5, [4, 5]), (6, 6, [6])]
+)
 def test_a_climb_ends_at_all_points(first, m, climb):
     assert Scheme(rule("riemann-left", m), 1e-3, (first,)).climb(0) == climb
 
@@ -140,7 +142,7 @@ def tried(monkeypatch, doubtful: dict[int, float], errors: dict[int, float]) -> 
     def try_(model, sample, sums, rule, layer, memory, points):
         asked.append(points)
         some = np.arange(8) < doubtful[points] * 8
-        return Tried(np.where(some, 1.0, errors.get(points, 0.0)), some * 3e-4)
+        return Tried(np.where(some, 1.0, errors.get(points, 0.0)), some * 6e-4)
 
     monkeypatch.setattr(adaptive, "_try", try_)
     return asked
@@ -150,28 +152,28 @@ def tried(monkeypatch, doubtful: dict[int, float], errors: dict[int, float]) -> 
     "doubtful, expected",
     [
         ({3: 0.0}, 3),
-        ({3: 0.5, 5: 0.0, 4: 0.0}, 4),  # 3 + 5 / 2 against 4
-        ({3: 0.25, 5: 0.0, 4: 0.25, 6: 0.0}, 3),  # 3 + 5 / 4 against 4 + 6 / 4
-        ({3: 0.125, 5: 0.125, 4: 0.125, 6: 0.0}, 4),  # 3 + 25 / 8 against 4 + 6 / 8
-        ({n: 1.0 for n in (3, 5, 4, 6, 7, 8, 10)} | {12: 0.25, 14: 0.125, 16: 0.125}, 12),
-        ({n: 1.0 for n in (3, 5, 4, 6, 7, 9, 8, 10, 12, 14, 16)}, 20),
+        ({3: 0.5, 4: 0.0}, 4),  # 3 + 4 / 2 against 4
+        ({3: 0.125, 4: 0.0}, 3),  # 3 + 4 / 8
+        ({3: 0.25, 4: 0.25, 5: 0.0}, 5),  # 3 + 24 / 4 against 4 + 5 / 4 and 5
+        ({n: 1.0 for n in (3, 4, 5, 6, 7, 8, 10)} | {12: 0.25, 14: 0.125}, 14),  # 18 and 16.5
+        ({n: 1.0 for n in (3, 4, 5, 6, 7, 8, 10, 12, 14)}, 20),
     ],
 )
 def test_calibration_tries_what_costs_least(monkeypatch, doubtful, expected):
     """Points tried and those for the share in doubt; none is tried twice, or that cannot win."""
-    model, asked = tiny_bert(), tried(monkeypatch, doubtful | {9: 1.0}, {})
+    model, asked = tiny_bert(), tried(monkeypatch, doubtful, {})
     found = adaptive.calibrate(model, [clean_of(model, count=8)], RULE)
     assert found == Scheme(RULE, adaptive.TOLERANCE, (expected,) * LAYERS)
     own = asked[: len(asked) // LAYERS]
     assert asked == own * LAYERS and len(set(own)) == len(own)
-    assert set(own) - {9} == set(doubtful) - {9}
+    assert set(own) == set(doubtful)
 
 
 @pytest.mark.parametrize("error, expected", [(1.9e-4, 4), (2.1e-4, 6)])
 def test_points_that_err_unannounced_are_left_out(monkeypatch, error, expected):
     """By more than a fifth of the tolerance, at the first try or the second; in doubt one may."""
     model = tiny_bert()
-    tried(monkeypatch, {3: 0.5, 4: 0.0, 5: 1.0, 6: 0.0, 7: 0.0}, {4: error})
+    tried(monkeypatch, {3: 1.0, 4: 0.0, 5: 1.0, 6: 0.0, 7: 0.0}, {4: error})
     assert adaptive.calibrate(model, [clean_of(model)], RULE).first == (expected,) * LAYERS
 
 
