@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Attribution, ours beside every other way to the same scores: seconds a prompt, in one run.
 
-    python benchmarks/attribution.py                            # 3 rounds, 7 minutes on 2 cores
-    python benchmarks/attribution.py --pypi /path/to/python     # with the PyPI package, 2 more
-    python benchmarks/attribution.py --skip released captum --rounds 1     # ours in a minute
+    python -m benchmarks.attribution                            # 3 rounds, 7 minutes on 2 cores
+    python -m benchmarks.attribution --pypi /path/to/python     # with the PyPI package, 2 more
+    python -m benchmarks.attribution --skip released captum --rounds 1     # ours in a minute
 
 bert-base-cased's shape with random weights (normal, deviation 0.02, as BERT starts); random prompts
 of the lengths that PARAREL's have; scores of all 12 x 3072 neurons for the answer, 20 steps.  What
@@ -33,6 +33,7 @@ Random weights make the path smooth, so `default` finds that few points do; the 
 
 from __future__ import annotations
 
+from knowledge_neurons.stages import program  # isort: skip
 import argparse
 import contextlib
 import json
@@ -53,23 +54,24 @@ import captum
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import attribution_rivals as rivals  # noqa: E402
-from benchmarks.attribution_case import (  # noqa: E402
-    BERT_BASE_CASED,
+from benchmarks import attribution_rivals as rivals
+from benchmarks.attribution_case import (
     LENGTHS,
     Case,
     flops,
     gemm_rate,
     make_case,
 )
-from custom_bert import BertConfig  # noqa: E402
-from knowledge_neurons import adaptive, attribution, batching, cli, storage  # noqa: E402
-from knowledge_neurons.adaptive import TOLERANCE, Scheme  # noqa: E402
-from knowledge_neurons.experiments.quadrature_audit import CALIBRATED  # noqa: E402
-from knowledge_neurons.types import Batch, Prompt  # noqa: E402
+from benchmarks.random_models import BERT_BASE
+from custom_bert import BertConfig
+from knowledge_neurons.attribution import adaptive
+from knowledge_neurons.attribution.adaptive import TOLERANCE, Scheme
+from knowledge_neurons.attribution.quadrature_audit import CALIBRATED
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment
+from knowledge_neurons.types import Batch, Prompt
 
 MEMORY = 1 << 30  # bytes that a batch of ours may take, as in stage 1
 # Largest |scores - exact| of a prompt as a share of its largest |exact|.
@@ -87,8 +89,6 @@ GIB = 1 << 30
 
 
 # --- ours ------------------------------------------------------------------------------------
-
-
 class Scored(NamedTuple):
     """scores (B, L, F) float32 in the order of the prompts; points (B, L) evaluated."""
 
@@ -100,27 +100,27 @@ def calibrated(config: BertConfig, seed: int) -> Scheme:
     """What stage 1 finds on its own prompts before it starts, here on other ones; not timed."""
     case = make_case(config, CALIBRATED, seed + 1)
     model = case.models[torch.float32]
-    sample = [attribution.clean_pass(model, batch) for batch in batches(case)]
+    sample = [passes.clean_pass(model, batch) for batch in batches(case)]
     return adaptive.calibrate(model, sample, rivals.RULE, TOLERANCE, MEMORY)
 
 
 def batches(case: Case) -> Iterator[Batch]:
     """As stage 1 makes them."""
-    config = case.models[min(case.models, key=str)].config
-    cost = partial(attribution.prompt_bytes, config, points=rivals.STEPS)
+    model = case.models[min(case.models, key=str)]
+    cost = partial(passes.prompt_bytes, model, points=rivals.STEPS)
     return batching.plan(case.prompts, MEMORY // 4, cost)
 
 
 def ours(case: Case, scheme: Scheme, dtype: torch.dtype) -> Scored:
     """Our scores of all prompts."""
     model = case.models[dtype]
-    scores = torch.empty(
-        len(case.prompts), model.config.num_hidden_layers, model.config.intermediate_size
-    )
+    scores = torch.empty(len(case.prompts), model.shape.layers, model.shape.neurons)
     points = torch.empty(scores.shape[:2], dtype=torch.long)
     for batch in batches(case):
-        clean = attribution.clean_pass(model, batch)
-        found = adaptive.adaptive_gradients(model, clean, batch.answers, scheme, MEMORY)
+        clean = passes.clean_pass(model, batch)
+        found = adaptive.adaptive_gradients(
+            model, clean, Probability(batch.answers), scheme, MEMORY
+        )
         scores[list(batch.order)] = found.scores
         points[list(batch.order)] = found.points
     return Scored(scores, points)
@@ -144,7 +144,7 @@ def peak_of(name: str, scheme: Scheme, prompts: int, seed: int, threads: int) ->
 
 def _peak_here(name: str, scheme: Scheme, prompts: int, seed: int, threads: int) -> Peak:
     torch.set_num_threads(threads)
-    case = make_case(BERT_BASE_CASED, prompts, seed, [OURS[name]])
+    case = make_case(BERT_BASE, prompts, seed, [OURS[name]])
     before = _peak()
     ours(case, scheme, OURS[name])
     return Peak(before, _peak())
@@ -157,8 +157,6 @@ def _peak() -> int:
 
 
 # --- the race --------------------------------------------------------------------------------
-
-
 @dataclass
 class Round:
     """What one round gave: per contestant seconds a prompt and scores of the prompts it took."""
@@ -232,8 +230,6 @@ def errors_of(case: Case, scores: dict[str, Tensor]) -> dict[str, float]:
 
 
 # --- the report ------------------------------------------------------------------------------
-
-
 def summary(case: Case, rounds: list[Round], peaks: dict[str, Peak]) -> dict[str, Any]:
     """The JSON of the last line: medians over rounds."""
 
@@ -348,14 +344,13 @@ def main() -> None:
     load = os.getloadavg()[0]  # what else runs: with more threads than cores all times are noise
     print(f"{hardware(args.threads)}, load {load:.1f} before the start")
     print("bert-base-cased shape, random weights", flush=True)
-    scheme = calibrated(BERT_BASE_CASED, args.seed)
-    exact = adaptive.all_points(rivals.RULE, BERT_BASE_CASED.num_hidden_layers)
+    scheme = calibrated(BERT_BASE, args.seed)
+    exact = adaptive.all_points(rivals.RULE, BERT_BASE.num_hidden_layers)
     schemes = {"exact": exact, "default": scheme, "default_bf16": scheme}
     peaks = {
         name: peak_of(name, schemes[name], args.prompts, args.seed, args.threads) for name in OURS
     }
-
-    case = make_case(BERT_BASE_CASED, args.prompts, args.seed, [torch.float32, torch.bfloat16])
+    case = make_case(BERT_BASE, args.prompts, args.seed, [torch.float32, torch.bfloat16])
     tokens = [len(prompt.ids) for prompt in case.prompts]
     print(f"{len(tokens)} prompts of {' '.join(map(str, tokens))} tokens", flush=True)
     with contextlib.ExitStack() as stack:
@@ -371,11 +366,11 @@ def main() -> None:
     result = summary(case, rounds, peaks)
     show(result, counts)
     record = {"command": command(args.pypi), "hardware": hardware(args.threads)}
-    record |= {"load_before": load, "commit": storage.environment()["commit"]}
+    record |= {"load_before": load, "commit": environment()["commit"]}
     record |= {"rounds": args.rounds, "tokens": tokens}
     record |= {"prompts": {name: counts[name] for name in names}} | result
     if args.output:
-        storage.write_json(args.output, record, readable=True)
+        write_json(args.output, record, readable=True)
     print(json.dumps(record))
     sys.exit(0 if result["ok"] else 1)
 
@@ -383,8 +378,8 @@ def main() -> None:
 def command(pypi: str | None) -> str:
     """The command line as anyone would type it: without the path of one machine's interpreter."""
     words = ["PYTHON" if word == pypi else word for word in sys.argv[1:]]
-    return " ".join(["python benchmarks/attribution.py", *words])
+    return " ".join(["python -m benchmarks.attribution", *words])
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -14,12 +14,12 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from custom_bert import Bert, BertConfig
-from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
+from benchmarks.random_models import random_bert
+from custom_bert import BertConfig
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Prompt
 
-BERT_BASE_CASED = BertConfig(28_996, 768, 12, 12, 3072)
-SPREAD = 0.02  # standard deviation of the weights, BERT's initializer_range
 # Tokens of the prompts, in turn; 7 to 16 with a mean of 10 as in PARAREL.  The first three, which
 # are all that the slow ones get, have that mean too.
 LENGTHS = (10, 9, 11, 8, 12, 7, 16, 10, 9, 8)
@@ -31,7 +31,7 @@ GEMM_REPEATS = 7
 class Case:
     """What all contestants are given."""
 
-    models: dict[torch.dtype, Bert]
+    models: dict[torch.dtype, BertNetwork]
     tokenizer: Tokenizer
     prompts: list[Prompt]
 
@@ -51,19 +51,6 @@ def make_case(
         tokenizer,
         [random_prompt(tokenizer, length, rng) for length in lengths],
     )
-
-
-def random_bert(config: BertConfig, seed: int) -> Bert:
-    """Frozen, in eval mode; matrices normal, biases 0, LayerNorms the identity, as BERT starts."""
-    generator = torch.Generator().manual_seed(seed)
-    model = Bert(config).eval().requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 2:
-            parameter.normal_(0, SPREAD, generator=generator)
-        else:
-            is_scale = "norm" in name and name.endswith("weight")
-            parameter.fill_(1.0 if is_scale else 0.0)
-    return model
 
 
 def random_prompt(tokenizer: Tokenizer, length: int, rng: random.Random) -> Prompt:

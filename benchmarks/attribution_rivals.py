@@ -26,10 +26,10 @@ from captum.attr import LayerIntegratedGradients
 from torch import Tensor, nn
 
 from custom_bert import Bert
-from knowledge_neurons import quadrature
-from knowledge_neurons.models import save_pretrained
-from knowledge_neurons.quadrature import Rule
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.attribution import quadrature
+from knowledge_neurons.attribution.quadrature import Rule
+from knowledge_neurons.networks.checkpoints import save_pretrained
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Prompt
 
 STEPS = 20

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Perplexity of many prompts: batched as stages 6 and 7 read them, and one at a time padded to 128.
 
-    OMP_NUM_THREADS=2 python benchmarks/editing.py      # half a minute on 2 cores
+    OMP_NUM_THREADS=2 python -m benchmarks.editing      # half a minute on 2 cores
 
 bert-base-cased's shape with random weights, 2,000 prompts of 7 to 16 tokens (mean 10) of random
 ids, float32.  The slow side is the literal twin in tests/reference/edits.py: the whole network over
@@ -18,35 +18,19 @@ import platform
 import random
 import sys
 import time
-from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.random_models import BERT_BASE, random_bert
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.results.metrics import perplexity
+from knowledge_neurons.types import Prompt
+from tests.reference import edits as literal
 
-from custom_bert import Bert, BertConfig  # noqa: E402
-from knowledge_neurons.evaluation import Reader  # noqa: E402
-from knowledge_neurons.metrics import perplexity  # noqa: E402
-from knowledge_neurons.types import Prompt  # noqa: E402
-from tests.reference import edits as literal  # noqa: E402
-
-BASE = BertConfig(28_996, 768, 12, 12, 3072)
 LENGTHS = (7, 8, 8, 9, 9, 10, 10, 10, 11, 12, 16)  # tokens of the prompts, in turn; mean 10
 PROMPTS, PADDED_TO, SLOW, SEED = 2000, 128, 40, 0
-SPREAD = 0.02  # BERT's initialisation
 # Largest relative difference of the perplexity of the sample: float32 sums in another order.
 TOLERANCE = 1e-4
-
-
-def random_bert(config: BertConfig, seed: int) -> Bert:
-    """Random weights in BERT's manner, frozen."""
-    torch.manual_seed(seed)
-    model = Bert(config).eval().requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if "norm" not in name and name.endswith("weight"):
-            parameter.normal_(std=SPREAD)
-    return model
 
 
 def random_prompts(vocabulary: int, seed: int) -> list[Prompt]:
@@ -65,7 +49,7 @@ def main() -> int:
     parser.parse_args()
     host = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {host}, float32")
-    model, prompts = random_bert(BASE, SEED), random_prompts(BASE.vocab_size, SEED)
+    model, prompts = random_bert(BERT_BASE, SEED), random_prompts(BERT_BASE.vocab_size, SEED)
     mean = sum(len(p.ids) for p in prompts) / len(prompts)
     sample = random.Random(SEED).sample(prompts, SLOW)
     Reader(model, sample).read()  # warm

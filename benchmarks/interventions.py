@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Stages 3 and 4 against one text at a time, padded: time and memory, at bert-base's sizes.
 
-    python benchmarks/interventions.py                           # 5 minutes on 2 cores
-    python benchmarks/interventions.py --data ../shared/data     # sentence lengths measured afresh
+    python -m benchmarks.interventions                           # 5 minutes on 2 cores
+    python -m benchmarks.interventions --data ../shared/data     # sentence lengths measured afresh
 
 Random weights in bert-base-cased's shapes, two threads, float32.  The released procedure runs one
 prompt at a time, padded to 128 tokens, through the whole network three times: as it is, with the
@@ -39,23 +39,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from custom_bert import Bert, BertConfig  # noqa: E402
-from knowledge_neurons import batching, interventions  # noqa: E402
-from knowledge_neurons.experiments import distant_activation, modify_activation  # noqa: E402
-from knowledge_neurons.experiments.distant_activation import neuron_activations  # noqa: E402
-from knowledge_neurons.experiments.modify_activation import (  # noqa: E402
+from benchmarks.random_models import BERT_BASE, random_bert
+from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.experiments.distant_activation import neuron_activations
+from knowledge_neurons.experiments.modify_activation import (
     AMPLIFY,
     SUPPRESS,
     answer_probabilities,
 )
-from knowledge_neurons.storage import environment, write_json  # noqa: E402
-from knowledge_neurons.tokenizer import Tokenizer  # noqa: E402
-from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt  # noqa: E402
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment
+from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
 
-BERT_BASE = BertConfig(28_996, 768, 12, 12, 3072)
 THREADS = 2
 STAGE_3_GOAL, STAGE_4_GOAL = 15, 12
 PADDED_PROMPT, PADDED_SENTENCE = 128, 512
@@ -69,15 +67,6 @@ NEURONS_PER_FACT = 4
 STAGE_4_FACTS = 32  # half of a stage's group, so that this ends: its batches are larger
 REFERENCE_TEXTS = 6  # that the slow procedures run on; each takes the same time whatever it says
 SEED = 0
-
-
-def random_model(config: BertConfig, seed: int) -> Bert:
-    torch.manual_seed(seed)
-    model = Bert(config)
-    for parameter in model.parameters():
-        if parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.02)
-    return model.eval().requires_grad_(False)
 
 
 def random_prompt(length: int, answer: int, rng: random.Random) -> Prompt:
@@ -109,11 +98,9 @@ def measured_lengths(data: Path) -> list[float]:
 
 
 # --- the released procedure, and what lies between ------------------------------------------------
-
-
 @torch.no_grad()
 def whole_pass(
-    model: Bert, prompts: Sequence[Prompt], edits: Sequence[Edit], padded: int | None
+    model: BertNetwork, prompts: Sequence[Prompt], edits: Sequence[Edit], padded: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Every layer and position of prompts of one length: probabilities (B, V), neurons (B, L, F).
 
@@ -139,7 +126,10 @@ def whole_pass(
 
 
 def three_passes(
-    model: Bert, prompts: Sequence[Prompt], own: Sequence[Sequence[Neuron]], padded: int | None
+    model: BertNetwork,
+    prompts: Sequence[Prompt],
+    own: Sequence[Sequence[Neuron]],
+    padded: int | None,
 ) -> list[list[float]]:
     """P(answer) as it is, suppressed and amplified, by a whole pass each."""
     columns = []
@@ -151,7 +141,10 @@ def three_passes(
 
 
 def one_reading(
-    model: Bert, prompts: Sequence[Prompt], own: Sequence[Sequence[Neuron]], padded: int | None
+    model: BertNetwork,
+    prompts: Sequence[Prompt],
+    own: Sequence[Sequence[Neuron]],
+    padded: int | None,
 ) -> list[list[float]]:
     """The neurons' activations by a whole pass."""
     _, read = whole_pass(model, prompts, (), padded)
@@ -161,8 +154,8 @@ def one_reading(
     ]
 
 
-Pass = Callable[[Bert, Sequence[Prompt], Sequence[Sequence[Neuron]], int | None], list]
-Way = Callable[[Bert, Sequence[Prompt], Sequence[Sequence[Neuron]]], list]
+Pass = Callable[[BertNetwork, Sequence[Prompt], Sequence[Sequence[Neuron]], int | None], list]
+Way = Callable[[BertNetwork, Sequence[Prompt], Sequence[Sequence[Neuron]]], list]
 
 
 def singly(procedure: Pass, padded: int | None) -> Way:
@@ -199,8 +192,6 @@ class Case(NamedTuple):
 
 
 # --- measuring ---------------------------------------------------------------------------------
-
-
 def growth_of(work: Callable[[], object]) -> float:
     """By how many GiB the process grew at most while it did the work (Linux)."""
     status = Path("/proc/self/status")
@@ -229,7 +220,7 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(case: Case, model: Bert, repeats: int) -> dict[str, float]:
+def compare(case: Case, model: BertNetwork, repeats: int) -> dict[str, float]:
     """Median seconds a text of each way, which must all find what ours does.
 
     The ways that take one text at a time run on a few of them.  The ways take turns, so that what
@@ -257,7 +248,7 @@ def compare(case: Case, model: Bert, repeats: int) -> dict[str, float]:
     return seconds
 
 
-def stage_3(model: Bert) -> Case:
+def stage_3(model: BertNetwork) -> Case:
     """A group of facts asked their own prompts, as a stage does it for one kind of neurons."""
     rng = random.Random(SEED)
     sets = [random_neurons(PROFILE, rng) for _ in range(modify_activation.GROUP)]
@@ -269,7 +260,7 @@ def stage_3(model: Bert) -> Case:
         edits = [[Edit(tuple(n), factor) for factor in (SUPPRESS, AMPLIFY)] for n in own]
         return answer_probabilities(model, prompts, edits)
 
-    cost = partial(interventions.bytes_per_prompt, model.config, edits=0)
+    cost = partial(passes.pass_bytes, model)
     ways = {
         "ours": ours,
         "batches of one length, whole passes": in_batches(
@@ -281,7 +272,7 @@ def stage_3(model: Bert) -> Case:
     return Case("Stage 3", ways, prompts, own)
 
 
-def stage_4(model: Bert, percentiles: Sequence[float] = LENGTHS) -> Case:
+def stage_4(model: BertNetwork, percentiles: Sequence[float] = LENGTHS) -> Case:
     """A group of facts' sentences, read for both kinds of neurons at once, as a stage does it."""
     rng = random.Random(SEED)
     sets = [random_neurons(PROFILE, rng) + random_neurons(None, rng) for _ in range(STAGE_4_FACTS)]
@@ -289,7 +280,7 @@ def stage_4(model: Bert, percentiles: Sequence[float] = LENGTHS) -> Case:
     quantiles = [100 * rng.random() for _ in own]
     lengths = np.interp(quantiles, np.linspace(0, 100, len(percentiles)), percentiles)
     prompts = [random_prompt(round(length), NO_ANSWER, rng) for length in lengths]
-    cost = partial(interventions.bytes_to_read, model.config)
+    cost = partial(passes.pass_bytes, model)
     ways = {
         "ours": neuron_activations,
         "batches of one length, whole passes": in_batches(
@@ -309,7 +300,7 @@ def main() -> int:
     parser.add_argument("--peak_of", type=int, choices=(3, 4), help="print that stage's peak alone")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
-    model = random_model(BERT_BASE, SEED)
+    model = random_bert(BERT_BASE, SEED)
     if args.peak_of:
         case = {3: stage_3, 4: stage_4}[args.peak_of](model)
         print(growth_of(partial(case.ways["ours"], model, case.prompts, case.own)))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Our BERT and our WordPiece beside Hugging Face's, at the sizes of the published checkpoints.
 
-    python benchmarks/parity.py                           # the seven shapes, 3 minutes on 2 cores
-    python benchmarks/parity.py --data ../shared/data     # and the tokenizer, 3 minutes more
-    python benchmarks/parity.py --shapes bert-base-cased  # one of them
+    python -m benchmarks.parity                           # the seven shapes, 3 minutes on 2 cores
+    python -m benchmarks.parity --data ../shared/data     # and the tokenizer, 3 minutes more
+    python -m benchmarks.parity --shapes bert-base-cased  # one of them
 
 Hugging Face writes a checkpoint of each shape with random weights, one at a time; our loader reads
 it, and the logits of both are compared on a batch without padding and on a padded one.  Then the
@@ -36,12 +36,10 @@ import transformers
 from tokenizers import trainers
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from knowledge_neurons.models import HUB_NAMES, from_pretrained  # noqa: E402
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer  # noqa: E402
-from tests.reference import wordpiece as literal  # noqa: E402
+from knowledge_neurons.networks.checkpoints import from_pretrained
+from knowledge_neurons.networks.hub import HUB_NAMES
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.reference import wordpiece as literal
 
 # Largest |ours - theirs| over all logits of a batch, as a share of the largest |theirs|: float32
 # sums of up to 4096 terms through 24 layers, in another order.

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Fewer points beside all of them: errors, sets, points and time, on smooth and sharp models.
 
-    python benchmarks/quadrature.py --facts 80 --others 24        # some 20 minutes on 2 cores
-    python benchmarks/quadrature.py --models smooth --rules riemann-left --facts 50
-    python benchmarks/quadrature.py --models sharp --sharp FOLDER --facts 40 --rounds 3
+    python -m benchmarks.quadrature --facts 80 --others 24        # some 20 minutes on 2 cores
+    python -m benchmarks.quadrature --models smooth --rules riemann-left --facts 50
+    python -m benchmarks.quadrature --models sharp --sharp FOLDER --facts 40 --rounds 3
 
 For each model (see quadrature_models.py) and rule: calibrate as stage 1 does, compute every prompt
 by fewer points and in full, and compare; uncalibrated, as the library does, for the first rule.
@@ -31,17 +31,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import quadrature_models
 import torch
 
-from custom_bert import Bert
-from knowledge_neurons import adaptive, attribution, batching, quadrature, refine
-from knowledge_neurons.adaptive import Scheme
-from knowledge_neurons.attribution import CleanPass, integrated_gradients
-from knowledge_neurons.experiments.fact_scores import kept_triplets
-from knowledge_neurons.experiments.quadrature_audit import CALIBRATED
-from knowledge_neurons.quadrature import Rule, gauss
-from knowledge_neurons.storage import ROOT, environment, read_json, write_json
+from benchmarks import quadrature_models
+from knowledge_neurons import ROOT
+from knowledge_neurons.attribution import adaptive, quadrature
+from knowledge_neurons.attribution.adaptive import Scheme
+from knowledge_neurons.attribution.fact_scores import kept_triplets
+from knowledge_neurons.attribution.gradients import integrated_gradients
+from knowledge_neurons.attribution.quadrature import Rule, gauss
+from knowledge_neurons.attribution.quadrature_audit import CALIBRATED
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.networks.passes import CleanPass, clean_pass
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import environment, read_manifest
 from knowledge_neurons.types import Batch, Fact, Prompt
 
 FIXED = (3, 4, 5, 6, 8, 10, 12, 14)
@@ -51,12 +58,12 @@ MEMORY = 1 << 28
 Facts = list[tuple[Fact, list[Prompt]]]
 
 
-def passes(model: Bert, prompts: list[Prompt]) -> Iterator[tuple[Batch, CleanPass]]:
+def passes(model: BertNetwork, prompts: list[Prompt]) -> Iterator[tuple[Batch, CleanPass]]:
     for batch in batching.plan(prompts, 24, lambda tokens: 1):
-        yield batch, attribution.clean_pass(model, batch)
+        yield batch, clean_pass(model, batch)
 
 
-def calibrated(model: Bert, facts: Facts, rule: Rule, tolerance: float) -> Scheme:
+def calibrated(model: BertNetwork, facts: Facts, rule: Rule, tolerance: float) -> Scheme:
     """On a prompt of each of some facts, as stage 1 draws them."""
     rng = random.Random(SEED)
     some = rng.sample(facts, min(CALIBRATED, len(facts)))
@@ -64,20 +71,22 @@ def calibrated(model: Bert, facts: Facts, rule: Rule, tolerance: float) -> Schem
     return adaptive.calibrate(model, sample, rule, tolerance, MEMORY)
 
 
-def compare(model: Bert, facts: Facts, scheme: Scheme) -> dict:
+def compare(model: BertNetwork, facts: Facts, scheme: Scheme) -> dict:
     """Fewer points on every prompt beside the full sums.  Returns a row of the table."""
     prompts = [prompt for _, own in facts for prompt in own]
-    errors, points = np.zeros(len(prompts)), np.zeros((len(prompts), len(model.layers)))
+    errors, points = np.zeros(len(prompts)), np.zeros((len(prompts), model.shape.layers))
     kept: tuple[dict, dict] = {}, {}  # of fewer points and of all: prompt -> triplets
     for batch, clean in passes(model, prompts):
-        exact = integrated_gradients(model, clean, batch.answers, scheme.rule, MEMORY)
-        found = adaptive.adaptive_gradients(model, clean, batch.answers, scheme, MEMORY)
+        exact = integrated_gradients(model, clean, Probability(batch.answers), scheme.rule, MEMORY)
+        found = adaptive.adaptive_gradients(
+            model, clean, Probability(batch.answers), scheme, MEMORY
+        )
         order = list(batch.order)
         errors[order] = of_largest(found.scores, exact).amax(dim=1).numpy()
         points[order] = found.points.numpy()
         for kind, scores in zip(kept, (found.scores, exact), strict=True):
             kind.update(zip(order, kept_triplets(scores, refine.KEEP), strict=True))
-    t, start, same = refine.INTEGRATED_GRADIENTS, 0, 0
+    t, start, same = refine.THRESHOLDS, 0, 0
     for _, own in facts:
         places = range(start, start + len(own))
         counts = (refine.count_coarse((kind[i] for i in places), t.coarse) for kind in kept)
@@ -101,14 +110,14 @@ def of_largest(found: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     return (found - exact).abs().amax(dim=2) / adaptive.largest_scores(exact)[:, None]
 
 
-def fixed(model: Bert, prompts: list[Prompt], rule: Rule) -> dict[str, dict[str, float]]:
+def fixed(model: BertNetwork, prompts: list[Prompt], rule: Rule) -> dict[str, dict[str, float]]:
     """Errors of Gauss rules with the same number of points everywhere, by that number."""
     errors: dict[int, list[np.ndarray]] = {n: [] for n in FIXED}
     for batch, clean in passes(model, prompts):
-        exact = integrated_gradients(model, clean, batch.answers, rule, MEMORY)
+        exact = integrated_gradients(model, clean, Probability(batch.answers), rule, MEMORY)
         for n in FIXED:
             fewer = Rule(*gauss(rule, n)[:2])
-            found = integrated_gradients(model, clean, batch.answers, fewer, MEMORY)
+            found = integrated_gradients(model, clean, Probability(batch.answers), fewer, MEMORY)
             errors[n].append(of_largest(found, exact).numpy())
     whole = {n: np.concatenate(parts) for n, parts in errors.items()}  # (P, L) each
     return {
@@ -122,17 +131,19 @@ def fixed(model: Bert, prompts: list[Prompt], rule: Rule) -> dict[str, dict[str,
     }
 
 
-def random_prompts(model: Bert, scheme: Scheme, tries: int) -> dict:
+def random_prompts(model: BertNetwork, scheme: Scheme, tries: int) -> dict:
     """Random tokens and answers, on a scheme calibrated on real prompts."""
-    rng, size = random.Random(SEED), model.config.vocab_size
+    rng, size = random.Random(SEED), model.shape.vocabulary
     prompts = []
     for _ in range(tries):
         ids = [rng.randrange(5, size) for _ in range(rng.randint(7, 16))]
         prompts.append(Prompt(tuple(ids), rng.randrange(len(ids)), rng.randrange(5, size)))
     errors = []
     for batch, clean in passes(model, prompts):
-        exact = integrated_gradients(model, clean, batch.answers, scheme.rule, MEMORY)
-        found = adaptive.adaptive_gradients(model, clean, batch.answers, scheme, MEMORY)
+        exact = integrated_gradients(model, clean, Probability(batch.answers), scheme.rule, MEMORY)
+        found = adaptive.adaptive_gradients(
+            model, clean, Probability(batch.answers), scheme, MEMORY
+        )
         errors.append(of_largest(found.scores, exact).numpy())
     of = np.concatenate(errors)  # (P, L)
     over = int((of.max(axis=1) > scheme.tolerance).sum())
@@ -171,7 +182,7 @@ def stage_1(folder: Path, relation: str, results: Path, flags: list[str], thread
     before, start = _children(), time.perf_counter()
     subprocess.run(command, env=many, check=True, capture_output=True)
     wall, cpu = time.perf_counter() - start, _children() - before
-    manifest = read_json(results / f"TREx-all-{relation}.rlt.jsonl.manifest.json")
+    manifest = read_manifest(Results(results).scores(relation))
     keys = ("points_per_layer", "over_tolerance", "worst_error", "coarse_same")
     return {"wall": wall, "cpu": cpu} | {key: manifest["quadrature"][key] for key in keys}
 
@@ -195,7 +206,7 @@ def ratios(taken: dict[str, list[dict]]) -> dict[str, float]:
 # --- all of it -------------------------------------------------------------------------------
 
 
-def load(name: str, sharp: Path | None) -> tuple[Bert, Facts]:
+def load(name: str, sharp: Path | None) -> tuple[BertNetwork, Facts]:
     model, facts = (
         quadrature_models.load_sharp(sharp) if name == "sharp" else quadrature_models.load(name)
     )
@@ -236,8 +247,8 @@ def parse() -> argparse.Namespace:
 
 def record(path: Path, report: dict) -> None:
     """Add a report to what other runs left in a file, each with its command."""
-    kept = read_json(path) if path.exists() else {"commands": []}
-    command = "python benchmarks/quadrature.py " + " ".join(sys.argv[1:])
+    kept = json.loads(path.read_bytes()) if path.exists() else {"commands": []}
+    command = "python -m benchmarks.quadrature " + " ".join(sys.argv[1:])
     for key, value in report.items():
         kept[key] = {**kept.get(key, {}), **value} if isinstance(value, dict) else value
     kept["commands"].append(command)
@@ -258,7 +269,7 @@ def main() -> None:
             how = quadrature.rule(rule, STEPS)
             schemes = {rule: calibrated(model, facts, how, args.tolerance)}
             if rule == args.rules[0]:
-                plain = adaptive.uncalibrated(how, len(model.layers), args.tolerance)
+                plain = adaptive.uncalibrated(how, model.shape.layers, args.tolerance)
                 schemes[f"{rule}, library"] = plain
             for told, scheme in schemes.items():
                 report["adaptive"][f"{name} {told}"] = row = compare(model, some, scheme)

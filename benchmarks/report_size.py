@@ -1,6 +1,6 @@
 """Is the report of a whole run usable?  Its size, the time to build it, to open it, to show a fact.
 
-    python benchmarks/report_size.py [--facts 27738] [--scores 40] [--output DIR]
+    python -m benchmarks.report_size [--facts 27738] [--scores 40] [--output DIR]
 
 Invents records of 34 relations and 27,738 facts with 253,448 prompts (PARAREL's counts, words of no
 language) in the shape of bert-base (12 layers of 3,072 neurons), writes them as the stages would,
@@ -15,20 +15,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from knowledge_neurons import published, report, storage  # noqa: E402
-from knowledge_neurons.artifacts import Results  # noqa: E402
-from knowledge_neurons.report import embedding  # noqa: E402
-from tests.integration.browsers import chromium  # noqa: E402
-from tests.reference.made_results import MadeFact, Shape, Writer, invented_words  # noqa: E402
+from knowledge_neurons import report
+from knowledge_neurons.report import embedding
+from knowledge_neurons.results import published
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import environment
+from tests.integration.browsers import chromium
+from tests.reference.made_results import MadeFact, Shape, Writer, invented_words
 
 RUNS = 5  # of each time in the browser; the median is told
 
@@ -121,7 +120,7 @@ def measure(folder: Path, facts: int, scores: float) -> dict[str, object]:
     started = time.perf_counter()
     html = report.render(results).encode()
     built = time.perf_counter() - started
-    storage.write_atomic(results.report, html)
+    write_atomic(results.report, html)
     embedded = embedding.embed(results)
     return {
         "facts": embedded.facts,
@@ -147,7 +146,7 @@ def main() -> None:
         found = measure(args.output or Path(scratch), args.facts, args.scores)
     for name, value in found.items():
         print(f"{name:>20}  {value}")
-    print(json.dumps({"benchmark": "report_size", **found, "made_with": storage.environment()}))
+    print(json.dumps({"benchmark": "report_size", **found, "made_with": environment()}))
 
 
 if __name__ == "__main__":

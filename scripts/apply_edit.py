@@ -11,12 +11,16 @@ refused, and so is a DIR that is there already.
 
 from __future__ import annotations
 
+from knowledge_neurons.stages import program  # isort: skip
+
 import argparse
 import os
 import tempfile
 from pathlib import Path
 
-from knowledge_neurons import cli, editing, models, patches
+from knowledge_neurons.editing import patches, slots
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.stages import tables
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -38,16 +42,16 @@ def main() -> None:
     if args.output.exists():
         raise ValueError(f"{args.output} is there already: give the name of a new folder")
     patch = patches.load(args.patch)
-    pretrained = models.from_pretrained(args.bert_model, revision=args.revision)
+    pretrained = checkpoints.from_pretrained(args.bert_model, revision=args.revision)
     try:
         edit = patches.edit_of(patch, pretrained.model)
     except ValueError as error:
         raise ValueError(f"{args.patch} does not fit {args.bert_model}: {error}") from error
-    editing.apply(pretrained.model, edit)
+    slots.apply(pretrained.model, edit)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
         made = Path(scratch) / "model"
-        models.save_pretrained(pretrained.model, pretrained.tokenizer, made)
+        checkpoints.save_pretrained(pretrained.model, pretrained.tokenizer, made)
         made.rename(args.output)  # whole or not at all
     header = patch.header
     what = (
@@ -56,15 +60,16 @@ def main() -> None:
         else f"{header.relation} fact {header.fact}: {header.old} -> {header.new}, "
         f"lambdas {header.lambdas[0]:g} and {header.lambdas[1]:g}"
     )
-    cli.show(
+    what = program.printable(what)  # the header may be anybody's
+    tables.show(
         f"wrote {args.output}",
         {
             "model": f"{args.bert_model}, sha256 {pretrained.sha256}",
             "edit": f"{what}, {len(edit.neurons)} value slots",
-            "edited": f"sha256 {models.fingerprint(pretrained.model)}",
+            "edited": f"sha256 {checkpoints.fingerprint(pretrained.model)}",
         },
     )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

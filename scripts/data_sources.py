@@ -6,7 +6,6 @@ ValueError that says what is wrong and what to do.
 
 import hashlib
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
+
+from knowledge_neurons.results.atomic import write_atomic
 
 REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 TRIES = 3
@@ -56,7 +57,7 @@ def checked(check: Check, content: Any, name: str) -> Any:
     """Run a check; whatever it stumbles over becomes a message with file name and advice."""
     try:
         return check(content)
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
         problem = f"got content that starts with {content[:40]!r}, expected JSON of another shape"
         raise ValueError(f"{name}: {problem} ({error!r}). {ALTERED}") from None
     except ValueError as error:
@@ -72,17 +73,6 @@ def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | Non
         return raw, checked(check, raw, str(path))
     except ValueError:
         return None
-
-
-def write_atomic(path: Path, raw: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(raw)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class LocalSource:

@@ -25,3 +25,19 @@ use_environment() {
         touch "$stamp"
     fi
 }
+
+# A Chromium for the tests of the report: KN_CHROMIUM, one on PATH, else Debian's, where this user may
+# install it.  Without one those tests skip; a line says so.
+use_browser() {
+    local name
+    [[ -n ${KN_CHROMIUM:-} ]] && return
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        command -v "$name" > /dev/null && return
+    done
+    if [[ $EUID == 0 ]] && command -v apt-get > /dev/null; then
+        echo "installing Chromium for the tests of the report (once; half a minute)"
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
+            > /dev/null 2>&1 && return
+    fi
+    echo "no Chromium on PATH and none can be installed: the tests of the report in a browser skip"
+}

@@ -10,6 +10,8 @@ those of the source. All files are checked before the first is written, each is 
 temporary name and renamed, and what was downloaded survives an interruption.
 """
 
+from knowledge_neurons.stages import program  # isort: skip
+
 import argparse
 import hashlib
 import re
@@ -21,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 from data_sources import (
     Check,
     HttpSource,
@@ -88,7 +90,7 @@ def compare(what: str, got: int, expected: int) -> None:
 
 def check_pairs(raw: bytes, expected: Expected) -> Pairs:
     """query_pairs.json with the expected numbers of relations and facts."""
-    pairs = orjson.loads(raw)
+    pairs = msgspec.json.decode(raw)
     for relation, facts in pairs.items():
         odd = [fact for fact in facts if [type(part) for part in fact] != [str, str]]
         if odd or not re.fullmatch(r"P\d+", relation):  # it becomes part of file names
@@ -100,7 +102,7 @@ def check_pairs(raw: bytes, expected: Expected) -> Pairs:
 
 def check_labels(raw: bytes, pairs: Pairs) -> dict[str, str]:
     """relations.jsonl as relation -> label; every relation of `pairs` has one."""
-    rows = [orjson.loads(line) for line in raw.splitlines() if line.strip()]
+    rows = [msgspec.json.decode(line) for line in raw.splitlines() if line.strip()]
     labels = {row["relation"]: row["label"] for row in rows}
     if missing := [relation for relation in pairs if relation not in labels]:
         raise ValueError(f"got no label for {', '.join(missing)}, expected one for each relation")
@@ -109,7 +111,7 @@ def check_labels(raw: bytes, pairs: Pairs) -> dict[str, str]:
 
 def check_patterns(raw: bytes) -> list[str]:
     """A relation's patterns; each holds [X] and [Y] exactly once."""
-    patterns = [orjson.loads(line)["pattern"] for line in raw.splitlines() if line.strip()]
+    patterns = [msgspec.json.decode(line)["pattern"] for line in raw.splitlines() if line.strip()]
     for pattern in patterns:
         if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
             raise ValueError(f"got pattern {pattern!r}, expected one [X] and one [Y]")
@@ -118,7 +120,7 @@ def check_patterns(raw: bytes) -> list[str]:
 
 def check_bags(raw: bytes, pairs: Pairs, expected: Expected) -> None:
     """Prompts hold to their pairs: relations and facts in order, one [MASK], the right answer."""
-    bags, prompts = orjson.loads(raw), 0
+    bags, prompts = msgspec.json.decode(raw), 0
     if list(bags) != list(pairs):
         raise ValueError(f"got relations {list(bags)}, expected {list(pairs)} in this order")
     for relation, facts in bags.items():
@@ -134,7 +136,7 @@ def check_bags(raw: bytes, pairs: Pairs, expected: Expected) -> None:
 
 def check_bingrel(raw: bytes, facts: int) -> tuple[int, int]:
     """A relation's sentences, an entry per fact; how many have (head and tail, head alone)."""
-    bags = orjson.loads(raw)
+    bags = msgspec.json.decode(raw)
     compare("facts", len(bags), facts)
     return sum(len(bag["th_bags"]) for bag in bags), sum(len(bag["h_bags"]) for bag in bags)
 
@@ -200,7 +202,7 @@ class Build:
             relation: read(layout.patterns.format(relation), check_patterns)[1]
             for relation in tqdm(pairs, "PARAREL", disable=self.source.quick, **BAR)
         }
-        raw = orjson.dumps(make_bags(pairs, patterns, labels))
+        raw = msgspec.json.encode(make_bags(pairs, patterns, labels))
         checked(check, raw, BAGS)
         return Product(BAGS, raw, True, counts)
 
@@ -280,17 +282,14 @@ def run(args: argparse.Namespace, expected: Expected) -> None:
 
 
 def main(argv: list[str] | None = None, expected: Expected = FULL) -> int:
-    """Exit code: 0 done, 2 an error that the message explains, 130 interrupted."""
+    """Exit code: 0 done, 2 an error that the message explains."""
     try:
         run(parse_args(argv), expected)
     except (ValueError, OSError) as error:
-        print(f"get_data: {error}", file=sys.stderr)
+        print(f"get_data: {str(error)[:2000]}", file=sys.stderr)  # the source may be anything
         return 2
-    except KeyboardInterrupt:
-        print("get_data: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(lambda: sys.exit(main()))

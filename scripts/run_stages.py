@@ -11,17 +11,23 @@ same stage where there are some; steps and seconds are kept in RESULTS/run.json.
 
 from __future__ import annotations
 
-import argparse
+from knowledge_neurons.stages import program  # isort: skip
+
 import os
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, TypedDict
 
+from msgspec import Meta
 from tqdm import tqdm
 
-from knowledge_neurons import cli, data, storage
-from knowledge_neurons.storage import ROOT
+from knowledge_neurons import ROOT
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import read_json
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
 FACTS_EDITED, CURVE = 10, "1,2,3,4,5,6,7,8,9,10"  # a relation; neurons edited
@@ -46,41 +52,56 @@ class Step:
 # --- what there is to do ---------------------------------------------------------------------
 
 
-def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """Ours, and what else there is: stage 1's."""
-    parser = argparse.ArgumentParser(
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.Settings):
+    """for_stage_1: flags that are handed to it as they are.  max_facts: None for all."""
+
+    relations: list[str]
+    max_facts: int | None
+    oov: str
+    bert_model: str | None
+    device: str | None
+    data_path: Path
+    for_stage_1: list[str]
+
+
+def parse() -> Settings:
+    parser = arguments.Parser(
         description=__doc__.splitlines()[0], epilog="Any further flag is given to stage 1."
     )
     parser.add_argument("--relations", help="P19,P36 ... (default: all of the data)")
-    parser.add_argument("--max_facts", type=int, default=-1, help="only the first N of each")
+    parser.add_argument(
+        "--max_facts",
+        type=arguments.whole(-arguments.LARGEST),
+        default=-1,
+        help="only the first N of each",
+    )
     parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
     parser.add_argument("--bert_model", help="KN_MODEL; default: bert-base-cased")
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
-    cli.add_data(parser)
-    cli.add_results(parser)
-    return parser.parse_known_args()
+    arguments.add_data(parser)
+    arguments.add_results(parser)
+    args, others = parser.parse_known_args()
+    return arguments.settings(Settings, args, for_stage_1=others)
 
 
-def prompts_of(args: argparse.Namespace) -> dict[str, list[int]]:
+def prompts_of(settings: Settings) -> dict[str, list[int]]:
     """For each relation asked for the number of prompts of each fact."""
-    bags = data.read_bags(args.data_path)
-    relations = cli.names_of(args.relations) or list(bags)
-    at_most = args.max_facts if args.max_facts > 0 else None
+    source, at_most = settings.data_path, settings.max_facts
+    bags = data.read_bags(source)
     return {
-        relation: [
-            len(fact.prompts) for fact in data.facts_of(bags, relation, args.data_path, at_most)
-        ]
-        for relation in relations
+        name: [len(fact.prompts) for fact in data.facts_of(bags, name, source, at_most)]
+        for name in settings.relations or bags
     }
 
 
-def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
+def steps_of(settings: Settings) -> list[Step]:
     """Every call of every stage, in order."""
-    sizes = prompts_of(args)
+    sizes = prompts_of(settings)
     facts, prompts = sum(map(len, sizes.values())), sum(map(sum, sizes.values()))
     which = ["--relations", ",".join(sizes)]
-    oov = ["--oov", args.oov]
-    few = ["--max_facts", str(args.max_facts), *oov]
+    oov = ["--oov", settings.oov]
+    few = ["--max_facts", str(settings.max_facts or -1), *oov]
     edits = FACTS_EDITED * len(sizes)
     chosen = [relation for relation in CHOSEN if relation in sizes] or list(sizes)[:1]
     dosed = sum(sum(sizes[relation]) for relation in chosen) * len(SCALES.split(",")) / 3
@@ -91,7 +112,7 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
 
     return [
         *(
-            step(1, "1_run_mlm.sh", sum(own), relation, *few, *for_stage_1, name=relation)
+            step(1, "1_run_mlm.sh", sum(own), relation, *few, *settings.for_stage_1, name=relation)
             for relation, own in sizes.items()
         ),
         step(2, "2_run_kn.sh", prompts, *which),
@@ -117,16 +138,32 @@ def steps_of(args: argparse.Namespace, for_stage_1: list[str]) -> list[Step]:
 # --- how long it takes -----------------------------------------------------------------------
 
 
+class _Timed(TypedDict):
+    """A step in RESULTS/run.json."""
+
+    stage: Annotated[int, Meta(ge=1, le=8)]
+    work: Annotated[float, Meta(gt=0, le=1e15)]
+    seconds: Annotated[float, Meta(ge=0, le=1e15)]
+    done: bool
+
+
+class _Log(TypedDict):
+    """RESULTS/run.json."""
+
+    steps: dict[str, _Timed]
+
+
 @dataclass
 class Log:
     """The steps so far, over all runs, kept in RESULTS/run.json: stage, work, seconds, done."""
 
     path: Path
-    steps: dict[str, dict] = field(default_factory=dict)
+    steps: dict[str, _Timed] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Log:
-        return cls(path, storage.read_json(path)["steps"] if path.exists() else {})
+        advice = "Remove it, and the time left is estimated anew"
+        return cls(path, read_json(path, _Log, advice)["steps"] if path.exists() else {})
 
     def is_done(self, step: Step) -> bool:
         """Whether a step of this name and work is; with more facts it is another one."""
@@ -144,7 +181,7 @@ class Log:
             **{"stage": step.stage, "work": step.work},
             **{"seconds": round(seconds, 1), "done": done},
         }
-        storage.write_json(self.path, {"steps": self.steps}, readable=True)
+        write_json(self.path, {"steps": self.steps}, readable=True)
 
     def pace(self, stage: int) -> float | None:
         """Seconds per unit of work: of this stage's steps, else of all; None before the first."""
@@ -153,17 +190,11 @@ class Log:
         return sum(s["seconds"] for s in own) / sum(s["work"] for s in own) if own else None
 
     def seconds_left(self, steps: list[Step]) -> float | None:
-        """Of the steps that are not done; None before any is."""
+        """Seconds left of the steps that are not done; None before any is."""
         left = [(step.work, self.pace(step.stage)) for step in steps if not self.is_done(step)]
         if any(pace is None for _, pace in left):
             return None
         return sum(work * pace for work, pace in left)
-
-    def work_after(self, step: Step, later: list[Step]) -> float:
-        """What the later steps take, as a multiple of this one."""
-        own = step.work * (self.pace(step.stage) or 1.0)
-        left = (s.work * (self.pace(s.stage) or 1.0) for s in later if not self.is_done(s))
-        return sum(left) / own
 
 
 NEEDED = (1, 2)  # stages that all others build on
@@ -179,8 +210,7 @@ def run(steps: list[Step], log: Log, environment: dict[str, str]) -> None:
         left = log.seconds_left(steps[place:])
         about = "" if left is None else f", whole run {tqdm.format_interval(left)} left"
         print(f"\n[{place + 1} of {len(steps)}] {step.name}{about}", flush=True)
-        after = {cli.WORK_AFTER: str(log.work_after(step, steps[place + 1 :]))}
-        if code := run_step(step, log, environment | after):
+        if code := run_step(step, log, environment):
             failed.append(f"{step.name} (exit code {code})")
             if step.stage in NEEDED:
                 break
@@ -195,7 +225,12 @@ def run_step(step: Step, log: Log, environment: dict[str, str]) -> int:
     """Run one and note its time; returns its exit code."""
     started, done = time.perf_counter(), False
     try:
-        code = subprocess.run(step.command, env=environment).returncode
+        with subprocess.Popen(step.command, env=environment) as process:
+            try:
+                code = process.wait()
+            except program.Stopped as stop:
+                process.send_signal(stop.signal)  # again, where the terminal has sent it already
+                raise  # once it has ended: leaving the block waits for it
         done = code == 0
         return code
     finally:  # also when the user stops it
@@ -209,17 +244,18 @@ def show_times(steps: list[Step], log: Log) -> None:
         stage = f"stage {step.stage}"
         by_stage[stage] = by_stage.get(stage, 0.0) + log.steps[step.name]["seconds"]
     seconds = {stage: f"{value:8.1f} s" for stage, value in by_stage.items()}
-    cli.show("\nTime of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
+    print()
+    tables.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
 
 
 def main() -> None:
-    args, for_stage_1 = parse_arguments()
-    steps, log = steps_of(args, for_stage_1), Log.read(args.output_dir / "run.json")
+    settings = parse()
+    steps, log = steps_of(settings), Log.read(settings.results.root / "run.json")
     chosen = {
-        "KN_MODEL": args.bert_model,
-        "KN_DEVICE": args.device,
-        "KN_DATA": str(args.data_path),
-        "KN_RESULTS": str(args.output_dir),
+        "KN_MODEL": settings.bert_model,
+        "KN_DEVICE": settings.device,
+        "KN_DATA": str(settings.data_path),
+        "KN_RESULTS": str(settings.results.root),
     }
     given = {name: value for name, value in chosen.items() if value}
     run(steps, log, dict(os.environ) | given)
@@ -227,4 +263,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -5,6 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 source "$root/scripts/environment.sh"
 use_environment dev
+use_browser
 
 ruff check .
 ruff format --check .

@@ -45,15 +45,19 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons import cli, data
-from knowledge_neurons.batching import encode_fact
-from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
+from knowledge_neurons import ROOT
+from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
-from knowledge_neurons.experiments.modify_summary import SUPPRESS
-from knowledge_neurons.experiments.neuron_statistics import refine_scores
-from knowledge_neurons.models import fingerprint, save_pretrained
-from knowledge_neurons.storage import ROOT, environment, read_json, sha256_of, write_json
-from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.networks.checkpoints import fingerprint, save_pretrained
+from knowledge_neurons.neurons.neuron_statistics import refine_scores
+from knowledge_neurons.results.changes import SUPPRESS
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import environment, read_json, sha256_of
+from knowledge_neurons.runs.grow import progress
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
+from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt
 
 PROMPTS = ROOT / "data/PARAREL/sample_allbags.json"
@@ -239,7 +243,9 @@ def draw_batches(
 
 def new_model(recipe: Recipe, vocabulary: int) -> Bert:
     """BERT's initialisation, with a wider spread that suits the small width."""
-    model = Bert(BertConfig(vocabulary, recipe.hidden, recipe.layers, recipe.heads, recipe.neurons))
+    model = BertNetwork(
+        BertConfig(vocabulary, recipe.hidden, recipe.layers, recipe.heads, recipe.neurons)
+    )
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=recipe.spread)
@@ -295,7 +301,7 @@ def train(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     history, recent = [], []
-    with cli.progress(steps, "facts" if charged else "reading", "step") as bar:
+    with progress(steps, "facts" if charged else "reading", "step") as bar:
         for step in range(1, steps + 1):
             optimizer.zero_grad()
             batch = sorted(draw(), key=lambda e: len(e.ids))

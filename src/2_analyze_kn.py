@@ -5,100 +5,93 @@ Reads results/kn/, writes kn/statistics.json and figs/kneurons_distribution.pdf 
 
 from __future__ import annotations
 
+from knowledge_neurons.stages import program  # isort: skip
+
 import time
 from dataclasses import asdict
 
-import stage_2_arguments
-from knowledge_neurons import artifacts, cli, figures, published, storage
-from knowledge_neurons.experiments.neuron_statistics import Statistics, statistics
-from knowledge_neurons.types import Neuron
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.neurons.neuron_statistics import Statistics, statistics
+from knowledge_neurons.results.comparison import neurons_beside
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest, sha256_of, write_manifest
+from knowledge_neurons.results.neurons import check_of_scores, read_fact_neurons
+from knowledge_neurons.stages import refining, tables
+from knowledge_neurons.types import BASELINE, KNOWLEDGE, Neuron
 
 
 def read_neurons(
-    results: artifacts.Results, relations: list[str], baseline: bool
+    results: Results, relations: list[str], baseline: bool
 ) -> dict[str, list[list[Neuron]]]:
     """Neurons of the facts that had prompts; facts left out by --oov skip do not count."""
     neurons = {}
     for relation in relations:
         path = results.fact_neurons(relation, baseline)
-        facts = artifacts.read_fact_neurons(path)
-        manifest = storage.read_manifest(path) or {}
+        facts = read_fact_neurons(path)
+        manifest = read_manifest(path) or {}
         left_out = set(manifest.get("facts_without_prompts", ()))
         neurons[relation] = [fact for index, fact in enumerate(facts) if index not in left_out]
     return neurons
 
 
-def count_layers(results: artifacts.Results, relations: list[str], neurons: dict) -> int:
+def count_layers(results: Results, relations: list[str], neurons: dict) -> int:
     """L of the model, from stage 1's manifests; from the highest neuron where there are none."""
-    manifests = [storage.read_manifest(results.scores(relation)) for relation in relations]
+    manifests = [read_manifest(results.scores(relation)) for relation in relations]
     told = [manifest["layers"] for manifest in manifests if manifest and "layers" in manifest]
     facts = [fact for kind in neurons.values() for bags in kind.values() for fact in bags]
     return max([*told, *(1 + neuron.layer for fact in facts for neuron in fact)], default=1)
 
 
-def print_table(ours: Statistics, base: Statistics) -> None:
-    """Table 2, ours beside the paper's."""
-    values = {
-        "neurons per fact": (ours.per_fact, base.per_fact),
-        "shared, same relation": (ours.shared_within, base.shared_within),
-        "shared, other relations": (ours.shared_across, base.shared_across),
-        "  the same, sampled": (ours.shared_across_sampled, base.shared_across_sampled),
+def outside_band(results: Results, relations: list[str], baseline: bool) -> int:
+    """Relations that no p brought to 2 to 5 neurons a fact, as far as stage 2 said so."""
+    manifests = (read_manifest(results.fact_neurons(r, baseline)) for r in relations)
+    return sum((manifest or {}).get("in_band") is False for manifest in manifests)
+
+
+def more_of(results: Results, relations: list[str], found: dict[str, Statistics]) -> dict[str, str]:
+    """What else there is to say of both kinds of neurons."""
+    sampled = (one.shared_across_sampled for one in found.values())
+    outside = (str(outside_band(results, relations, base)) for base in (False, True))
+    return {
+        "shared, other relations, sampled": tables.pair(*sampled),
+        "relations outside the band of p": " and ".join(outside),
     }
-    rows, paper = {"": "    KN  baseline  |  paper: KN  baseline"}, published.TABLE_2.rows
-    for name, (mine, theirs) in values.items():
-        beside = "{:11.2f}{:10.2f}".format(*paper[name]) if name in paper else ""
-        rows[name] = f"{_number(mine):>6}{_number(theirs):>10}  |{beside}"
-    cli.show("Table 2 (the paper's numbers are of bert-base-cased)", rows)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _sha256_of_neurons(results: artifacts.Results, relation: str) -> list[str]:
+def _sha256_of_neurons(results: Results, relation: str) -> list[str]:
     """Of the neurons and the baseline's, which the statistics were made from."""
-    return [storage.sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
-
-
-def check_fresh(results: artifacts.Results, relation: str) -> None:
-    """Raise ValueError where neurons are of other scores than lie beside them now."""
-    manifest = storage.read_manifest(results.fact_neurons(relation, baseline=False)) or {}
-    made_from = manifest.get("identity", {}).get("scores_sha256")
-    scores = results.scores(relation)
-    if made_from and scores.exists() and storage.sha256_of(scores) != made_from:
-        raise ValueError(
-            f"the neurons of {relation} are of other scores than {scores}: run 2_get_kn.py again"
-        )
+    return [sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
 
 
 def main() -> None:
-    args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    results = cli.results_of(args)
+    settings = refining.parse(__doc__.splitlines()[0])
+    results = settings.results
     started = time.perf_counter()
-    relations = cli.names_of(args.relations) or results.refined_relations(False)
+    relations = settings.relations or results.refined_relations(False)
     if not relations:
-        raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run 2_get_kn.py first")
+        raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:
-        check_fresh(results, relation)
+        check_of_scores(results, relation)
     neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
     layers = count_layers(results, relations, neurons)
     ours, base = (
-        statistics(neurons[baseline], layers, args.pairs, args.seed) for baseline in (False, True)
+        statistics(neurons[baseline], layers, settings.pairs, settings.seed)
+        for baseline in (False, True)
     )
-    storage.write_json(
+    write_json(
         results.statistics, {"neurons": asdict(ours), "baseline": asdict(base)}, readable=True
     )
-    print_table(ours, base)
-    figure = figures.layer_distribution(ours.layers, base.layers)
-    written = figures.save(figure, results.figure("kneurons_distribution"))
-    for output in (results.statistics, *written):
-        storage.write_manifest(
-            output,
-            {"relations": relations, "pairs": args.pairs, "seed": args.seed},
-            arguments=cli.plain(args),
-            neurons_sha256={r: _sha256_of_neurons(results, r) for r in relations},
-            wall_seconds=round(time.perf_counter() - started, 3),
-        )
+    write_manifest(
+        results.statistics,
+        {"relations": relations, "pairs": settings.pairs, "seed": settings.seed},
+        arguments=settings.given,
+        neurons_sha256={r: _sha256_of_neurons(results, r) for r in relations},
+        wall_seconds=round(time.perf_counter() - started, 3),
+    )
+    found = {KNOWLEDGE: ours, BASELINE: base}
+    written = gallery.save(results, gallery.distribution(results, found), settings.given)
+    tables.show_beside("Table 2", neurons_beside(found), more_of(results, relations, found))
     shares = "  ".join(f"{100 * share:.1f}" for share in ours.layers)
     print(f"share of the neurons in each layer, lowest first (%):  {shares}")
     for path in (results.statistics, *written):
@@ -106,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -9,33 +9,47 @@ relation has been read and refined.
 
 from __future__ import annotations
 
-import argparse
+from knowledge_neurons.stages import program  # isort: skip
+
 import time
 from dataclasses import asdict
+from pathlib import Path
 
-import stage_2_arguments
-from knowledge_neurons import artifacts, cli, storage
-from knowledge_neurons.experiments.neuron_statistics import RefinedRelation, refine_scores
-from knowledge_neurons.refine import KEEP, Settings
+from knowledge_neurons.neurons.neuron_statistics import NoScores, RefinedRelation, refine_scores
+from knowledge_neurons.neurons.refine import KEEP, Refined, Thresholds
+from knowledge_neurons.results import origin
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest, sha256_of, write_manifest
+from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.runs.grow import progress
+from knowledge_neurons.stages import refining, tables
+from knowledge_neurons.stages.refining import Settings
 
 # What the scores of relations that are refined together must have in common.
-COMMON = (
-    *("model_sha256", "lowercase", "layer_norm_eps"),
-    *("rule", "steps", "keep", "max_seq_length"),
-)
+COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length")
 
 
-def thresholds(args: argparse.Namespace) -> dict[bool, Settings]:
-    """Baseline or not -> its settings."""
-    return {
-        False: stage_2_arguments.settings_of(args, args.coarse),
-        True: stage_2_arguments.settings_of(args, args.base_coarse),
-    }
+def scored_relations(settings: Settings) -> list[str]:
+    """The relations asked for, all of which must have scores; ValueError says which have."""
+    results = settings.results
+    scored = results.scored_relations()
+    if not scored:
+        unfinished = ", ".join(results.unfinished_relations())
+        begun = f"  Not yet finished: {unfinished}." if unfinished else ""
+        raise ValueError(
+            f"no {results.prefix}-<REL>.rlt.jsonl in {results.root}: run stage 1 first, for "
+            f"example bash 1_run_mlm.sh P101.{begun}"
+        )
+    missing = [relation for relation in settings.relations if relation not in scored]
+    if missing:
+        raise ValueError(
+            f"no scores for {', '.join(missing)} in {results.root}; there are {', '.join(scored)}"
+        )
+    return settings.relations or scored
 
 
-def check_scores(
-    results: artifacts.Results, relations: list[str], lowest: float
-) -> dict[str, dict]:
+def check_scores(results: Results, relations: list[str], lowest: float) -> dict[str, dict]:
     """Relation -> identity of its scores; empty for a file of the released code.
 
     Raises ValueError for scores that were made differently from each other, or that lack the
@@ -44,7 +58,7 @@ def check_scores(
     identities = {}
     for relation in relations:
         path = results.scores(relation)
-        identity = (storage.read_manifest(path) or {}).get("identity", {})
+        identity = (read_manifest(path) or {}).get("identity", {})
         keep = identity.get("keep", KEEP)
         if keep > lowest:
             raise ValueError(
@@ -52,90 +66,106 @@ def check_scores(
                 f"more: run stage 1 with --keep {lowest}"
             )
         identities[relation] = identity
-    with_manifest = [relation for relation in relations if identities[relation]]
-    for relation in with_manifest[1:]:
-        for field in COMMON:
-            first, here = (identities[r].get(field) for r in (with_manifest[0], relation))
-            if first != here:
-                raise ValueError(
-                    f"the scores of {relation} and {with_manifest[0]} do not belong together: "
-                    f"{field} is {here!r} and {first!r}.  Refine them apart with --relations, or "
-                    "run stage 1 again for one of them"
-                )
+    if difference := origin.first_difference(identities, COMMON):
+        raise ValueError(
+            f"the scores {difference}: they do not belong together.  Refine them apart with "
+            "--relations, or run stage 1 again for one of them"
+        )
     return identities
 
 
-def refine(path, settings: dict[bool, Settings]) -> RefinedRelation:
+def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     try:
-        refined = refine_scores(artifacts.read_fact_scores(path), settings[False], settings[True])
-        storage.check_whole(path)  # afterwards: a broken line is named first
-        return refined
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
+        return refine_scores(read_fact_scores(path), thresholds[False], thresholds[True])
+    except NoScores as error:
+        raise ValueError(f"{path} {error} (--get_ig_gold, --get_base)") from error
 
 
 def write(
-    results: artifacts.Results, relation: str, refined: RefinedRelation, manifest: dict
+    settings: Settings, relation: str, refined: RefinedRelation, scores: dict, seconds: float
 ) -> None:
-    """Write the files of one relation, each with its manifest."""
+    """Write the files of one relation, each with its manifest.  scores: their identity."""
+    results = settings.results
+    made_from = {"scores": scores, "scores_sha256": sha256_of(results.scores(relation))}
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
-        settings = manifest["thresholds"][baseline]
-        for output in artifacts.write_neurons(
-            results, relation, baseline, outcome.facts, outcome.relation
-        ):
-            storage.write_manifest(
+        for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
+            write_manifest(
                 output,
-                {
-                    "scores": manifest["scores"],
-                    "scores_sha256": manifest["scores_sha256"],
-                    **asdict(settings),
-                },
-                arguments=manifest["arguments"],
+                made_from | asdict(settings.thresholds[baseline]),
+                arguments=settings.given,
                 shared_used=outcome.shared,
-                adjustments=outcome.rounds,
+                rounds_used=outcome.rounds,
                 neurons_per_fact=outcome.average,
+                in_band=outcome.in_band,
                 facts_without_prompts=refined.without_prompts,
-                wall_seconds=manifest["wall_seconds"],
+                wall_seconds=seconds,
             )
 
 
 def main() -> None:
-    args = stage_2_arguments.parse(__doc__.splitlines()[0])
-    settings, results = thresholds(args), cli.results_of(args)
-    relations = stage_2_arguments.scored_relations(args, results)
-    identities = check_scores(results, relations, min(args.coarse, args.base_coarse))
+    settings = refining.parse(__doc__.splitlines()[0])
+    results, thresholds = settings.results, settings.thresholds
+    relations = scored_relations(settings)
+    lowest = min(one.coarse for one in thresholds.values())
+    identities = check_scores(results, relations, lowest)
     refined: dict[str, RefinedRelation] = {}
     seconds: dict[str, float] = {}
-    with cli.progress(len(relations), "refining", "relation") as bar:
+    with progress(len(relations), "refining", "relation") as bar:
         for relation in relations:
             started = time.perf_counter()
-            refined[relation] = refine(results.scores(relation), settings)
+            refined[relation] = refine(results.scores(relation), thresholds)
             seconds[relation] = round(time.perf_counter() - started, 3)
             bar.update()
     for relation, outcome in refined.items():
-        manifest = {
-            "thresholds": settings,
-            "scores": identities[relation],
-            "scores_sha256": storage.sha256_of(results.scores(relation)),
-            "arguments": cli.plain(args),
-            "wall_seconds": seconds[relation],
-        }
-        write(results, relation, outcome, manifest)
+        write(settings, relation, outcome, identities[relation], seconds[relation])
     if unfinished := results.unfinished_relations():
         print(f"not yet finished by stage 1, left out: {', '.join(unfinished)}")
     rows = {relation: _row(outcome) for relation, outcome in refined.items()}
-    cli.show(f"Knowledge neurons of {len(rows)} relations, in {results.root / 'kn'}", rows)
+    tables.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
+    if outside := advice(refined, thresholds):
+        tables.show("Not the paper's setting", outside)
+
+
+# --- showing ---------------------------------------------------------------------------------
 
 
 def _row(refined: RefinedRelation) -> str:
     ours, base = refined.neurons, refined.baseline
     return (
-        f"{len(ours.facts):5} facts   KN {ours.average:5.2f} a fact at p = {ours.shared:.2f}"
-        f"   baseline {base.average:5.2f} at p = {base.shared:.2f}"
+        f"{len(ours.facts):5} facts   KN {_average(ours)} a fact at p = {ours.shared:.2f}"
+        f"   baseline {_average(base)} at p = {base.shared:.2f}"
     )
 
 
+def _average(refined: Refined) -> str:
+    """Neurons a fact, marked where p did not bring them into the band."""
+    return f"{refined.average:5.2f}{' ' if refined.in_band else '*'}"
+
+
+def advice(
+    refined: dict[str, RefinedRelation], thresholds: dict[bool, Thresholds]
+) -> dict[str, str]:
+    """For each kind of neurons that p left outside the band: where, and what to try."""
+    rows = {}
+    for baseline, kind, flag in ((False, "KN", "--coarse"), (True, "baseline", "--base_coarse")):
+        used = thresholds[baseline]
+        averages = {
+            name: (one.baseline if baseline else one.neurons).average
+            for name, one in refined.items()
+        }
+        above = [name for name, average in averages.items() if average > used.most]
+        below = [name for name, average in averages.items() if average < used.fewest]
+        for names, said, way in (
+            (above, f"more than {used.most:g}", "above"),
+            (below, f"fewer than {used.fewest:g}", "below"),
+        ):
+            if names:
+                rows[f"* {kind} of {', '.join(names)}"] = (
+                    f"{said} a fact at the last p tried: try {flag} {way} {used.coarse:g}"
+                )
+    return rows
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

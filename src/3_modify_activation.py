@@ -13,228 +13,175 @@ every factor -> results/dose_response/ and figs/dose_response-<REL>.pdf and .png
 
 from __future__ import annotations
 
+from knowledge_neurons.stages import program  # isort: skip
+
 import argparse
-from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import neuron_stages
-from knowledge_neurons import activation_files, batching, cli, data, figures, published, storage
-from knowledge_neurons.experiments import fact_scores, modify_activation
-from knowledge_neurons.experiments.modify_summary import (
+from knowledge_neurons.experiments import modify_activation
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import changes
+from knowledge_neurons.results.changes import (
     AMPLIFY,
-    ASKED,
     SUPPRESS,
-    Change,
-    FactRecord,
-    average_change,
+    ChangeRecord,
+    authors_averages,
+    changes_of,
+    modified_of,
+    read_changes,
+    write_summary,
 )
-from knowledge_neurons.types import BASELINE, KINDS, Fact, Prompt
-from neuron_stages import Inputs, Relation
+from knowledge_neurons.results.comparison import changes_beside
+from knowledge_neurons.results.json_files import encode_float32, write_json
+from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
+from knowledge_neurons.types import BASELINE, KINDS
+
+MOST_SCALES = 200  # each is one more pass over all prompts
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
-    parser.add_argument("--max_seq_length", type=int, default=128, help="tokens a prompt may have")
-    parser.add_argument(
-        "--oov",
-        choices=("error", "skip"),
-        default="error",
-        help="facts whose answer is not one token: stop, or leave out and count",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.ModelSettings):
+    """scales: factors of the dose-response curves to draw; None for suppressing and amplifying."""
+
+    scales: list[float] | None
+
+    @property
+    def factors(self) -> list[float]:
+        return [SUPPRESS, AMPLIFY] if self.scales is None else self.scales
+
+
+def parse() -> Settings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0])
+    arguments.add_relations(parser)
+    arguments.add_oov(parser)
     parser.add_argument(
         "--scales",
+        type=parse_scales,
         help="draw dose-response curves at these factors: a list, or 0,0.25,...,2 for even steps",
     )
-    parser.add_argument("--seed", type=int, default=42, help="of the other facts and intervals")
-    return parser.parse_args()
+    arguments.add_seed(parser, "the other facts and intervals")
+    return arguments.settings(Settings, parser.parse_args())
 
 
 def parse_scales(text: str) -> list[float]:
-    """ "0,0.25,...,2" or "0,1,4" -> rising factors; ValueError says what is wrong with it."""
+    """ "0,0.25,...,2" or "0,1,4" -> rising factors; ArgumentTypeError says what is wrong."""
     parts = [part.strip() for part in text.split(",")]
-    try:
-        if "..." in parts:
-            if len(parts) != 4 or parts[2] != "...":
-                raise ValueError("expected FIRST,SECOND,...,LAST")
-            first, second, last = (Decimal(parts[i]) for i in (0, 1, 3))
-            if not first < second <= last or (last - first) % (second - first):
-                raise ValueError("the last factor is not reached in steps of the first two")
-            steps = int((last - first) / (second - first))
-            return [float(first + k * (second - first)) for k in range(steps + 1)]
-        scales = sorted({float(Decimal(part)) for part in parts})
-    except InvalidOperation as error:
-        raise ValueError(f"--scales {text!r}: expected numbers such as 0,0.25,...,2") from error
-    except ValueError as error:
-        raise ValueError(f"--scales {text!r}: {error}") from error
-    return scales
+    if len(parts) > MOST_SCALES:
+        raise argparse.ArgumentTypeError(f"{len(parts)} factors: at most {MOST_SCALES}")
+    if "..." not in parts:
+        return sorted(set(map(arguments.factor, parts)))
+    if len(parts) != 4 or parts[2] != "...":
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST,SECOND,...,LAST")
+    # As written, so that 0.1 times 3 is 0.3.
+    first, second, last = (Decimal(str(arguments.factor(parts[i]))) for i in (0, 1, 3))
+    if not first < second <= last or (last - first) / (second - first) >= MOST_SCALES:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}: expected rising numbers, at most {MOST_SCALES} of them"
+        )
+    if (last - first) % (second - first):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}: the last factor is not reached in steps of the first two"
+        )
+    steps = int((last - first) / (second - first))
+    return [float(first + k * (second - first)) for k in range(steps + 1)]
 
 
-class Prompts:
-    """The prompts of all facts, tokenised when they are needed."""
-
-    def __init__(self, inputs: Inputs):
-        args, self.tokenizer = inputs.args, inputs.pretrained.tokenizer
-        self.max_tokens = inputs.max_tokens
-        self.skip_unknown = args.oov == "skip"
-        self.facts: dict[str, list[Fact]] = {
-            name: data.facts_of(inputs.bags, name, args.data_path) for name in inputs.bags
-        }
-        self.askable = {
-            name: [f.index for f in facts if self.tokenizer.single_token(f.answer) is not None]
-            for name, facts in self.facts.items()
-        }
-
-    def of(self, facts: Sequence[Fact]) -> list[list[Prompt]]:
-        """Of each fact; none where its answer is not one token and --oov is skip."""
-        return fact_scores.encode_facts(facts, self.tokenizer, self.max_tokens, self.skip_unknown)
-
-    def of_another(self, relation: str, index: int) -> list[Prompt]:
-        return batching.encode_fact(self.facts[relation][index], self.tokenizer, self.max_tokens)
+def askable(inputs: Inputs) -> dict[str, list[int]]:
+    """relation -> the facts whose answer is one token."""
+    single_token = inputs.pretrained.tokenizer.single_token
+    return {
+        name: [fact.index for fact in facts if single_token(fact.answer) is not None]
+        for name, facts in inputs.facts.items()
+    }
 
 
 def compute(
-    inputs: Inputs, relation: Relation, prompts: Prompts, scales: Sequence[float], path: Path
-) -> list[FactRecord]:
-    """The records of a relation's facts, from the file where it is done."""
-    seed = inputs.args.seed
-    own = prompts.of(relation.facts)
-    others = modify_activation.draw_others(prompts.askable, relation.facts, seed)
+    inputs: Inputs, relation: Relation, known: dict[str, list[int]], path: Path
+) -> list[ChangeRecord]:
+    """The records of a relation's facts, from the file where it is done.  known: see `askable`."""
+    settings, facts = inputs.settings, relation.facts
+    own = inputs.encode(facts)
+    others = modify_activation.draw_others(known, facts, settings.seed)
 
-    def lines_from(first: int) -> Iterator[list[bytes]]:
-        asked = [(*chosen, prompts.of_another(*chosen)) if chosen else None for chosen in others]
-        groups = modify_activation.modify(
-            inputs.pretrained.model,
-            relation.facts[first:],
-            own[first:],
-            asked[first:],
-            {kind: sets[first:] for kind, sets in relation.neurons.items()},
-            scales,
-        )
-        for records in groups:
-            yield [activation_files.encode_modified(record) for record in records]
+    def modify(some: range) -> list[ChangeRecord]:
+        group = slice(some.start, some.stop)
+        asked = [
+            (*other, *inputs.encode([inputs.facts[other[0]][other[1]]])) if other else None
+            for other in others[group]
+        ]
+        neurons = {kind: sets[group] for kind, sets in relation.neurons.items()}
+        model, scales = inputs.pretrained.model, settings.factors
+        return modify_activation.modify(model, facts[group], own[group], asked, neurons, scales)
 
     identity = inputs.identity | relation.identity
-    identity |= {"seed": seed, "scales": list(scales), "max_seq_length": prompts.max_tokens}
-    neuron_stages.grow(
-        inputs,
-        path,
-        identity | {"oov": inputs.args.oov},
-        total=len(relation.facts),
-        group=modify_activation.GROUP,
-        lines_from=lines_from,
-    )
-    return activation_files.read_modified(path)
-
-
-def averages(
-    relations: dict[str, list[FactRecord]], scales: Sequence[float], seed: int
-) -> dict[str, dict[str, dict[str, Change]]]:
-    """kind of neurons -> own or other prompts -> factor -> change and interval."""
-    return {
-        kind: {
-            asked: {
-                f"{factor:g}": change
-                for factor in scales
-                if (change := average_change(relations, asked, kind, factor, seed))
-            }
-            for asked in ASKED
-        }
-        for kind in KINDS
-    }
-
-
-def counts_of(relations: dict[str, list[FactRecord]]) -> dict[str, Any]:
-    """How many facts took part, and how many did not or could not change, by reason."""
-    records = [record for own in relations.values() for record in own]
-    return {
-        "facts": len(records),
-        "answer_not_one_token": sum(record.own is None for record in records),
-        "no_other_relation": sum(bool(record.own) and record.other is None for record in records),
-        **{
-            f"without_{kind}": sum(not record.neurons[kind] for record in records) for kind in KINDS
-        },
-    }
+    identity |= {"seed": settings.seed, "scales": settings.factors}
+    identity |= {"max_seq_length": inputs.max_tokens, "oov": settings.oov}
+    group, encode = modify_activation.GROUP, encode_float32
+    job = Job(path, identity, relation.name, len(facts), group, modify, encode)
+    grow(job, settings.given, inputs.under)
+    return read_changes(path, settings.factors)
 
 
 def write_averages(
-    inputs: Inputs, relations: dict[str, list[FactRecord]], identity: dict[str, Any]
+    settings: Settings, relations: dict[str, list[ChangeRecord]], identity: dict[str, Any]
 ) -> list[Path]:
     """Figures 4 and 5 in the authors' shape and as a summary with intervals."""
-    results, seed, factors = inputs.results, inputs.args.seed, (SUPPRESS, AMPLIFY)
-    written = []
+    results, written = settings.results, []
     for kind in KINDS:
-        path = results.modified_averages(kind == BASELINE)
-        storage.write_json(path, activation_files.authors_averages(relations, kind))
-        written.append(path)
-    summary = {
-        "change": averages(relations, factors, seed),
-        "counts": counts_of(relations),
-        "relations": {r: averages({r: relations[r]}, factors, seed) for r in sorted(relations)},
-    }
-    path = results.modified / "summary.json"
-    storage.write_json(path, summary, readable=True)
-    for output in (*written, path):
-        storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
-    rows = {"": f"{'own facts':>28}{'paper':>9}{'other relations':>31}"}
-    for factor, name, paper in (
-        (SUPPRESS, "suppressed", published.SUPPRESSED),
-        (AMPLIFY, "amplified", published.AMPLIFIED),
-    ):
-        for kind, theirs in zip(KINDS, paper.rows["own"], strict=True):
-            own, other = (summary["change"][kind][asked].get(f"{factor:g}") for asked in ASKED)
-            cells = f"{_percent(own):>28}{theirs:+8.2f}%{_percent(other):>31}"
-            rows[f"{name}, {kind}"] = cells
-    cli.show("Change of the right answer's probability (Figures 4 and 5)", rows)
-    cli.show("Facts", summary["counts"])
-    return [*written, path]
-
-
-def _percent(change: Change | None) -> str:
-    if change is None:
-        return "-"
-    low, high = change.interval
-    return f"{100 * change.change:+.2f}% [{100 * low:+.2f}, {100 * high:+.2f}]"
+        written.append(results.modified_averages(kind == BASELINE))
+        write_json(written[-1], authors_averages(relations, kind))
+    found = modified_of(relations, settings.seed)
+    written.append(results.changes_summary)
+    write_summary(written[-1], found)
+    for output in written:
+        write_manifest(output, identity, arguments=settings.given)
+    for title, factor in (("Figure 4: suppressed", SUPPRESS), ("Figure 5: amplified", AMPLIFY)):
+        title = f"{title}, change of the right answer's probability"
+        tables.show_beside(title, changes_beside(found.overall, factor))
+    tables.show("Facts", found.counts)
+    return written
 
 
 def write_curve(
-    inputs: Inputs, relation: str, records: list[FactRecord], scales: list[float], identity: dict
+    settings: Settings, relation: Relation, records: list[ChangeRecord], identity: dict[str, Any]
 ) -> list[Path]:
     """The dose-response curve of a relation, as numbers and as a figure."""
-    curve = averages({relation: records}, scales, inputs.args.seed)
-    path = inputs.results.dose_response / f"{relation}.json"
-    storage.write_json(path, curve, readable=True)
-    figure = figures.dose_response(relation, curve)
-    drawn = figures.save(figure, inputs.results.figure(f"dose_response-{relation}"))
-    for output in (path, *drawn):
-        storage.write_manifest(output, identity, arguments=cli.plain(inputs.args))
-    return [path, *drawn]
+    results, name, told = settings.results, relation.name, settings.given
+    curve = changes_of({name: records}, settings.factors, settings.seed)
+    changes.write_curve(results.curve(name), curve)
+    write_manifest(results.curve(name), identity, arguments=told)
+    labels = {name: relation.facts[0].label}
+    picture = gallery.dose_response(results, name, curve, labels)
+    return [results.curve(name), *gallery.save(results, picture, told)]
 
 
 def main() -> None:
-    args = parse_arguments()
-    draws_curves = args.scales is not None
-    scales = parse_scales(args.scales) if draws_curves else [SUPPRESS, AMPLIFY]
-    inputs = neuron_stages.open_inputs(args)
-    relations = neuron_stages.read_relations(inputs)  # all, before the first is computed
-    prompts = Prompts(inputs)
-    folder = inputs.results.dose_response if draws_curves else inputs.results.modified
-    identity = inputs.identity | {"scales": scales, "seed": args.seed}
-    found: dict[str, list[FactRecord]] = {}
+    settings = parse()
+    inputs = open_inputs(settings)
+    relations = read_relations(inputs, settings.relations)  # all, before the first is computed
+    known, draws_curves = askable(inputs), settings.scales is not None
+    path_of = settings.results.curve_records if draws_curves else settings.results.changes
+    identity = inputs.identity | {"scales": settings.factors, "seed": settings.seed}
+    found: dict[str, list[ChangeRecord]] = {}
     written: list[Path] = []
     for relation in relations:
         name = relation.name
-        found[name] = compute(inputs, relation, prompts, scales, folder / f"{name}.jsonl")
+        found[name] = compute(inputs, relation, known, path_of(name))
         if draws_curves:
             own = identity | relation.identity
-            written += write_curve(inputs, name, found[name], scales, own)
+            written += write_curve(settings, relation, found[name], own)
     if not draws_curves:
-        sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
-        written = write_averages(inputs, found, identity | {"neurons_sha256": sums})
+        sums = {relation.name: relation.neurons_sha256 for relation in relations}
+        written = write_averages(settings, found, identity | {"neurons_sha256": sums})
     for path in written:
         print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

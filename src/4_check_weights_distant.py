@@ -10,141 +10,126 @@ head (a random other word masked), and on random ones (Table 4).  <REL>.jsonl ho
 
 from __future__ import annotations
 
-import argparse
+from knowledge_neurons.stages import program  # isort: skip
+
 import hashlib
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import neuron_stages
-from knowledge_neurons import activation_files, cli, published, storage
-from knowledge_neurons.experiments import distant_activation, distant_summary
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
+from knowledge_neurons.experiments import distant_activation
+from knowledge_neurons.results.activations import (
+    ActivationRecord,
+    authors_activations,
+    read_activations,
+    summary_of,
+)
+from knowledge_neurons.results.comparison import activations_beside
+from knowledge_neurons.results.json_files import encode_float32, write_json
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.arguments import SentenceSettings
+from knowledge_neurons.stages.inputs import (
+    Inputs,
+    Relation,
+    open_inputs,
+    read_sentences,
+    sentences_path,
+    with_sentences,
+)
 from knowledge_neurons.types import BASELINE, KINDS, FactSentences
-from neuron_stages import Inputs, Relation
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
-    neuron_stages.add_sentences(parser)
-    parser.add_argument("--seed", type=int, default=42, help="of masked words, random sentences")
-    return parser.parse_args()
+def parse() -> SentenceSettings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0], max_seq_length=512)
+    arguments.add_relations(parser)
+    arguments.add_sentences(parser)
+    arguments.add_seed(parser, "masked words, random sentences")
+    return arguments.settings(SentenceSettings, parser.parse_args(), own="distant")
 
 
 def read_all_sentences(inputs: Inputs) -> dict[str, list[FactSentences]]:
     """Of every relation of the prompts that has a file: random sentences come from all of them, so
     that what --relations leaves out changes nothing."""
-    names = sorted(inputs.bags)
-    there = [name for name in names if neuron_stages.sentences_path(inputs.args, name).exists()]
-    return {name: neuron_stages.read_sentences(inputs, name) for name in there}
+    there = [name for name in inputs.facts if sentences_path(inputs.settings, name).exists()]
+    return {name: read_sentences(inputs, name) for name in there}
 
 
 def compute(
     inputs: Inputs,
     relation: Relation,
-    facts: list[FactSentences],
+    sentences: list[FactSentences],
     pool: list[str],
     identity: dict[str, Any],
     path: Path,
-) -> list[FactActivation]:
+) -> list[ActivationRecord]:
     """The records of a relation's facts, from the file where it is done."""
+    settings = inputs.settings
 
-    def lines_from(first: int) -> Iterator[list[bytes]]:
-        groups = distant_activation.read_facts(
+    def read(some: range) -> list[ActivationRecord]:
+        group = slice(some.start, some.stop)
+        return distant_activation.read_facts(
             inputs.pretrained.model,
             inputs.pretrained.tokenizer,
-            facts[first:],
-            {kind: sets[first:] for kind, sets in relation.neurons.items()},
+            sentences[group],
+            {kind: sets[group] for kind, sets in relation.neurons.items()},
             pool,
-            inputs.args.seed,
+            settings.seed,
             inputs.max_tokens,
         )
-        for records in groups:
-            yield [activation_files.encode_activation(record) for record in records]
 
-    neuron_stages.grow(
-        inputs,
+    job = Job(
         path,
         identity | relation.identity,
-        total=len(facts),
+        name=relation.name,
+        facts=len(relation.facts),
         group=distant_activation.GROUP,
-        lines_from=lines_from,
+        work=read,
+        encode=encode_float32,
     )
-    return activation_files.read_activations(path)
-
-
-def summary_of(relations: dict[str, list[FactActivation]], seed: int) -> dict[str, Any]:
-    """Table 4 with intervals, and what was read, skipped and cut, by reason."""
-    records = [record for own in relations.values() for record in own]
-    read = [record for record in records if record.means]
-    table = {kind: distant_summary.table_row(records, kind, seed) for kind in KINDS}
-    unusable: Counter[str] = Counter()
-    for record in records:
-        unusable.update(record.unusable)
-    return {
-        "table": {kind: row and asdict(row) for kind, row in table.items()},
-        "facts": len(records),
-        "facts_skipped": {
-            **{
-                f"no sentence: {kind}": sum(not r.sentences[kind] for r in records)
-                for kind in SENTENCE_KINDS
-            },
-            **{f"no neurons: {kind}": sum(not r.neurons[kind] for r in records) for kind in KINDS},
-        },
-        "sentences_read": {k: sum(r.sentences[k] for r in read) for k in SENTENCE_KINDS},
-        "sentences_cut": sum(record.cut for record in read),
-        "sentences_unusable": dict(unusable.most_common()),
-        "head_sentences_with_the_tail": sum(record.names_tail for record in records),
-    }
+    grow(job, settings.given, inputs.under)
+    return read_activations(path)
 
 
 def show(summary: dict[str, Any]) -> None:
     """Table 4, ours beside the paper's, and the counts."""
-    rows = {"": "".join(f"{kind:>26}" for kind in SENTENCE_KINDS) + "   paper"}
-    for kind, row in summary["table"].items():
-        if row is None:
-            continue
-        cells = [row["by_sentences"][k] for k in SENTENCE_KINDS]
-        ends = [(cell["mean"], *cell["interval"]) for cell in cells]
-        ours = "".join(f"{f'{mean:.3f} [{low:.3f}, {high:.3f}]':>26}" for mean, low, high in ends)
-        paper = [published.TABLE_4.rows[k][KINDS.index(kind)] for k in SENTENCE_KINDS]
-        rows[kind] = f"{ours}   {' '.join(f'{v:.3f}' for v in paper)}"
-    cli.show("Mean activation (Table 4)", rows)
-    cli.show("Read", {k: v for k, v in summary.items() if k != "table"})
+    tables.show_beside("Table 4: mean activation", activations_beside(summary["table"]))
+    tables.show("Read", {k: v for k, v in summary.items() if k != "table"})
 
 
 def main() -> None:
-    args = parse_arguments()
-    inputs = neuron_stages.open_inputs(args)
-    relations, left_out = neuron_stages.with_sentences(inputs)
+    settings = parse()
+    results, inputs = settings.results, open_inputs(settings)
+    relations, left_out = with_sentences(inputs)
     sentences = read_all_sentences(inputs)
     pool = [s for own in sentences.values() for f in own for s in (*f.with_both, *f.with_head)]
     identity = inputs.identity | {
-        "seed": args.seed,
+        "seed": settings.seed,
         "max_seq_length": inputs.max_tokens,
+        "random_sentences": "as many as with both",  # ten in files of before
         "pool_sha256": hashlib.sha256("\n".join(pool).encode()).hexdigest(),
-        "pairs_sha256": storage.sha256_of(args.pairs),
+        "pairs_sha256": sha256_of(settings.pairs),
     }
-    found: dict[str, list[FactActivation]] = {}
+    found: dict[str, list[ActivationRecord]] = {}
     for relation in relations:
-        facts = sentences[relation.name][: len(relation.facts)]
-        path = inputs.results.distant / f"{relation.name}.jsonl"
-        found[relation.name] = compute(inputs, relation, facts, pool, identity, path)
-    summary = summary_of(found, args.seed) | {"relations_without_sentences": left_out}
-    written = [inputs.results.distant / "summary.json"]
-    storage.write_json(written[0], summary, readable=True)
+        path, own = results.activations(relation.name), sentences[relation.name]
+        found[relation.name] = compute(inputs, relation, own, pool, identity, path)
+    summary = summary_of(found, settings.seed) | {"relations_without_sentences": left_out}
+    written = [results.activations_summary]
+    write_json(written[0], summary, readable=True)
     for kind in KINDS:
-        written.append(inputs.results.distant_activations(kind == BASELINE))
-        storage.write_json(written[-1], activation_files.authors_activations(found, kind))
-    sums = {relation.name: relation.identity["neurons_sha256"] for relation in relations}
+        written.append(results.distant_activations(kind == BASELINE))
+        neurons = {relation.name: relation.neurons[kind] for relation in relations}
+        theirs = authors_activations(found, neurons, kind)
+        write_json(written[-1], theirs)
+    sums = {relation.name: relation.neurons_sha256 for relation in relations}
     for path in written:
-        storage.write_manifest(path, identity | {"neurons_sha256": sums}, arguments=cli.plain(args))
+        made_from = identity | {"neurons_sha256": sums}
+        write_manifest(path, made_from, arguments=settings.given)
     show(summary)
     for path in written:
         print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -9,116 +9,133 @@ activation of its knowledge neurons at [MASK] (Table 3).  <REL>-<fact>.txt holds
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
+from knowledge_neurons.stages import program  # isort: skip
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import neuron_stages
-from knowledge_neurons import activation_files, cli, storage
 from knowledge_neurons.experiments import distant_activation, trigger_examples
-from knowledge_neurons.types import KNOWLEDGE
-from neuron_stages import Inputs, Relation
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.manifests import sha256_of
+from knowledge_neurons.results.triggers import (
+    Triggers,
+    encode_triggers,
+    read_triggers,
+    triggers_text,
+)
+from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.inputs import (
+    Inputs,
+    Relation,
+    open_inputs,
+    read_sentences,
+    sentences_path,
+    with_sentences,
+)
+from knowledge_neurons.types import KNOWLEDGE, Neuron
 
 TOP = 10
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = neuron_stages.parser_of(__doc__.splitlines()[0])
-    neuron_stages.add_sentences(parser)
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.SentenceSettings):
+    """facts: places in their relation, all where there are none.  top: sentences at either end."""
+
+    facts: list[str]
+    top: int
+
+
+def parse() -> Settings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0], max_seq_length=512)
+    arguments.add_relations(parser)
+    arguments.add_sentences(parser)
     parser.add_argument("--facts", help="places of facts in their relation, from 0: 0,3 (all)")
-    # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 23)
-    parser.add_argument("--top", type=int, default=TOP, help="sentences at either end, in JSON")
+    # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 13)
+    parser.add_argument(
+        "--top", type=arguments.count, default=TOP, help="sentences at either end, in JSON"
+    )
     args = parser.parse_args()
-    if args.top < 1:
-        raise ValueError(f"--top {args.top}: expected 1 or more")
-    return args
+    facts = arguments.names_of(args.facts)
+    return arguments.settings(Settings, args, own="trigger_examples_th", facts=facts)
 
 
-def places_of(args: argparse.Namespace, relation: Relation) -> list[int]:
+def places_of(settings: Settings, relation: Relation) -> list[int]:
     """The facts asked for, in data order."""
-    names = cli.names_of(args.facts)
-    if not names:
-        return list(range(len(relation.facts)))
-    wrong = [n for n in names if not (n.isdecimal() and int(n) < len(relation.facts))]
+    count = len(relation.facts)
+    wrong = [name for name in settings.facts if not (name.isdecimal() and int(name) < count)]
     if wrong:
-        raise ValueError(
-            f"--facts {','.join(wrong)}: {relation.name} has facts 0 to {len(relation.facts) - 1}"
-        )
-    return sorted({int(name) for name in names})
-
-
-def path_of(inputs: Inputs, relation: Relation, places: list[int]) -> Path:
-    chosen = f"@{','.join(map(str, places))}" if inputs.args.facts else ""
-    return inputs.results.triggers / f"{relation.name}{chosen}.jsonl"
+        raise ValueError(f"--facts {','.join(wrong)}: {relation.name} has facts 0 to {count - 1}")
+    return sorted({int(name) for name in settings.facts}) or list(range(count))
 
 
 def compute(
     inputs: Inputs, relation: Relation, places: list[int], path: Path, identity: dict[str, Any]
 ) -> None:
     """Write the text file of each fact, then its line."""
-    sentences = neuron_stages.read_sentences(inputs, relation.name)
-    facts = [sentences[place] for place in places]
-    neurons = [relation.neurons[KNOWLEDGE][place] for place in places]
-    pretrained, folder, top = inputs.pretrained, inputs.results.triggers, inputs.args.top
+    sentences = read_sentences(inputs, relation.name)
+    pretrained, settings = inputs.pretrained, inputs.settings
+    label, of_fact = relation.facts[0].label, relation.neurons[KNOWLEDGE]
 
-    def lines_from(first: int) -> Iterator[list[bytes]]:
-        groups = trigger_examples.rank_sentences(
-            pretrained.model,
-            pretrained.tokenizer,
-            relation.facts[0].label,
-            facts[first:],
-            neurons[first:],
-            inputs.max_tokens,
+    def rank(some: range) -> list[tuple[Triggers, list[Neuron]]]:
+        group = places[some.start : some.stop]
+        facts, neurons = [sentences[i] for i in group], [of_fact[i] for i in group]
+        ranked = trigger_examples.rank_sentences(
+            pretrained.model, pretrained.tokenizer, label, facts, neurons, inputs.max_tokens
         )
-        rest = iter(neurons[first:])
-        for group in groups:
-            lines = []
-            for found, own in zip(group, rest, strict=False):
-                text = activation_files.triggers_text(found, own).encode()
-                storage.write_atomic(folder / f"{relation.name}-{found.fact}.txt", text)
-                lines.append(activation_files.encode_triggers(found, own, top))
-            yield lines
+        for found, own in zip(ranked, neurons, strict=True):
+            write_text(settings.results.triggers_text(relation.name, found.fact), found, own)
+        return list(zip(ranked, neurons, strict=True))
 
-    neuron_stages.grow(
-        inputs,
+    job = Job(
         path,
         identity | relation.identity | {"facts": places},
-        total=len(facts),
+        name=relation.name,
+        facts=len(places),
         group=distant_activation.GROUP,
-        lines_from=lines_from,
+        work=rank,
+        encode=lambda one: encode_triggers(*one, settings.top),
     )
+    grow(job, settings.given, inputs.under)
+
+
+def write_text(path: Path, found: Triggers, neurons: Sequence[Neuron]) -> None:
+    """As the authors' stage: no file for a fact without neurons or sentences, nor an old one."""
+    if found.ranked:
+        write_atomic(path, triggers_text(found, neurons).encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def main() -> None:
-    args = parse_arguments()
-    inputs = neuron_stages.open_inputs(args)
-    relations, left_out = neuron_stages.with_sentences(inputs)
-    places = {relation.name: places_of(args, relation) for relation in relations}
+    settings = parse()
+    inputs = open_inputs(settings)
+    relations, left_out = with_sentences(inputs)
+    places = {relation.name: places_of(settings, relation) for relation in relations}
     rows = {}
     for relation in relations:
         chosen = places[relation.name]
-        path = path_of(inputs, relation, chosen)
+        path = settings.results.triggers(relation.name, chosen if settings.facts else ())
         identity = inputs.identity | {
-            "sentences_sha256": storage.sha256_of(
-                neuron_stages.sentences_path(args, relation.name)
-            ),
-            "pairs_sha256": storage.sha256_of(args.pairs),
+            "sentences_sha256": sha256_of(sentences_path(settings, relation.name)),
+            "pairs_sha256": sha256_of(settings.pairs),
             "max_seq_length": inputs.max_tokens,
-            "top": args.top,
+            "top": settings.top,
         }
         compute(inputs, relation, chosen, path, identity)
-        lines = storage.read_json_lines(path)
+        records = list(read_triggers(path))
         rows[relation.name] = (
-            f"{len(lines):5} facts, {sum(line['sentences'] for line in lines):6} sentences ranked, "
-            f"{sum(not line['neurons'] for line in lines)} facts without neurons, "
-            f"{sum(bool(line['neurons']) and not line['sentences'] for line in lines)} without "
-            f"sentences, {sum(sum(line['unusable'].values()) for line in lines)} sentences unusable"
+            f"{len(records):5} facts, {sum(one.sentences for one in records):6} sentences ranked, "
+            f"{sum(not one.neurons for one in records)} facts without neurons, "
+            f"{sum(bool(one.neurons) and not one.sentences for one in records)} without "
+            f"sentences, {sum(sum(one.unusable.values()) for one in records)} sentences unusable"
         )
-    cli.show(f"Trigger sentences, in {inputs.results.triggers}", rows)
+    tables.show(f"Trigger sentences, in {settings.results.triggers('').parent}", rows)
     if left_out:
         print(f"without sentences, left out: {', '.join(left_out)}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

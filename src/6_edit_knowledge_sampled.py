@@ -3,44 +3,83 @@
 Usage: bash 6_run_edit.sh 1 8 [--top_k 1,2,3 ...]      (see --help for every flag)
 
 Of each relation ten facts that the model answers right get another answer of their relation
-(section 5.1 of the paper).  Each edit is measured and undone; random neurons are the control.  One
-line per edit in NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted goes on.
+(section 5.1 of the paper), drawn as the released code draws them or, with --draw distinct, none
+twice.  Each edit is measured and undone; random neurons are the control.  One line per edit in
+NAME.jsonl, Table 6 in NAME.json.  A run that was interrupted goes on.
 """
 
 from __future__ import annotations
 
+from knowledge_neurons.stages import program  # isort: skip
+
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, figures, patches, storage
+from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
-from knowledge_neurons.experiments.choose_facts import Plan, Planned
-from knowledge_neurons.experiments.edit_summary import (
-    KINDS,
-    KNOWLEDGE,
+from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results.edits import (
+    CHOSEN,
+    EDITED,
     EditRecord,
-    Summary,
+    EditRun,
     Variant,
-    by_lambdas,
-    summarise,
+    read_edits,
+    summarise_edits,
+    write_edit_run,
 )
-from knowledge_neurons.types import Triplet
-from stage_6_7_arguments import Inputs
-from stage_6_tables import show_table, show_variants
+from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.json_files import encode
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.results.neurons import check_of_scores
+from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.runs.grow import Job, grow, progress
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.inputs import (
+    Inputs,
+    Relation,
+    open_inputs,
+    read_relations,
+)
+from knowledge_neurons.types import KNOWLEDGE, Triplet
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--lambda_1", type=float, default=1.0, help="how much of the old answer is taken out"
-    )
-    parser.add_argument(
-        "--lambda_2", type=float, default=8.0, help="how much of the new answer is put in"
-    )
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.ModelSettings):
+    """What stage 6 is told.
+
+    run: name of its files.  variants: every pair of lambdas with every count of neurons.  top_k:
+    these counts, none for the refined neurons.
+    """
+
+    run: str
+    variants: list[Variant]
+    top_k: list[int]
+    facts_per_relation: int
+    draw: str
+    save_patches: bool
+
+
+def parse() -> Settings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0])
+    arguments.add_oov(parser)
+    arguments.add_seed(parser, "all that is drawn")
+    for which, default, done in (
+        (1, 1.0, "old answer is taken out"),
+        (2, 8.0, "new one is put in"),
+    ):
+        parser.add_argument(
+            *(f"--lambda_{which}", f"--norm_lambda{which}"),
+            type=arguments.factor,
+            default=default,
+            help=f"how much of the {done}",
+        )
     parser.add_argument(
         "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
     )
@@ -50,94 +89,85 @@ def parse_arguments() -> argparse.Namespace:
         help="1,2,5 ...: edit the K neurons of highest mean score instead of the refined ones, and "
         "draw success against K (reads the scores of stage 1)",
     )
-    parser.add_argument("--relations", help="P19,P36 ... (default: all that have neurons)")
-    parser.add_argument("--facts_per_relation", type=int, default=10)
+    arguments.add_relations(parser)
+    parser.add_argument(
+        "--facts_per_relation", type=arguments.count, default=10, help="edits of a relation"
+    )
+    parser.add_argument(
+        "--draw",
+        choices=choose_facts.DRAWS,
+        default=choose_facts.RELEASED,
+        help="released: with replacement, the new answer that of another fact, all prompts of the "
+        "facts that watch; distinct: no fact twice, new answers equally likely, one prompt of each",
+    )
     parser.add_argument(
         "--save_patches", action="store_true", help="keep each fact's edit: edit/NAME/*.safetensors"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    pairs = args.lambda_sweep or [(args.lambda_1, args.lambda_2)]
+    variants = [Variant(*pair, k) for pair, k in product(pairs, args.top_k or [None])]
+    of = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
+    run = f"edit-{of}" + ("-top_k" if args.top_k else "")
+    return arguments.settings(Settings, args, run=run, variants=variants, top_k=args.top_k or [])
 
 
 def counts(text: str) -> list[int]:
     """ "1,2,5" -> [1, 2, 5]."""
-    found = sorted({int(part) for part in text.split(",")})
-    if found[0] < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected counts of 1 or more")
-    return found
+    return sorted(set(map(arguments.count, text.split(","))))
 
 
 def lambda_pairs(text: str) -> list[tuple[float, float]]:
     """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    try:
-        pairs = [tuple(map(float, part.split(":"))) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    pairs = [tuple(map(arguments.factor, part.split(":"))) for part in text.split(",")]
     if any(len(pair) != 2 for pair in pairs):
-        raise argparse.ArgumentTypeError(f"{text}: expected L1:L2,L1:L2 ...")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
     return pairs
-
-
-def variants_of(args: argparse.Namespace) -> list[Variant]:
-    """Every pair of lambdas with every count of neurons."""
-    pairs = args.lambda_sweep or [(args.lambda_1, args.lambda_2)]
-    return [Variant(*pair, k) for pair, k in product(pairs, args.top_k or [None])]
-
-
-def run_name(args: argparse.Namespace) -> str:
-    """Of the files that this run writes."""
-    pair = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
-    return f"edit-{pair}" + ("-top_k" if args.top_k else "")
 
 
 # --- what will be edited ---------------------------------------------------------------------
 
 
-def relations_of(args: argparse.Namespace, results: artifacts.Results) -> list[str]:
-    """Those asked for, else all that have neurons; sorted."""
-    relations = sorted(set(cli.names_of(args.relations))) or results.refined_relations(False)
-    if not relations:
-        raise ValueError(f"no kn_bag-<REL>.json in {results.root / 'kn'}: run stages 1 and 2 first")
-    return relations
-
-
-def make_plans(
-    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
-) -> tuple[list[Plan], dict[str, str]]:
-    """The facts of each relation, and the sha256 of every file that decides their neurons."""
-    relations = relations_of(args, results)
-    neurons = {name: stage_6_7_arguments.read_neurons(results, name, inputs) for name in relations}
-    settings = choose_facts.Settings(facts=args.facts_per_relation, seed=args.seed)
-    plans, made_from = [], {}
-    with cli.progress(len(relations), "choosing facts", "relation") as bar:
-        for name in relations:
-            model, bags = inputs.pretrained.model, inputs.bags
-            plan = choose_facts.plan(model, bags, name, neurons[name], settings)
-            if args.top_k:
-                shared = choose_facts.common_neurons(bags[name], neurons[name], settings.common)
-                scores = read_scores(results, plan)
-                plan = choose_facts.with_strongest(plan, scores, shared, max(args.top_k))
-                made_from[results.scores(name).name] = storage.sha256_of(results.scores(name))
-            of_neurons = results.fact_neurons(name, baseline=False)
-            made_from[of_neurons.name] = storage.sha256_of(of_neurons)
+def make_plans(inputs: Inputs, bags: Bags, relations: list[Relation]) -> list[Plan]:
+    """The facts of each relation that will be edited."""
+    settings, model = inputs.settings, inputs.pretrained.model
+    chosen = choose_facts.Selection(
+        settings.facts_per_relation, seed=settings.seed, draw=settings.draw
+    )
+    plans = []
+    with progress(len(relations), "choosing facts", "relation") as bar:
+        for name, neurons in ((one.name, one.neurons[KNOWLEDGE]) for one in relations):
+            plan = choose_facts.plan(model, bags, name, neurons, chosen)
+            if settings.top_k:
+                shared = choose_facts.common_neurons(bags[name], neurons, chosen.common)
+                scores = read_scores(settings.results, plan)
+                plan = choose_facts.with_strongest(plan, scores, shared, max(settings.top_k))
             plans.append(plan)
             bar.update()
-    return plans, made_from
+    return plans
 
 
-def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
+def made_from(settings: Settings, relations: list[Relation]) -> dict[str, str]:
+    """The sha256 of every file that decides the relations' neurons."""
+    results, sums = settings.results, {}
+    for relation in relations:
+        if settings.top_k:
+            scores = results.scores(relation.name)
+            sums[scores.name] = sha256_of(scores)
+        neurons = results.fact_neurons(relation.name, baseline=False)
+        sums[neurons.name] = relation.neurons_sha256[KNOWLEDGE]
+    return sums
+
+
+def read_scores(results: Results, plan: Plan) -> dict[int, list[list[Triplet]]]:
     """The triplets of each planned fact's prompts; ValueError where there are none."""
     path = results.scores(plan.relation)
     if not path.exists():
         raise ValueError(f"{path}: no such file; --top_k ranks neurons by the scores of stage 1")
-    of_neurons = results.fact_neurons(plan.relation, baseline=False)
-    manifest = storage.read_manifest(of_neurons) or {}
-    made_from = manifest.get("identity", {}).get("scores_sha256")
-    if made_from not in (None, storage.sha256_of(path)):
-        raise ValueError(f"{of_neurons} is of other scores than {path}: run 2_run_kn.sh again")
+    check_of_scores(results, plan.relation)
     wanted = {planned.asked.fact for planned in plan.facts}
     scores = {
         index: [prompt.of_answer for prompt in fact]
-        for index, fact in enumerate(artifacts.read_fact_scores(path))
+        for index, fact in enumerate(read_fact_scores(path))
         if index in wanted
     }
     bare = sorted(index for index in wanted if not any(scores.get(index, ())))
@@ -150,42 +180,40 @@ def read_scores(results: artifacts.Results, plan: Plan) -> dict[int, list[list[T
 
 
 def edit_all(
-    args: argparse.Namespace,
-    results: artifacts.Results,
-    inputs: Inputs,
-    plans: list[Plan],
-    lines: storage.GrowingLines,
-) -> None:
-    """Edit the facts that are not there yet, all edits of a fact as one group of lines."""
-    started, resumed = time.perf_counter(), lines.done
+    inputs: Inputs, bags: Bags, plans: list[Plan], path: Path, identity: dict[str, Any]
+) -> bool:
+    """Edit the facts that are not there yet; returns whether there were any."""
+    settings, pretrained = inputs.settings, inputs.pretrained
     planned = [fact for plan in plans for fact in plan.facts]
-    variants = variants_of(args)
-    model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
-    first = resumed // (len(variants) * len(KINDS))
-    with lines, cli.progress(len(planned), "editing", "fact", done=first, step=True) as bar:
-        for fact in planned[first:]:
-            records = list(
-                edit_facts.edit_fact(model, tokenizer, inputs.bags, fact, variants, args.seed)
-            )
-            if args.save_patches:
-                for record in records:
-                    save_patch(results, run_name(args), inputs, fact, record)
-            lines.append([storage.encode_record(record) for record in records])
-            bar.update()
-        lines.finish(
-            arguments=cli.plain(args),
-            device=str(inputs.device),
-            wall_seconds=round(time.perf_counter() - started, 3),
-            edits_resumed=resumed,
-            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
-        )
+
+    def edit(some: range) -> list[EditRecord]:
+        (fact,) = planned[some.start : some.stop]
+        asked = pretrained.model, pretrained.tokenizer, bags, fact
+        records = list(edit_facts.edit_fact(*asked, settings.variants, settings.seed))
+        if settings.save_patches:
+            for record in records:
+                save_patch(inputs, fact, record)
+        return records
+
+    def ending(lines: GrowingLines, resumed: int) -> dict[str, Any]:
+        return {"edits_resumed": resumed, "model_sha256_after": inputs.check_unchanged()}
+
+    job = Job(
+        path,
+        identity,
+        name="editing",
+        facts=len(planned),
+        group=1,
+        work=edit,
+        encode=encode,
+        records=len(settings.variants) * len(EDITED),
+    )
+    return grow(job, settings.given, inputs.under, ending)
 
 
-def save_patch(
-    results: artifacts.Results, run: str, inputs: Inputs, fact: Planned, record: EditRecord
-) -> None:
+def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
     """Keep the edit of a fact's own neurons; the controls are not worth it."""
-    if record.kind != KNOWLEDGE:
+    if record.kind != CHOSEN:
         return
     variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
     edit = edit_facts.knowledge_edit(inputs.pretrained.model, fact, variant)
@@ -199,87 +227,69 @@ def save_patch(
         new=record.new,
         lambdas=(record.lambda_1, record.lambda_2),
     )
-    name = f"{record.relation}-{record.fact}-{record.lambda_1:g}-{record.lambda_2:g}"
-    name += f"-top_{record.top_k}" if record.top_k else ""
-    patches.save(results.patch(run, name), edit, header)
+    settings, name = inputs.settings, f"{record.relation}-{record.fact}"
+    path = settings.results.patch(settings.run, name, header.lambdas, record.top_k, record.repeat)
+    patches.save(path, edit, header)
 
 
 # --- the summary -----------------------------------------------------------------------------
 
 
-def draw_curves(results: artifacts.Results, summaries: list[Summary]) -> list[Path]:
-    """Success against the number of neurons, a figure for each pair of lambdas."""
-    written = []
-    for (lambda_1, lambda_2), curves in by_lambdas(summaries).items():
-        path = results.figure(f"edit_success-{lambda_1:g}-{lambda_2:g}")
-        written += figures.save(figures.success_curve(curves), path)
-    return written
-
-
-def write_summary(
-    args: argparse.Namespace, results: artifacts.Results, plans: list[Plan], path: Path
-) -> None:
+def write_summary(settings: Settings, plans: list[Plan], path: Path) -> None:
     """Table 6 from the lines alone: on the screen, as JSON beside them, and drawn."""
-    started = time.perf_counter()
-    summaries = summarise(list(storage.read_records(path, EditRecord)), args.seed)
+    started, results = time.perf_counter(), settings.results
+    summaries = summarise_edits(read_edits(path), settings.seed)
     chosen = {
         plan.relation: {
-            "edited": len(plan.facts),
-            "asked": plan.tried,
+            "edits": len(plan.facts),
+            "facts": plan.different,
+            "drawn": plan.drawn,
             "answered_wrong": plan.wrong,
             "without_neurons": plan.without_neurons,
         }
         for plan in plans
     }
-    summary = path.with_suffix(".json")
-    storage.write_json(summary, {"relations": chosen, "edits": summaries}, readable=True)
-    written = [summary, *(draw_curves(results, summaries) if args.top_k else ())]
-    for output in written:
-        storage.write_manifest(
-            output,
-            {"records": path.name, "records_sha256": storage.sha256_of(path), "seed": args.seed},
-            arguments=cli.plain(args),
-            wall_seconds=round(time.perf_counter() - started, 3),
-        )
-    if len(summaries) == len(KINDS):
-        show_table(summaries)
-    else:
-        show_variants(summaries)
+    run = EditRun(path.stem, settings.draw, chosen, summaries)
+    written = [results.edits_summary(run.name)]
+    write_edit_run(results, run)
+    write_manifest(
+        written[0],
+        {"records": path.name, "records_sha256": sha256_of(path), "seed": settings.seed},
+        draw=settings.draw,
+        arguments=settings.given,
+        wall_seconds=round(time.perf_counter() - started, 3),
+    )
+    if run.by_count:
+        for picture in gallery.success(results, run):
+            written += gallery.save(results, picture, settings.given)
+    tables.show_edits(run)
     for output in (path, *written):
         print(f"wrote {output}")
 
 
 def main() -> None:
-    args = parse_arguments()
-    results = cli.results_of(args)
-    inputs = stage_6_7_arguments.load(args)
-    plans, made_from = make_plans(args, results, inputs)
-    cli.show(
-        f"Stage 6, {run_name(args)}",
-        {
-            "model": f"{args.bert_model} on {inputs.device}",
-            "left out": f"{inputs.left_out} facts whose answer is not one token",
-            **{plan.relation: plan for plan in plans},
-        },
-    )
+    settings = parse()
+    inputs = open_inputs(settings)
+    relations = read_relations(inputs, settings.relations, (KNOWLEDGE,), whole=True)
+    bags = inputs.encode_all()
+    plans = make_plans(inputs, bags, relations)
+    rows = {"draw": settings.draw, **{plan.relation: plan for plan in plans}}
+    inputs.show(f"Stage 6, {settings.run}", bags, rows)
     if not any(plan.facts for plan in plans):
         print("no fact to edit in any relation, and nothing written; the table above says why")
         return
-    path = results.edits(run_name(args))
-    variants = variants_of(args)
+    path = settings.results.edits(settings.run)
     identity = {
-        **inputs.identity,
-        "neurons_sha256": made_from,
-        "facts_per_relation": args.facts_per_relation,
-        "variants": [asdict(variant) for variant in variants],
+        **inputs.identity_of_all,
+        "neurons_sha256": made_from(settings, relations),
+        "facts_per_relation": settings.facts_per_relation,
+        "draw": settings.draw,
+        "variants": [asdict(variant) for variant in settings.variants],
     }
-    if storage.is_done(path, identity):
+    if not edit_all(inputs, bags, plans, path, identity):
         print(f"all edits are done: {path}")
-    else:
-        lines = storage.GrowingLines(path, identity, len(variants) * len(KINDS))
-        edit_all(args, results, inputs, plans, lines)
-    write_summary(args, results, plans, path)
+    write_summary(settings, plans, path)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -10,27 +10,67 @@ edit itself in NAME.safetensors (scripts/apply_edit.py).  A run that was interru
 
 from __future__ import annotations
 
-import argparse
+from knowledge_neurons.stages import program  # isort: skip
+
 import random
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import stage_6_7_arguments
-from knowledge_neurons import artifacts, cli, editing, patches, published, storage
-from knowledge_neurons.experiments import erase_relation, erase_summary
-from knowledge_neurons.experiments.choose_facts import Place
+from knowledge_neurons.editing import patches, slots
+from knowledge_neurons.experiments import erase_relation
+from knowledge_neurons.experiments.choose_facts import Bags, Place
 from knowledge_neurons.experiments.edit_facts import random_neurons
-from knowledge_neurons.experiments.erase_relation import GROUP
-from knowledge_neurons.experiments.erase_summary import ERASED, RANDOM, Change, Erased, FactRecord
-from knowledge_neurons.tokenizer import UNK
-from knowledge_neurons.types import WeightEdit
-from stage_6_7_arguments import Inputs
+from knowledge_neurons.results.erasures import (
+    ERASED,
+    Erased,
+    Erasure,
+    ErasureRecord,
+    both_edits,
+    read_erasures,
+)
+from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.json_files import encode, write_json
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.inputs import (
+    Inputs,
+    open_inputs,
+    read_relations,
+)
+from knowledge_neurons.text.relations import check_relation
+from knowledge_neurons.text.tokenizer import UNK
+from knowledge_neurons.types import CONTROL, KNOWLEDGE, Neuron, WeightEdit
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = stage_6_7_arguments.parser(__doc__.splitlines()[0])
-    parser.add_argument("--relation", required=True, help="to be erased, such as P19")
-    parser.add_argument("--neurons", type=int, default=20, help="how many, the most frequent first")
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.ModelSettings):
+    """What stage 7 is told.
+
+    neurons: how many.  value: of their slots.  other_sample: prompts of other relations; None: all.
+    """
+
+    relation: str
+    neurons: int
+    value: str
+    other_sample: int | None
+
+    @property
+    def run(self) -> str:
+        """Name of the files."""
+        return self.relation if self.value == "zero" else f"{self.relation}-{self.value}"
+
+
+def parse() -> Settings:
+    parser = arguments.of_neurons(__doc__.splitlines()[0])
+    arguments.add_oov(parser)
+    arguments.add_seed(parser, "all that is drawn")
+    parser.add_argument(
+        "--relation", "--pt_relation", required=True, help="to be erased, such as P19"
+    )
+    parser.add_argument(
+        "--neurons", type=arguments.count, default=20, help="how many, the most frequent first"
+    )
     parser.add_argument(
         "--value",
         choices=("zero", "unk"),
@@ -38,147 +78,114 @@ def parse_arguments() -> argparse.Namespace:
         help="what the value slots are set to: zero, or the word embedding of [UNK]",
     )
     parser.add_argument(
-        "--other_sample", type=int, help="only so many prompts of other relations (default: all)"
+        "--other_sample",
+        type=arguments.whole(0),
+        help="only so many prompts of other relations (default: all)",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_relation(args.relation, "the relation to be changed")
+    return arguments.settings(Settings, args)
 
 
-def edits_of(
-    args: argparse.Namespace, results: artifacts.Results, inputs: Inputs
-) -> dict[str, WeightEdit]:
-    """The erasure, and the control with as many random neurons."""
-    if args.neurons < 1:
-        raise ValueError(f"--neurons {args.neurons}: expected 1 or more")
-    if args.other_sample is not None and args.other_sample < 0:
-        raise ValueError(f"--other_sample {args.other_sample}: expected 0 or more")
-    of_facts = stage_6_7_arguments.read_neurons(results, args.relation, inputs)
-    chosen = erase_relation.frequent_neurons(of_facts, args.neurons)
+def edits_of(inputs: Inputs, of_facts: list[list[Neuron]]) -> dict[str, WeightEdit]:
+    """The erasure, and the control with as many random neurons.  of_facts: the relation's."""
+    settings, model = inputs.settings, inputs.pretrained.model
+    chosen = erase_relation.frequent_neurons(of_facts, settings.neurons)
     if not chosen:
-        raise ValueError(f"none of the {len(of_facts)} facts of {args.relation} has a neuron")
-    model = inputs.pretrained.model
-    rng = random.Random(f"{args.seed} {args.relation} neurons")
-    drawn = random_neurons(model.config, chosen, len(chosen), rng)
+        raise ValueError(f"none of the {len(of_facts)} facts of {settings.relation} has a neuron")
+    rng = random.Random(f"{settings.seed} {settings.relation} neurons")
+    drawn = random_neurons(model, chosen, len(chosen), rng)
     value = None
-    if args.value == "unk":
-        # UPSTREAM: the embedding as it is, not scaled to the slot (difference 29)
-        value = model.embeddings.word.weight[inputs.pretrained.tokenizer.vocabulary[UNK]]
+    if settings.value == "unk":
+        # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
+        value = model.words[inputs.pretrained.tokenizer.vocabulary[UNK]]
     return {
-        ERASED: editing.erase(model, chosen, value),
-        RANDOM: editing.erase(model, drawn, value),
+        ERASED: slots.erase(model, chosen, value),
+        CONTROL: slots.erase(model, drawn, value),
     }
 
 
 def read_all(
-    args: argparse.Namespace,
     inputs: Inputs,
+    bags: Bags,
     places: list[Place],
     edits: dict[str, WeightEdit],
-    lines: storage.GrowingLines,
-) -> None:
-    """Read the facts that are not there yet, before and under each edit."""
-    started, resumed = time.perf_counter(), lines.done
-    facts = len({(place.relation, place.fact) for place in places})
-    model = inputs.pretrained.model
-    with lines, cli.progress(facts, "reading", "fact", done=resumed, step=True) as bar:
-        for group in erase_relation.read_prompts(model, inputs.bags, places, edits, resumed):
-            lines.append([storage.encode_record(record) for record in group])
-            bar.update(len(group))
-        lines.finish(
-            arguments=cli.plain(args),
-            device=str(inputs.device),
-            wall_seconds=round(time.perf_counter() - started, 3),
-            facts_resumed=resumed,
-            neurons={name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
-            model_sha256_after=stage_6_7_arguments.check_unchanged(inputs),
-        )
+    path: Path,
+    identity: dict[str, object],
+) -> bool:
+    """Read the facts that are not there yet, before and under each edit; whether there were any."""
+    facts = erase_relation.by_fact(places)
+
+    def read(some: range) -> list[ErasureRecord]:
+        group = facts[some.start : some.stop]
+        return erase_relation.read_facts(inputs.pretrained.model, bags, group, edits)
+
+    def ending(lines: GrowingLines, resumed: int) -> dict[str, object]:
+        return {
+            "facts_resumed": resumed,
+            "neurons": {name: [list(n) for n in edit.neurons] for name, edit in edits.items()},
+            "model_sha256_after": inputs.check_unchanged(),
+        }
+
+    job = Job(
+        path,
+        identity,
+        name="reading",
+        facts=len(facts),
+        group=erase_relation.GROUP,
+        work=read,
+        encode=encode,
+    )
+    return grow(job, inputs.settings.given, inputs.under, ending)
 
 
-def write_summary(
-    args: argparse.Namespace, path: Path, identity: dict[str, object]
-) -> dict[str, Erased]:
+def write_summary(settings: Settings, path: Path, identity: dict[str, object]) -> dict[str, Erased]:
     """Table 5 from the lines alone, as JSON beside them."""
-    records = list(storage.read_records(path, FactRecord))
-    erased = {
-        name: erase_summary.summarise(records, args.relation, name, args.seed)
-        for name in (ERASED, RANDOM)
-    }
-    summary = path.with_suffix(".json")
-    storage.write_json(summary, erased, readable=True)
-    made_from = {**identity, "records_sha256": storage.sha256_of(path)}
-    storage.write_manifest(summary, made_from, arguments=cli.plain(args))
+    erased = both_edits(read_erasures(path), settings.relation, settings.seed)
+    summary = settings.results.erasure_summary(settings.run)
+    write_json(summary, erased, readable=True)
+    made_from = {**identity, "records_sha256": sha256_of(path)}
+    write_manifest(summary, made_from, arguments=settings.given)
     return erased
 
 
-# --- showing ---------------------------------------------------------------------------------
-
-
-def show_table(relation: str, neurons: int, erased: dict[str, Erased]) -> None:
-    """Table 5: the relation and all others, for the erasure and for the control."""
-    theirs = published.TABLE_5.rows.get(relation)
-    rows = {"": "   facts  prompts  accuracy %       perplexity                  increase %"}
-    for name, label in ((ERASED, ""), (RANDOM, ", random neurons")):
-        whose = ((relation, erased[name].relation), ("others", erased[name].others))
-        for place, (who, change) in enumerate(whose):
-            paper = f"  | paper: {theirs[place]:+.1f}" if theirs and name == ERASED else ""
-            rows[f"{who}{label}"] = ("-" if change is None else _row(change)) + paper
-    cli.show(
-        f"Table 5: {relation} erased with {neurons} neurons (95 % intervals; the paper's numbers "
-        "are of bert-base-cased)",
-        rows,
-    )
-
-
-def _row(change: Change) -> str:
-    grown = change.perplexity_increase
-    accuracy = f"{100 * change.accuracy_before:.1f} -> {100 * change.accuracy_after:.1f}"
-    perplexity = f"{change.perplexity_before:.2f} -> {change.perplexity_after:.2f}"
-    interval = f"[{100 * grown.low:+.1f}, {100 * grown.high:+.1f}]"
-    return (
-        f"{change.facts:8}{change.prompts:9}  {accuracy:<16} {perplexity:<22}"
-        f"{100 * grown.value:+10.1f} {interval}"
-    )
-
-
 def main() -> None:
-    args = parse_arguments()
-    results = cli.results_of(args)
-    inputs = stage_6_7_arguments.load(args)
-    edits = edits_of(args, results, inputs)
-    places = erase_relation.choose_prompts(inputs.bags, args.relation, args.other_sample, args.seed)
-    run = args.relation if args.value == "zero" else f"{args.relation}-{args.value}"
-    path = results.erased(run)
-    neurons = edits[ERASED].neurons
-    cli.show(
+    settings = parse()
+    name, results, run = settings.relation, settings.results, settings.run
+    inputs = open_inputs(settings)
+    (relation,) = read_relations(inputs, [name], (KNOWLEDGE,), whole=True)
+    edits = edits_of(inputs, relation.neurons[KNOWLEDGE])
+    bags = inputs.encode_all()
+    places = erase_relation.choose_prompts(bags, name, settings.other_sample, settings.seed)
+    path, neurons = results.erased(run), edits[ERASED].neurons
+    own = sum(place.relation == name for place in places)
+    inputs.show(
         f"Stage 7, {run}",
+        bags,
         {
-            "model": f"{args.bert_model} on {inputs.device}",
-            "left out": f"{inputs.left_out} facts whose answer is not one token",
-            "neurons": f"{len(neurons)} of the {args.neurons} asked for, set to {args.value}",
-            "prompts": f"{len(places)}, {sum(p.relation == args.relation for p in places)} of them "
-            f"of {args.relation}",
+            "neurons": f"{len(neurons)} of the {settings.neurons} asked for, "
+            f"set to {settings.value}",
+            "prompts": f"{len(places)}, {own} of them of {name}",
         },
     )
-    of_neurons = results.fact_neurons(args.relation, baseline=False)
     identity = {
-        **inputs.identity,
-        "relation": args.relation,
-        "neurons_sha256": storage.sha256_of(of_neurons),
-        "neurons": args.neurons,
-        "value": args.value,
-        "other_sample": args.other_sample,
+        **inputs.identity_of_all,
+        "relation": name,
+        "neurons_sha256": relation.neurons_sha256[KNOWLEDGE],
+        "neurons": settings.neurons,
+        "value": settings.value,
+        "other_sample": settings.other_sample,
     }
-    if storage.is_done(path, identity):
+    if not read_all(inputs, bags, places, edits, path, identity):
         print(f"all prompts are read: {path}")
-    else:
-        read_all(args, inputs, places, edits, storage.GrowingLines(path, identity, GROUP))
-    header = patches.Header("erase", inputs.pretrained.sha256, args.relation, neurons)
+    header = patches.Header("erase", inputs.pretrained.sha256, name, neurons)
     patches.save(results.erasure(run), edits[ERASED], header)
-    erased = write_summary(args, path, identity)
-    storage.write_manifest(results.erasure(run), identity, arguments=cli.plain(args))
-    show_table(args.relation, len(neurons), erased)
-    for output in (path, path.with_suffix(".json"), results.erasure(run)):
+    erased = write_summary(settings, path, identity)
+    write_manifest(results.erasure(run), identity, arguments=settings.given)
+    tables.show_erasure(Erasure(run, name, len(neurons), *erased.values()))
+    for output in (path, results.erasure_summary(run), results.erasure(run)):
         print(f"wrote {output}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -8,18 +8,13 @@ what to run for it.
 
 from __future__ import annotations
 
-import argparse
-import time
+from knowledge_neurons.stages import program  # isort: skip
 
-from knowledge_neurons import artifacts, cli, figures, gallery, outcomes, storage
-from knowledge_neurons.outcomes import Outcomes
-from knowledge_neurons.provenance import provenance
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_results(parser)
-    return parser.parse_args()
+from knowledge_neurons.figures import gallery
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.provenance import provenance
+from knowledge_neurons.stages import arguments, tables
 
 
 def warn_of_mixture(found: Outcomes) -> None:
@@ -28,36 +23,27 @@ def warn_of_mixture(found: Outcomes) -> None:
     for what, named in (("models", made.models_sha256), ("data sets", made.data_sha256)):
         if len(named) > 1:
             short = ", ".join(sha256[:12] for sha256 in named)
-            print(f"warning: these results are of {len(named)} {what} (sha256 {short})")
+            said = f"warning: these results are of {len(named)} {what} (sha256 {short})"
+            print(program.printable(said))
 
 
-def draw(args: argparse.Namespace, results: artifacts.Results, found: Outcomes) -> dict[str, str]:
+def draw(settings: arguments.Settings, found: Outcomes) -> dict[str, str]:
     """Write every figure with its manifests; its name -> the files."""
-    written = {}
-    for picture in gallery.draw(found):
-        started = time.perf_counter()
-        paths = figures.save(picture.figure, results.figure(picture.name))
-        made_from = {name: storage.sha256_of(results.root / name) for name in picture.sources}
-        for path in paths:
-            storage.write_manifest(
-                path,
-                {"sources_sha256": made_from},
-                arguments=cli.plain(args),
-                wall_seconds=round(time.perf_counter() - started, 3),
-            )
+    written, results = {}, settings.results
+    for picture in gallery.draw(results, found):
+        paths = gallery.save(results, picture, settings.given)
         written[picture.name] = ", ".join(path.name for path in paths)
     return written
 
 
 def main() -> None:
-    args = parse_arguments()
-    results = cli.results_of(args)
-    found = outcomes.read(results)
+    settings = arguments.of_results(__doc__.splitlines()[0])
+    found = outcomes.read(settings.results)
     warn_of_mixture(found)
-    cli.show(f"Figures, in {results.figure('')}", draw(args, results, found))
+    tables.show(f"Figures, in {settings.results.figure('')}", draw(settings, found))
     if missing := gallery.missing(found):
-        cli.show("Not drawn; run first", missing)
+        tables.show("Not drawn; run first", missing)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -9,23 +9,19 @@ what it was made from stands in it, and the same files give the same bytes.
 
 from __future__ import annotations
 
-import argparse
+from knowledge_neurons.stages import program  # isort: skip
 
-from knowledge_neurons import cli, report, storage
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_results(parser)
-    return parser.parse_args()
+from knowledge_neurons import report
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.stages import arguments
 
 
 def main() -> None:
-    results = cli.results_of(parse_arguments())
+    results = arguments.of_results(__doc__.splitlines()[0]).results
     path = results.report
-    storage.write_atomic(path, report.render(results).encode())
+    write_atomic(path, report.render(results).encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -19,8 +19,8 @@ can call alone, and nothing here needs a hook:
 which is exactly `model(ids)`.  Row i of `layer.intermediate.weight` (F, D) is what neuron i listens
 to; column i of `layer.output.weight` (D, F) is its value slot, what it writes.
 
-Shape letters: B prompts, T tokens, D hidden width, H attention heads, L layers, F neurons of a
-layer, V vocabulary, P positions.  The model is for inference: it has no dropout.
+Letters of shapes: B prompts, T tokens, D hidden width, H attention heads, F neurons of a layer,
+V vocabulary, P positions, Q positions asked for.  The model is for inference: no dropout.
 """
 
 from __future__ import annotations
@@ -41,6 +41,23 @@ ACTIVATIONS = {
     "relu": F.relu,
     "silu": F.silu,
 }
+# Far beyond any BERT; a wrong number in a config then costs neither time nor memory.
+LARGEST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 256,
+    "num_attention_heads": 1 << 16,
+    "intermediate_size": 1 << 20,
+    "max_position_embeddings": 1 << 24,
+    "type_vocab_size": 1 << 16,
+}
+# What this file computes; other values of these keys would be computed wrongly.
+SUPPORTED = {
+    "model_type": "bert",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "tie_word_embeddings": True,
+}
 
 
 @dataclass(frozen=True)
@@ -55,50 +72,32 @@ class BertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-12  # DEVIATION: the released code has 1e-5 built in (difference 20)
+    layer_norm_eps: float = 1e-12  # DEVIATION: the released code has 1e-5 built in (difference 4)
 
     @classmethod
     def from_dict(cls, values: Mapping) -> BertConfig:
         """Read the known keys; ValueError for a model that this file would compute wrongly."""
-        required = [f.name for f in fields(cls)][:5]
-        missing = [name for name in required if name not in values]
+        missing = [f.name for f in fields(cls)[:5] if f.name not in values]
         if missing:
             raise ValueError(f"the config lacks {', '.join(missing)}: is it a BERT config?")
-        wrong = {
-            key: values[key]
-            for key, expected in _ONLY_SUPPORTED.items()
-            if values.get(key) not in (expected, None)
-        }
+        wrong = {k: values[k] for k, v in SUPPORTED.items() if values.get(k) not in (v, None)}
         if wrong:
-            raise ValueError(f"the config asks for {wrong}, only {_ONLY_SUPPORTED} is supported")
+            raise ValueError(f"the config asks for {wrong!s:.200}, only {SUPPORTED} is supported")
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
     def __post_init__(self):
-        for name in (f.name for f in fields(self) if f.type == "int"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a positive integer")
-        if not isinstance(self.layer_norm_eps, float) or not self.layer_norm_eps > 0:
-            raise ValueError(
-                f"layer_norm_eps is {self.layer_norm_eps!r}, expected a positive float"
-            )
-        if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(
-                f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}"
-            )
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of "
-                f"num_attention_heads {self.num_attention_heads}"
-            )
-
-
-_ONLY_SUPPORTED = {
-    "model_type": "bert",
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "tie_word_embeddings": True,
-}
+        for name, largest in LARGEST.items():
+            got = getattr(self, name)
+            if type(got) is not int or not 0 < got <= largest:  # bool is an int too
+                raise ValueError(f"{name} is {got!r:.80}, expected an integer from 1 to {largest}")
+        eps, act = self.layer_norm_eps, self.hidden_act
+        if not isinstance(eps, float) or not 0 < eps <= 0.01:
+            raise ValueError(f"layer_norm_eps is {eps!r:.80}, expected a number over 0, up to 0.01")
+        if not isinstance(act, str) or act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act {act!r:.80} is not one of {', '.join(ACTIVATIONS)}")
+        D, H = self.hidden_size, self.num_attention_heads
+        if D % H:
+            raise ValueError(f"hidden_size {D} is no multiple of num_attention_heads {H}")
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -137,37 +136,66 @@ class Embeddings(nn.Module):
         return self.norm(x + self.position.weight[:T])
 
 
-class Layer(nn.Module):
-    """One transformer layer: self-attention, then the feed-forward network with its F neurons."""
+class Attention(nn.Module):
+    """Self-attention of H heads, without its residual."""
 
     def __init__(self, c: BertConfig):
         super().__init__()
-        D, FF = c.hidden_size, c.intermediate_size
+        D = c.hidden_size
         self.heads = c.num_attention_heads
-        self.activation = ACTIVATIONS[c.hidden_act]
         self.query, self.key, self.value = Linear(D, D), Linear(D, D), Linear(D, D)
-        self.attention_output = Linear(D, D)
-        self.attention_norm = nn.LayerNorm(D, eps=c.layer_norm_eps)
-        self.intermediate = Linear(D, FF)
-        self.output = Linear(FF, D)
-        self.output_norm = nn.LayerNorm(D, eps=c.layer_norm_eps)
+        self.output = Linear(D, D)
 
-    def attend(
-        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        """Attention of the tokens x (B, Q, D) over the context, plus residual and LayerNorm.
-
-        context: (B, T, D), x itself by default; give it to ask for a few positions only.
-        mask: (B, T) bool, True where the context holds a token; None where there is no padding.
-        Returns (B, Q, D).
-        """
-        context = x if context is None else context
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the tokens x (B, Q, D) read in the context (B, T, D) -> (B, Q, D)."""
         q, k, v = self.query(x), self.key(context), self.value(context)  # (B, Q|T, D)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
         attend_to = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend_to)  # (B, H, Q, D/H)
-        y = y.transpose(1, 2).flatten(2)  # (B, Q, D)
-        return self.attention_norm(x + self.attention_output(y))
+        return self.output(y.transpose(1, 2).flatten(2))  # (B, Q, D)
+
+
+class MLP(nn.Module):
+    """The feed-forward network, without its residual: x -> `neurons` -> `output`."""
+
+    def __init__(self, c: BertConfig):
+        super().__init__()
+        self.activation = ACTIVATIONS[c.hidden_act]
+        self.intermediate = Linear(c.hidden_size, c.intermediate_size)
+        self.output = Linear(c.intermediate_size, c.hidden_size)
+
+    def neurons(self, x: Tensor) -> Tensor:
+        """The F neurons' activations: x (..., D) -> (..., F)."""
+        return self.activation(self.intermediate(x))
+
+
+class Layer(nn.Module):
+    """One transformer layer: attention, then MLP, each added to the stream and normalised."""
+
+    def __init__(self, c: BertConfig):
+        super().__init__()
+        self.attention = Attention(c)
+        self.attention_norm = nn.LayerNorm(c.hidden_size, eps=c.layer_norm_eps)
+        self.mlp = MLP(c)
+        self.output_norm = nn.LayerNorm(c.hidden_size, eps=c.layer_norm_eps)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The whole layer: (B, T, D) -> (B, T, D)."""
+        x = self.attention_norm(x + self.attention(x, x, mask))
+        w = self.ffn_in(x)  # (B, T, F)
+        return self.output_norm(x + self.mlp.output(w))
+
+    # The same in parts.
+
+    def attend(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Attention of x (B, Q, D) over the context, residual and LayerNorm -> (B, Q, D).
+
+        context: (B, T, D), x itself by default; give it to ask for a few positions only.
+        mask: (B, T) bool, True where the context holds a token; None where there is no padding.
+        """
+        return self.attention_norm(x + self.attention(x, x if context is None else context, mask))
 
     def attend_at(self, x: Tensor, at: Tensor) -> Tensor:
         """`attend` for one position of each row: x (B, T, D), at (B,) -> (B, D)."""
@@ -175,21 +203,26 @@ class Layer(nn.Module):
         return self.attend(x[rows, at][:, None], context=x)[:, 0]
 
     def ffn_in(self, x: Tensor) -> Tensor:
-        """The neurons' activations: x (..., D) -> (..., F)."""
-        return self.activation(self.intermediate(x))
+        """The neurons' activations w: x (..., D) -> (..., F)."""
+        return self.mlp.neurons(x)
 
     def ffn_out(self, w: Tensor, x: Tensor) -> Tensor:
         """What activations w (..., F) write to the stream x (..., D) -> (..., D)."""
-        return self.add_ffn(self.output(w), x)
+        return self.add_ffn(self.mlp.output(w), x)
 
     def add_ffn(self, y: Tensor, x: Tensor) -> Tensor:
         """Residual and LayerNorm for an FFN output y (..., D) computed elsewhere -> (..., D)."""
         return self.output_norm(x + y)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The whole layer: (B, T, D) -> (B, T, D)."""
-        x = self.attend(x, mask=mask)
-        return self.ffn_out(self.ffn_in(x), x)
+    @property
+    def intermediate(self) -> Linear:
+        """Its weight's rows (F, D) are what the neurons listen to."""
+        return self.mlp.intermediate
+
+    @property
+    def output(self) -> Linear:
+        """Its weight's columns (D, F) are the value slots."""
+        return self.mlp.output
 
 
 class Head(nn.Module):
@@ -226,11 +259,7 @@ class Bert(nn.Module):
         return product(self.mlm(x), self.embeddings.word.weight, self.mlm.bias)
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits of every position.
-
-        ids: (B, T) int64; mask: (B, T) bool, True for tokens, None where there is no padding.
-        Returns (B, T, V).
-        """
+        """Logits (B, T, V) of ids (B, T) int64; mask as in `Layer.attend`."""
         x = self.embed(ids)
         for layer in self.layers:
             x = layer(x, mask)
@@ -243,119 +272,7 @@ class Bert(nn.Module):
         residuals, LayerNorm, softmax and attention's two small products keep the model's dtype.
         """
         model = deepcopy(self)
-        matrices = [m for m in model.modules() if isinstance(m, Linear)]
-        for module in [*matrices, model.embeddings.word]:
-            module.weight.data = module.weight.data.to(dtype)
+        for module in model.modules():
+            if isinstance(module, Linear) or module is model.embeddings.word:
+                module.weight.data = module.weight.data.to(dtype)
         return model
-
-    @classmethod
-    def from_state(cls, config: BertConfig, state: Mapping[str, Tensor]) -> Bert:
-        """A frozen model in eval mode from the tensors of a published checkpoint.
-
-        state: name -> tensor under the published names, today's or the old gamma/beta ones.
-        Every tensor must be there with the config's shape, and nothing else but KNOWN_HARMLESS.
-        Raises ValueError that names the offending tensors.
-        """
-        with torch.device("meta"):
-            model = cls(config)
-        ours = rename_published(state)
-        check_state(model, ours)
-        model.load_state_dict({name: t.float() for name, t in ours.items()}, assign=True)
-        return model.eval().requires_grad_(False)
-
-    def published_state(self) -> dict[str, Tensor]:
-        """The tensors under their published names, as Hugging Face's BertForMaskedLM reads them."""
-        return {_published_name(name): tensor for name, tensor in self.state_dict().items()}
-
-
-# --- published names -------------------------------------------------------------------------
-
-# ours -> published, prefix by prefix; "#" stands for the number of a layer.
-PUBLISHED_NAMES = {
-    "embeddings.word": "bert.embeddings.word_embeddings",
-    "embeddings.position": "bert.embeddings.position_embeddings",
-    "embeddings.segment": "bert.embeddings.token_type_embeddings",
-    "embeddings.norm": "bert.embeddings.LayerNorm",
-    "layers.#.query": "bert.encoder.layer.#.attention.self.query",
-    "layers.#.key": "bert.encoder.layer.#.attention.self.key",
-    "layers.#.value": "bert.encoder.layer.#.attention.self.value",
-    "layers.#.attention_output": "bert.encoder.layer.#.attention.output.dense",
-    "layers.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
-    "layers.#.intermediate": "bert.encoder.layer.#.intermediate.dense",
-    "layers.#.output": "bert.encoder.layer.#.output.dense",
-    "layers.#.output_norm": "bert.encoder.layer.#.output.LayerNorm",
-    "mlm.transform": "cls.predictions.transform.dense",
-    "mlm.norm": "cls.predictions.transform.LayerNorm",
-    "mlm": "cls.predictions",
-}
-_OUR_NAMES = {published: ours for ours, published in PUBLISHED_NAMES.items()}
-
-# Parts of a pretraining checkpoint that the masked LM does not use.
-KNOWN_HARMLESS = ("bert.pooler.", "cls.seq_relationship.", "bert.embeddings.position_ids")
-# Second copies of tied tensors: copy -> the tensor it must equal.
-TIED = {
-    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
-
-
-def _translate(name: str, table: Mapping[str, str]) -> str | None:
-    """name with its prefix looked up in the table, its layer number and last word kept."""
-    prefix, _, leaf = name.rpartition(".")
-    number = next((part for part in prefix.split(".") if part.isdigit()), "#")
-    found = table.get(prefix.replace(f".{number}.", ".#."))
-    return None if found is None else f"{found.replace('#', number)}.{leaf}"
-
-
-def _published_name(name: str) -> str:
-    published = _translate(name, PUBLISHED_NAMES)
-    assert published is not None, f"{name} is missing from PUBLISHED_NAMES"
-    return published
-
-
-def rename_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published names -> ours; harmless tensors and equal copies dropped, unknown ones an error."""
-    twice = sorted(name for name in state if _modern(name) != name and _modern(name) in state)
-    if twice:
-        raise ValueError(f"tensors under their old and today's name at once: {_some(twice)}")
-    modern = {_modern(name): tensor for name, tensor in state.items()}
-    for copy, original in TIED.items():
-        if copy in modern:
-            original_tensor = modern.setdefault(original, modern[copy])
-            if not torch.equal(modern.pop(copy), original_tensor):
-                raise ValueError(f"{copy} differs from {original}: untied heads are not supported")
-    kept = {name: t for name, t in modern.items() if not name.startswith(KNOWN_HARMLESS)}
-    renamed = {name: _translate(name, _OUR_NAMES) for name in kept}
-    unknown = sorted(name for name, ours in renamed.items() if ours is None)
-    if unknown:
-        raise ValueError(f"unexpected tensors in the checkpoint: {_some(unknown)}")
-    return {ours: kept[name] for name, ours in renamed.items()}
-
-
-def check_state(model: Bert, state: Mapping[str, Tensor]) -> None:
-    """Raise ValueError unless state has the model's tensors, all of them and in their shapes."""
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    missing = sorted(_published_name(name) for name in expected.keys() - state.keys())
-    if missing:
-        raise ValueError(f"tensors missing from the checkpoint: {_some(missing)}")
-    unknown = sorted(_published_name(name) for name in state.keys() - expected.keys())
-    if unknown:
-        raise ValueError(f"unexpected tensors in the checkpoint: {_some(unknown)}")
-    wrong = [
-        f"{_published_name(name)} is {tuple(state[name].shape)}, the config says {shape}"
-        for name, shape in expected.items()
-        if tuple(state[name].shape) != shape
-    ]
-    if wrong:
-        raise ValueError(f"tensors of the wrong shape: {_some(wrong)}")
-
-
-def _modern(name: str) -> str:
-    """TensorFlow-era LayerNorm names (gamma, beta) -> today's."""
-    name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-    return name.replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def _some(items: list[str], at_most: int = 6) -> str:
-    rest = len(items) - at_most
-    return ", ".join(items[:at_most]) + (f" and {rest} more" if rest > 0 else "")

@@ -8,12 +8,14 @@
 The method is Dai et al. 2022 (arXiv 2104.08696).  `api` is the face, the other modules the parts.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from knowledge_neurons.api import KnowledgeNeurons
 
 __all__ = ["KnowledgeNeurons"]
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
 
 def __getattr__(name: str):

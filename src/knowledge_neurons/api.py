@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 
-from custom_bert import Bert
-from knowledge_neurons import adaptive, models, quadrature, refine
-from knowledge_neurons.batching import encode_fact
-from knowledge_neurons.experiments.fact_scores import Settings, prepare, score_facts
+from knowledge_neurons.attribution import adaptive, quadrature
+from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.text.encoding import encode_fact
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt, PromptScores, Triplet
 
 
@@ -33,15 +35,15 @@ class KnowledgeNeurons:
     not so.  The model is never changed.
     """
 
-    def __init__(self, model: Bert, tokenizer: Tokenizer):
+    def __init__(self, model: Network, tokenizer: Tokenizer):
         self.model, self.tokenizer = model, tokenizer
 
     @classmethod
     def from_pretrained(
         cls, source: str | Path, device: str | torch.device = "cpu", **options
     ) -> KnowledgeNeurons:
-        """Load a model: see `knowledge_neurons.models.from_pretrained` for sources and options."""
-        pretrained = models.from_pretrained(source, **options)
+        """Load a model: see `networks.checkpoints.from_pretrained` for sources and options."""
+        pretrained = checkpoints.from_pretrained(source, **options)
         return cls(pretrained.model.to(device), pretrained.tokenizer)
 
     def scores(
@@ -79,7 +81,7 @@ class KnowledgeNeurons:
         must be coarse in at least min_prompts, or in all prompts where there are fewer.
         Returns the neurons, first seen first; none where the prompts share none.
         """
-        settings = refine.Settings(coarse=coarse, shared=shared, min_prompts=min_prompts)
+        settings = refine.Thresholds(coarse=coarse, shared=shared, min_prompts=min_prompts)
         counts = refine.count_coarse((prompt.of_answer for prompt in scores), settings.coarse)
         return refine.refine_fact(counts, settings.shared, min(min_prompts, len(scores)))
 
@@ -92,7 +94,7 @@ class KnowledgeNeurons:
         tolerance: float | None = adaptive.TOLERANCE,
     ) -> list[Neuron]:
         """`scores` and `refine` in one, with the paper's settings.  Returns the neurons."""
-        settings = refine.Settings(coarse=coarse, shared=shared)
+        settings = refine.Thresholds(coarse=coarse, shared=shared)
         keep = min(settings.coarse, refine.KEEP)
         scores = self.scores(prompts, answer, keep=keep, tolerance=tolerance)
         return self.refine(scores, coarse, shared)
@@ -121,8 +123,7 @@ class KnowledgeNeurons:
         if isinstance(prompts, str) or not prompts:
             raise ValueError("expected a list of prompts, each with one [MASK]")
         fact = Fact("own", "own prompts", 0, answer, tuple(prompts))
-        max_tokens = self.model.config.max_position_embeddings
-        return fact, encode_fact(fact, self.tokenizer, max_tokens)
+        return fact, encode_fact(fact, self.tokenizer, self.model.max_tokens)
 
 
 def _with_triplets(scores: PromptScores) -> PromptScores:

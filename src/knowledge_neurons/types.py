@@ -8,30 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from msgspec import Meta
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Numbers as files may hold them; beyond these bounds they are damage, not a larger model.
+Layer = Annotated[int, Meta(ge=0, lt=1 << 12)]
+Index = Annotated[int, Meta(ge=0, lt=1 << 24)]  # of a neuron in its layer, of a fact, of a prompt
+Count = Annotated[int, Meta(ge=0, lt=1 << 40)]
+Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Share = Annotated[float, Meta(ge=0, le=1.0001)]  # a probability too, as float32 rounds it
 
 
 class Neuron(NamedTuple):
     """One FFN neuron: `layer` counted from 0 at the bottom, `index` in 0 .. F - 1."""
 
-    layer: int
-    index: int
+    layer: Layer
+    index: Index
 
 
 # The two kinds of neurons that are compared throughout: of integrated gradients, of activations.
 KNOWLEDGE, BASELINE = KINDS = ("neurons", "baseline")
+CONTROL = "random"  # as many random neurons, beside the edits and erasures of a fact's own
 NeuronSets = Mapping[str, Sequence[Sequence[Neuron]]]  # kind -> the neurons of each fact
 
 
 class Triplet(NamedTuple):
     """A neuron with its attribution score for one prompt."""
 
-    layer: int
-    index: int
-    score: float
+    layer: Layer
+    index: Index
+    score: Number
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ class Fact:
     prompts: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.relation} fact {self.index} ({self.answer})"
+        answer = self.answer if len(self.answer) <= 80 else f"{self.answer[:77]}..."
+        return f"{self.relation} fact {self.index} ({answer})"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from knowledge_neurons.models import Pretrained, fingerprint
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.networks.checkpoints import Pretrained, fingerprint
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference.tiny import TINY, tiny_bert
 
 VOCABULARY = [*SPECIAL_TOKENS, "Paris", "is", "the", "capital", "of", "##s", "."]

@@ -1,6 +1,5 @@
 """Fixtures of more than one file: a checkpoint in a folder, and stages run on a tiny model."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,29 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from knowledge_neurons import models
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
-from tests.reference.tiny import TINY, tiny_bert
+from knowledge_neurons.networks import checkpoints
+from tests.reference.tiny import tiny_bert
 
 # Before their import: pytest then shows the values in their failed asserts, as in a test's.
 pytest.register_assert_rewrite("tests.integration.checkpoints", "tests.integration.stages")
 
 from tests.integration.checkpoints import tokenizer  # noqa: E402
-from tests.integration.stages import (  # noqa: E402
-    BAGS,
-    PAIRS,
-    SENTENCES,
-    WORDS,
-    Ended,
-    Place,
-    fine,
-)
+from tests.integration.stages import Ended, Place, fine, small_inputs  # noqa: E402
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A checkpoint of the tiny model in today's layout, ours to change."""
-    models.save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
+    checkpoints.save_pretrained(tiny_bert(), tokenizer(), tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -49,16 +39,7 @@ def one_thread():
 @pytest.fixture(scope="package")
 def inputs(one_thread, tmp_path_factory) -> Place:
     """The model's folder and the prompts."""
-    folder = tmp_path_factory.mktemp("stages")
-    tokens = (*SPECIAL_TOKENS, *WORDS, ".")
-    lowercase = Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=True)
-    model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
-    models.save_pretrained(model, lowercase, folder / "model")
-    (folder / "data.json").write_text(json.dumps(BAGS))
-    (folder / "pairs.json").write_text(json.dumps(PAIRS))
-    for relation, bags in SENTENCES.items():
-        (folder / f"sentences_{relation}.json").write_text(json.dumps(bags))
-    return Place(folder / "model", folder / "data.json", folder / "results")
+    return small_inputs(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from knowledge_neurons import artifacts, storage
+from knowledge_neurons import ROOT
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest, write_manifest
 from tests.integration.stages import Place
 
-MODEL = storage.ROOT / "models" / "demo-bert"
-SAMPLE = storage.ROOT / "data" / "PARAREL" / "sample_allbags.json"
+MODEL = ROOT / "models" / "demo-bert"
+SAMPLE = ROOT / "data" / "PARAREL" / "sample_allbags.json"
 RELATIONS = ("P19", "P36", "P37")
 FACTS = 12  # of each: the fewest of which one fact's neuron is not yet a tenth
 SHARED = [3, 400]  # a neuron that every fact has
@@ -39,8 +42,8 @@ def another(place: Place, name: str) -> Place:
     """The same model and prompts with neurons of one's own, to be harmed."""
     folder = place.results.with_name(name)
     for relation in RELATIONS:
-        of_facts = artifacts.Results(place.results).fact_neurons(relation, baseline=False)
-        storage.write_atomic(folder / "kn" / of_facts.name, of_facts.read_bytes())
+        of_facts = Results(place.results).fact_neurons(relation, baseline=False)
+        write_atomic(folder / "kn" / of_facts.name, of_facts.read_bytes())
     return replace(place, results=folder)
 
 
@@ -51,6 +54,6 @@ def interrupt(whole: Path, path: Path, kept: float) -> None:
     """
     lines = whole.read_bytes().splitlines(keepends=True)
     content = b"".join(lines[: int(kept)]) + (lines[int(kept)][:40] if kept % 1 else b"")
-    storage.write_atomic(path.with_name(f"{path.name}.partial"), content)
-    manifest = storage.manifest_path(whole).read_bytes()
-    storage.write_atomic(storage.manifest_path(path), manifest)
+    write_atomic(path.with_name(f"{path.name}.partial"), content)
+    identity = read_manifest(whole)["identity"]
+    write_manifest(path, identity, complete=False)

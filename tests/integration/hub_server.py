@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import huggingface_hub.constants
 
-from knowledge_neurons.models import HUB_NAMES
+from knowledge_neurons.networks.hub import HUB_NAMES
 
 
 class Hub:

@@ -11,13 +11,18 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-from knowledge_neurons import artifacts, cli, storage
+from knowledge_neurons import ROOT
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.stages import program
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.reference.tiny import TINY, tiny_bert
 
-SRC = Path(storage.ROOT) / "src"
+SRC = Path(ROOT) / "src"
 STAGE_1, STAGE_2 = "1_analyze_mlm.py", "2_get_kn.py"
 
 HEADS = (
@@ -124,7 +129,7 @@ class Place:
             redirect_stderr(err),
         ):
             try:
-                cli.run(load(script).main)
+                program.run(load(script).main)
             except SystemExit as end:
                 code = end.code
         return Ended(code, out.getvalue(), err.getvalue())
@@ -135,13 +140,13 @@ class Place:
         return self.here(STAGE_1, *flags, *arguments, **environment)
 
     def scores(self, relation: str) -> Path:
-        return artifacts.Results(self.results).scores(relation)
+        return Results(self.results).scores(relation)
 
     def lines(self, relation: str) -> list:
         return [json.loads(line) for line in self.scores(relation).read_bytes().splitlines()]
 
     def manifest(self, name: str) -> dict:
-        return json.loads((self.results / f"{name}.manifest.json").read_bytes())
+        return json.loads(manifest_path(self.results / name).read_bytes())
 
     def scores_manifest(self, relation: str) -> dict:
         return self.manifest(self.scores(relation).name)
@@ -150,10 +155,24 @@ class Place:
         return self.scores_manifest(relation)["identity"]
 
 
+def small_inputs(folder: Path) -> Place:
+    """A tiny random model, prompts, pairs and sentences, in a folder; no results yet."""
+    tokens = (*SPECIAL_TOKENS, *WORDS, ".")
+    lowercase = Tokenizer({token: index for index, token in enumerate(tokens)}, lowercase=True)
+    model = tiny_bert(config=replace(TINY, vocab_size=len(tokens)))
+    checkpoints.save_pretrained(model, lowercase, folder / "model")
+    (folder / "data.json").write_text(json.dumps(BAGS))
+    (folder / "pairs.json").write_text(json.dumps(PAIRS))
+    for relation, bags in SENTENCES.items():
+        (folder / f"sentences_{relation}.json").write_text(json.dumps(bags))
+    return Place(folder / "model", folder / "data.json", folder / "results")
+
+
 def load(script: str):
     """A stage as a module; its name starts with a digit."""
     spec = importlib.util.spec_from_file_location(f"stage_{script[:-3]}", SRC / script)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons import artifacts, data, models
-from knowledge_neurons.batching import encode_fact, encode_sentences
-from knowledge_neurons.experiments import (
-    distant_activation,
-    modify_activation,
-    trigger_examples,
-)
+from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.neurons import read_fact_neurons
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact, encode_sentences
 from knowledge_neurons.types import Edit, Neuron
 from tests.integration.stages import BAGS, PAIRS, SENTENCES, Place, fine, refused
 from tests.reference import interventions as literal
@@ -38,14 +37,13 @@ def load(place: Place, name: str):
 
 
 def neurons_of(place: Place, kind: str, relation: str = "P19") -> list[tuple[Neuron, ...]]:
-    path = artifacts.Results(place.results).fact_neurons(relation, kind == "baseline")
-    return [tuple(own) for own in artifacts.read_fact_neurons(path)]
+    path = Results(place.results).fact_neurons(relation, kind == "baseline")
+    return [tuple(own) for own in read_fact_neurons(path)]
 
 
 def without_manifests(place: Place) -> None:
     """As the authors' stages leave them."""
-    for path in (place.results / "kn").glob("*.manifest.json"):
-        path.unlink()
+    shutil.rmtree(place.results / "kn" / "manifests")
 
 
 # --- stage 3 ---------------------------------------------------------------------------------
@@ -58,13 +56,13 @@ def modified(refined, tmp_path_factory) -> Place:
     shutil.copytree(refined[0].results, place.results)
     without_manifests(place)
     ended = fine(place.shell("3_run_modify_activation.sh"))
-    assert "suppressed, neurons" in ended.out and "-29.03%" in ended.out
+    assert "own facts, knowledge neurons" in ended.out and "-29.03" in ended.out
     return place
 
 
 def test_probabilities_are_those_of_single_prompts(modified):
     """Every record of P19: its own prompts and another relation's, before, off and doubled."""
-    pretrained = models.from_pretrained(modified.model)
+    pretrained = checkpoints.from_pretrained(modified.model)
     model, tokenizer = pretrained.model, pretrained.tokenizer
     facts = {r: data.facts_of(BAGS, r, "here") for r in BAGS}
     found = lines(modified, RECORDS[3])
@@ -94,7 +92,7 @@ def test_every_average_comes_from_the_records(modified):
     summary = load(modified, "modify_activation/summary.json")
     for kind, base in (("neurons", ""), ("baseline", "base_")):
         averages = load(modified, f"kn/{base}modify_activation_rlt.json")
-        assert list(averages) == ["kn_bag-P19", "kn_bag-P36"]
+        assert list(averages) == [f"{base}kn_bag-P19", f"{base}kn_bag-P36"]
         for asked, theirs in (("own", "own"), ("other", "oth")):
             for verb, factor in (("rm", "0.0"), ("eh", "2.0")):
                 ratios = []
@@ -103,16 +101,16 @@ def test_every_average_comes_from_the_records(modified):
                     before = [p for line in records for p in line[asked]["original"]]
                     after = [p for line in records for p in line[asked]["edited"][kind][factor]]
                     delta = float(np.mean(np.subtract(after, before)))
-                    values = averages[f"kn_bag-{relation}"]
+                    values = averages[f"{base}kn_bag-{relation}"]
                     assert values[f"{theirs}:ori_prob"] == pytest.approx(np.mean(before))
                     assert values[f"{verb}_{theirs}:ave_delta"] == pytest.approx(delta, abs=1e-9)
                     ratios.append(delta / np.mean(before))
                     ratio = values[f"{verb}_{theirs}:ave_delta_ratio"]
                     assert ratio == pytest.approx(ratios[-1], abs=1e-9)
                 change = summary["change"][kind][asked][factor.removesuffix(".0")]
-                assert change["change"] == pytest.approx(np.mean(ratios), abs=1e-9)
+                assert change["value"] == pytest.approx(np.mean(ratios), abs=1e-9)
                 low, high = change["interval"]
-                assert low <= change["change"] <= high
+                assert low <= change["value"] <= high
     assert summary["counts"]["facts"] == 22
 
 
@@ -129,16 +127,27 @@ def test_scales_draw_a_curve(own):
     fine(own.here(STAGE_3, "--relations", "P36", "--scales", "0,0.5,...,2"))
     curve = load(own, "dose_response/P36.json")
     assert list(curve["neurons"]["own"]) == ["0", "0.5", "1", "1.5", "2"]
-    assert curve["neurons"]["own"]["1"]["change"] == 0
+    assert curve["neurons"]["own"]["1"]["value"] == 0
     assert (own.results / "figs/dose_response-P36.pdf").read_bytes().startswith(b"%PDF")
     assert (own.results / "figs/dose_response-P36.png").exists()
     assert not (own.results / "kn/modify_activation_rlt.json").exists()
 
 
-@pytest.mark.parametrize("scales", ["0,a", "0,1,...", "0,0.3,...,1", "1,0,...,2", ""])
-def test_refuses_other_scales(own, scales):
-    ended = own.here(STAGE_3, f"--scales={scales}")
-    refused(ended, f"--scales {scales!r}")
+@pytest.mark.parametrize(
+    ("scales", "part"),
+    [
+        ("0,a", "'a': expected a number"),
+        ("0,nan", "'nan': expected a number"),
+        ("0,1,...", "expected FIRST,SECOND,...,LAST"),
+        ("0,0.3,...,1", "not reached in steps of the first two"),
+        ("1,0,...,2", "expected rising numbers"),
+        ("0,1e-7,...,2", "at most 200 of them"),
+        (",".join(map(str, range(201))), "201 factors: at most 200"),
+        ("", "'': expected a number"),
+    ],
+)
+def test_refuses_other_scales(own, scales, part):
+    refused(own.here(STAGE_3, f"--scales={scales}"), "argument --scales: ", part)
 
 
 def test_answers_that_are_not_one_token(own):
@@ -176,7 +185,7 @@ def read(modified) -> Place:
 
 def test_activations_are_those_of_single_sentences(read):
     """T1 of every fact that has sentences, read one by one with the twin."""
-    pretrained = models.from_pretrained(read.model)
+    pretrained = checkpoints.from_pretrained(read.model)
     found = lines(read, RECORDS[4])
     sets = {kind: neurons_of(read, kind) for kind in ("neurons", "baseline")}
     for line in found:
@@ -206,7 +215,7 @@ def test_skipped_facts_and_sentences_are_counted(read):
     assert summary["sentences_unusable"]["head: no other word among the first 50"] == 1
     empty = sum(not own for r in ("P19", "P36") for own in neurons_of(read, "neurons", r))
     assert summary["facts_skipped"]["no neurons: neurons"] == empty
-    assert found[2]["sentences"] == {"both": 2, "head": 3, "random": 10}
+    assert found[2]["sentences"] == {"both": 2, "head": 3, "random": 2}
     for kind, base in (("neurons", ""), ("baseline", "base_")):
         theirs = load(read, f"distant/{base}kn_weights@distant_data.json")
         assert list(theirs) == ["P19", "P36"] and theirs["P19"][1] == "no_exmp"
@@ -215,25 +224,28 @@ def test_skipped_facts_and_sentences_are_counted(read):
                 continue
             expected = "no_kn"
             if own:
+                order = sorted(range(len(own)), key=own.__getitem__)
                 means = found[fact]["means"][kind]
-                expected = [means[k] for k in ("both", "head", "random")]
+                expected = [[means[k][n] for n in order] for k in ("both", "head", "random")]
             assert theirs["P19"][fact] == expected
 
 
 def test_table_4_comes_from_the_records(read):
-    """Means over facts, and each fact compared with itself, recomputed by other code."""
+    """A relation's neurons pooled, then the mean over relations, recomputed by other code."""
     table = load(read, "distant/summary.json")["table"]
-    records = [r for name in ("P19", "P36") for r in lines(read, f"distant/{name}.jsonl")]
+    relations = [lines(read, f"distant/{name}.jsonl") for name in ("P19", "P36")]
     for kind, row in table.items():
-        rows = [r["means"][kind] for r in records if r["means"] and r["neurons"][kind]]
-        assert row["facts"] == len(rows) > 3
+        read_of = [[r["means"][kind] for r in own if r["means"]] for own in relations]
+        pooled = [[m for m in own if m["both"]] for own in read_of]
+        assert row["facts"] == sum(map(len, pooled)) > 3
         for sentences in ("both", "head", "random"):
-            expected = np.mean([np.mean(means[sentences]) for means in rows])
-            assert row["by_sentences"][sentences]["mean"] == pytest.approx(expected)
+            values = [[x for means in own for x in means[sentences]] for own in pooled if own]
+            expected = np.mean([np.mean(own) for own in values])
+            assert row["by_sentences"][sentences]["value"] == pytest.approx(expected)
             low, high = row["by_sentences"][sentences]["interval"]
             assert low <= expected <= high
-        gap = row["by_sentences"]["both"]["mean"] - row["by_sentences"]["head"]["mean"]
-        assert row["contrasts"]["both - head"]["mean"] == pytest.approx(gap)
+        gap = row["by_sentences"]["both"]["value"] - row["by_sentences"]["head"]["value"]
+        assert row["contrasts"]["both - head"]["value"] == pytest.approx(gap)
 
 
 def test_random_sentences_do_not_depend_on_what_is_run(read, own):
@@ -247,35 +259,43 @@ def test_random_sentences_do_not_depend_on_what_is_run(read, own):
 
 
 def test_ranks_sentences(own):
-    """The text file and the JSON of a fact agree with the twin's sums, the highest first."""
+    """The text file, in the authors' layout, and the JSON of a fact agree with the twin's sums."""
     fine(own.shell("5_run_trigger_examples.sh", "--top", 2))
-    pretrained = models.from_pretrained(own.model)
+    pretrained = checkpoints.from_pretrained(own.model)
     found = lines(own, RECORDS[5])
     sets = neurons_of(own, "neurons")
     assert len(found) == 18 and len(lines(own, "trigger_examples_th/P36.jsonl")) == 4
     for line in found:
         fact, neurons = line["fact"], sets[line["fact"]]
-        text = (own.results / f"trigger_examples_th/P19-{fact}.txt").read_text().splitlines()
+        path = own.results / f"trigger_examples_th/P19-{fact}.txt"
+        assert line["sentences"] == (0 if fact == 1 or not neurons else 2 if fact == 2 else 3)
+        assert path.exists() == bool(line["sentences"]), "as the authors': none without sentences"
+        if not line["sentences"]:
+            assert line["top"] == line["bottom"] == []
+            continue
         head, tail = PAIRS["P19"][fact]
-        assert text[0] == f"Triplet: {head}, place of birth, {tail}"
-        assert text[1] == f"Kneurons: {[list(neuron) for neuron in neurons]}"
-        ranking = [row.split("\t") for row in text[3:]]
-        assert (
-            line["sentences"]
-            == len(ranking)
-            == (0 if fact == 1 or not neurons else 2 if fact == 2 else 3)
-        )
-        scores = {}
-        for sentence in (sentence for _, sentence in ranking):
-            masked = data.mask_tail(sentence, head, tail)
-            (prompt,) = encode_sentences([masked], pretrained.tokenizer, 24)
-            scores[sentence] = sum(literal.activations(pretrained.model, prompt, neurons))
-        assert [s for _, s in ranking] == sorted(scores, key=lambda s: -scores[s])
-        assert [float(a) for a, _ in ranking] == pytest.approx(
-            [scores[s] for _, s in ranking], abs=1e-4
-        )
-        assert [t["sentence"] for t in line["top"]] == [s for _, s in ranking[:2]]
-        assert [t["sentence"] for t in line["bottom"]] == [s for _, s in ranking[::-1][:2]]
+        scores, sentence_of = {}, {}
+        for sentence in SENTENCES["P19"][fact]["th_bags"]:
+            if tail in sentence:
+                masked = data.mask_tail(sentence, head, tail)
+                (prompt,) = encode_sentences([masked], pretrained.tokenizer, 24)
+                tokens = " ".join(pretrained.tokenizer.tokens(prompt.ids))
+                assert tokens.startswith("[CLS] ") and "[MASK]" in tokens
+                scores[tokens] = sum(literal.activations(pretrained.model, prompt, neurons))
+                sentence_of[tokens] = sentence
+        ranked = sorted(scores, key=lambda tokens: -scores[tokens])
+        text = path.read_text().splitlines()
+        assert text[: 4 + len(neurons)] == [
+            *("Triplet:", f"({head}, P19, {tail})", "Kneurons:"),
+            *(f"{layer} {index}" for layer, index in neurons),
+            "Top-10 Trigger examples:",
+        ]
+        ranking = [row.split("\t") for row in text[4 + len(neurons) :]]
+        assert [tokens for _, tokens in ranking] == ranked
+        found_scores = [float(score) for score, _ in ranking]
+        assert found_scores == pytest.approx([scores[tokens] for tokens in ranked], abs=1e-4)
+        for end, of_end in (("top", ranked[:2]), ("bottom", ranked[::-1][:2])):
+            assert [t["sentence"] for t in line[end]] == [sentence_of[tokens] for tokens in of_end]
     assert found[2]["unusable"] == {"the tail does not occur": 1}
 
 
@@ -286,8 +306,8 @@ def test_chosen_facts(own):
     texts = sorted(path.name for path in (own.results / "trigger_examples_th").glob("*.txt"))
     assert texts == ["P19-0.txt", "P19-3.txt"]
     refused(own.here(STAGE_5, "--relations", "P19", "--facts", "18"), "P19 has facts 0 to 17")
-    refused(own.here(STAGE_5, "--top", "0"), "--top 0")
-    refused(own.here(STAGE_5, "--max_seq_length", "2"), "--max_seq_length 2")
+    refused(own.here(STAGE_5, "--top", "0"), "argument --top: '0': expected")
+    refused(own.here(STAGE_5, "--max_seq_length", "2"), "argument --max_seq_length: '2': expected")
 
 
 # --- all three -------------------------------------------------------------------------------
@@ -299,7 +319,6 @@ def test_goes_on_after_an_interruption(own, stage, monkeypatch):
     arguments = ("--relations", "P19")
     monkeypatch.setattr(modify_activation, "GROUP", 4)
     monkeypatch.setattr(distant_activation, "GROUP", 4)
-    monkeypatch.setattr(trigger_examples, "GROUP", 4)
     fine(own.here(STAGES[stage], *arguments))
     path = own.results / RECORDS[stage]
     whole, before = path.read_bytes(), path.stat().st_mtime_ns
@@ -335,20 +354,20 @@ def test_refuses_what_does_not_belong_together(own, stage, tmp_path):
     refused(own.here(script), "P19 fact 4", "neuron 1 of layer 7", "another model")
     neurons[4] = [["7", 1]]
     (kn / "kn_bag-P19.json").write_text(json.dumps(neurons))
-    refused(own.here(script), "kn_bag-P19.json", "[[layer, index], ...]")
+    refused(own.here(script), "kn_bag-P19.json", "got `str` - at `$[4][0][0]`")
     (kn / "base_kn_bag-P36.json").unlink()
     refused(own.here(script, "--relations", "P36"), "base_kn_bag-P36.json", "no such file")
     shutil.rmtree(kn)
-    refused(own.here(script), "run 2_run_kn.sh first")
+    refused(own.here(script), "run stages 1 and 2 first")
 
 
 def test_refuses_neurons_of_another_model(own, tmp_path):
     """The manifest of stage 2 knows the weights."""
     from tests.reference.tiny import tiny_bert
 
-    pretrained = models.from_pretrained(own.model)
+    pretrained = checkpoints.from_pretrained(own.model)
     other = tiny_bert(seed=9, config=pretrained.model.config)
-    models.save_pretrained(other, pretrained.tokenizer, tmp_path / "other")
+    checkpoints.save_pretrained(other, pretrained.tokenizer, tmp_path / "other")
     refused(own.here(STAGE_3, KN_MODEL=str(tmp_path / "other")), "model_sha256", "--bert_model")
 
 

@@ -10,20 +10,16 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons import (
-    adaptive,
-    artifacts,
-    attribution,
-    batching,
-    data,
-    models,
-    quadrature,
-    refine,
-    storage,
-)
+from knowledge_neurons import ROOT
+from knowledge_neurons.attribution import adaptive, gradients, quadrature
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import batching, checkpoints, passes
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
 from tests.integration.stages import Place, fine, refused
 
-ROOT = storage.ROOT
 RELATION, FACTS = "P36", 42
 WITHIN = 1e-3  # the default tolerance
 
@@ -82,9 +78,9 @@ def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
     assert integral["prompts"] == 16 and integral["completeness_gap"] < 1e-5
     of_exact = exact_of(embedded).scores_manifest(RELATION)["quadrature"]["integral"]
     assert of_exact == pytest.approx(integral, rel=1e-3)
-    pretrained = models.from_pretrained(embedded.model)
+    pretrained = checkpoints.from_pretrained(embedded.model)
     facts = data.facts_of(data.read_bags(embedded.data), RELATION, embedded.data)
-    encoded = [batching.encode_fact(fact, pretrained.tokenizer, 128) for fact in facts]
+    encoded = [encode_fact(fact, pretrained.tokenizer, 128) for fact in facts]
     sample = random.Random(42).sample([prompt for fact in encoded for prompt in fact], 16)
     errors = [distance(pretrained.model, prompt) for prompt in sample]
     assert integral["median"] == pytest.approx(statistics.median(errors), rel=1e-3)
@@ -94,17 +90,18 @@ def test_manifest_says_how_far_the_sum_is_from_the_integral(embedded):
 def distance(model, prompt) -> float:
     """Between the released code's sum and the integral, as a share of the largest."""
     (batch,) = batching.plan([prompt], 1, lambda tokens: 1)
-    clean = attribution.clean_pass(model, batch)
+    clean = passes.clean_pass(model, batch)
     rules = (quadrature.rule(name, 20) for name in ("riemann-left", "gauss-legendre"))
     sums, exact = (
-        attribution.integrated_gradients(model, clean, batch.answers, rule) for rule in rules
+        gradients.integrated_gradients(model, clean, Probability(batch.answers), rule)
+        for rule in rules
     )
     return ((sums - exact).abs().max() / exact.max()).item()
 
 
 def test_a_record_beside_every_fact(embedded):
     """A line per fact: its prompts, and the points that the manifest has the mean of."""
-    path = artifacts.Results(embedded.results).quadrature(RELATION)
+    path = Results(embedded.results).quadrature(RELATION)
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert len(records) == FACTS and {record["prompts"] for record in records} == {8}
     mean = sum(record["points"] for record in records) / (FACTS * 8 * 4)
@@ -113,38 +110,38 @@ def test_a_record_beside_every_fact(embedded):
 
 def test_one_calibration_serves_all_relations(embedded, tmp_path):
     """It depends on no relation: another one first, in another folder, leaves the same file."""
-    path = artifacts.Results(embedded.results).calibration
+    path = Results(embedded.results).calibration
     kept = json.loads(path.read_bytes())
     audit = embedded.scores_manifest(RELATION)["quadrature"]
     assert kept["points_tried"] == audit["points_tried"] and kept["prompts"] == 24
     other = replace(embedded, results=tmp_path / "other")
     fine(other.score("P19", "--max_facts", 1))
-    again = artifacts.Results(other.results).calibration
+    again = Results(other.results).calibration
     assert again.read_bytes() == path.read_bytes()
     again.write_text(json.dumps(kept | {"points_tried": [10, 20, 10, 10]}))
     fine(other.score("P30", "--max_facts", 1))
     assert other.scores_manifest("P30")["quadrature"]["points_tried"] == [10, 20, 10, 10]
     fine(replace(other, results=tmp_path / "exact").score("P30", "--max_facts", 1, "--exact"))
-    assert not artifacts.Results(tmp_path / "exact").calibration.exists()
+    assert not Results(tmp_path / "exact").calibration.exists()
 
 
 def test_a_calibration_for_other_things_is_made_anew(embedded, tmp_path):
     """Of another tolerance: fewer points would not do."""
     place = replace(embedded, results=tmp_path / "loose")
     fine(place.score("P30", "--max_facts", 1, "--tolerance", 0.5))
-    path = artifacts.Results(place.results).calibration
+    path = Results(place.results).calibration
     loose = json.loads(path.read_bytes())
     assert loose["identity"]["tolerance"] == 0.5 and loose["points_tried"] == [3] * 4
     fine(place.score("P19", "--max_facts", 1))
-    expected = artifacts.Results(embedded.results).calibration.read_bytes()
+    expected = Results(embedded.results).calibration.read_bytes()
     assert path.read_bytes() == expected
 
 
 @pytest.mark.parametrize("kept", [[3, 3, 3], [3, 3, 3, 99], [3, 3, 3, "x"], None])
 def test_a_calibration_that_cannot_be_is_refused(embedded, tmp_path, kept):
     """Edited by hand; one that is no JSON too."""
-    path = artifacts.Results(tmp_path).calibration
-    good = json.loads(artifacts.Results(embedded.results).calibration.read_bytes())
+    path = Results(tmp_path).calibration
+    good = json.loads(Results(embedded.results).calibration.read_bytes())
     path.write_text(json.dumps(good | {"points_tried": kept}) if kept else "{")
     ended = replace(embedded, results=tmp_path).score(RELATION, "--max_facts", 1)
     refused(ended, path, "emove the file" if kept else "not valid JSON")
@@ -161,8 +158,8 @@ def test_a_layer_that_misses_the_tolerance_takes_all_points(embedded, tmp_path, 
     """Three points and an indicator that sees nothing; the audit does, and scores come right."""
     monkeypatch.setattr(adaptive, "indicator", lambda sizes: 0 * sizes[:, 0])
     place = replace(embedded, results=tmp_path)
-    kept = json.loads(artifacts.Results(embedded.results).calibration.read_bytes())
-    blind = artifacts.Results(tmp_path).calibration
+    kept = json.loads(Results(embedded.results).calibration.read_bytes())
+    blind = Results(tmp_path).calibration
     blind.write_text(json.dumps(kept | {"points_tried": [3] * 4}))
     ended = fine(place.score(RELATION))
     audit = place.scores_manifest(RELATION)["quadrature"]

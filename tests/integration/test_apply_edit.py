@@ -12,8 +12,9 @@ import pytest
 import torch
 from transformers import BertForMaskedLM
 
-from knowledge_neurons import editing, models, patches
-from knowledge_neurons.storage import ROOT
+from knowledge_neurons import ROOT
+from knowledge_neurons.editing import patches, slots
+from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.types import Neuron
 from tests.integration.editable import MODEL
 from tests.integration.stages import Ended
@@ -32,16 +33,16 @@ def run(*arguments: object) -> Ended:
 
 
 @pytest.fixture(scope="module")
-def pretrained() -> models.Pretrained:
-    return models.from_pretrained(MODEL)
+def pretrained() -> checkpoints.Pretrained:
+    return checkpoints.from_pretrained(MODEL)
 
 
 def save(pretrained, path: Path, kind: str):
     model = pretrained.model
     if kind == "erase":
-        edit, details = editing.erase(model, NEURONS), {}
+        edit, details = slots.erase(model, NEURONS), {}
     else:
-        edit = editing.update(model, NEURONS, 700, 800)
+        edit = slots.update(model, NEURONS, 700, 800)
         details = {"fact": 3, "old": "Paris", "new": "Rome", "lambdas": (1.0, 8.0)}
     header = patches.Header(kind, pretrained.sha256, "P36", NEURONS, **details)
     patches.save(path, edit, header)
@@ -62,13 +63,26 @@ def test_round_trip_through_hugging_face(pretrained, tmp_path, kind, told):
         weight = theirs.bert.encoder.layer[layer].output.dense.weight
         assert torch.equal(weight[:, index], slot)
     ids = torch.tensor([pretrained.tokenizer.encode("Paris is the capital of [MASK].")])
-    with editing.edited(pretrained.model, edit), torch.no_grad():
+    with slots.edited(pretrained.model, edit), torch.no_grad():
         expected = pretrained.model(ids)
         assert (theirs.eval()(ids).logits - expected).abs().max() < TOLERANCE
     assert (pretrained.model(ids) - expected).abs().max() > 10 * TOLERANCE
-    reloaded = models.from_pretrained(folder)
+    reloaded = checkpoints.from_pretrained(folder)
     assert reloaded.sha256 in ended.out and reloaded.sha256 != pretrained.sha256
     assert reloaded.tokenizer.vocabulary == pretrained.tokenizer.vocabulary
+
+
+def test_a_header_does_not_command_the_terminal(pretrained, tmp_path):
+    """Escapes in the words of a patch are spelled out."""
+    patch = tmp_path / "patch.safetensors"
+    edit = slots.update(pretrained.model, NEURONS, 700, 800)
+    details = {"fact": 3, "old": "\x1b[31mParis", "new": "Rome", "lambdas": (1.0, 8.0)}
+    patches.save(
+        patch, edit, patches.Header("update", pretrained.sha256, "P36", NEURONS, **details)
+    )
+    ended = run(patch, "--bert_model", MODEL, "--output", tmp_path / "edited")
+    assert ended.code == 0 and "\x1b" not in ended.out
+    assert r"\x1b[31mParis -> Rome" in ended.out
 
 
 def test_another_model_is_refused(pretrained, folder, tmp_path):

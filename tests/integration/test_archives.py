@@ -3,16 +3,22 @@
 Run: pytest tests/integration/test_archives.py
 """
 
+import errno
+import gzip
 import io
+import re
 import shutil
 import tarfile
+import time
 import zlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from knowledge_neurons.models import from_pretrained
+from knowledge_neurons.networks import sources
+from knowledge_neurons.networks.checkpoints import from_pretrained
+from knowledge_neurons.networks.sources import Limits
 from tests.integration.checkpoints import VOCABULARY, archive_of, as_old_layout, assert_is_tiny
 
 
@@ -83,13 +89,13 @@ def everything_under(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_archive_links_are_not_followed(folder, tmp_path, kind):
-    """A link or a pipe in the place of the weights is no weights, wherever it points."""
+    """A link or a pipe in the place of the weights is an error, wherever it points."""
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
         for name in ("config.json", "vocab.txt"):
             tar.add(folder / name, name)
         link = str(folder / "model.safetensors")
         tar.addfile(*member("model.safetensors", type=kind, linkname=link))
-    with pytest.raises(ValueError, match="no weights"):
+    with pytest.raises(ValueError, match=r"member 'model\.safetensors' is a link, a folder"):
         from_pretrained(tmp_path / "evil.tar")
 
 
@@ -101,7 +107,8 @@ def test_archive_link_then_file_of_that_name(folder, tmp_path):
         tar.addfile(*member("vocab.txt", type=tarfile.SYMTYPE, linkname=str(target)))
         for path in folder.iterdir():
             tar.add(path, path.name)
-    assert_is_tiny(from_pretrained(tmp_path / "evil.tar"))
+    with pytest.raises(ValueError, match=r"member 'vocab\.txt' is a link"):
+        from_pretrained(tmp_path / "evil.tar")
     assert target.read_text() == "untouched"
 
 
@@ -111,7 +118,7 @@ def test_archive_with_a_member_twice_is_an_error(folder, tmp_path):
         for path in folder.iterdir():
             tar.add(path, path.name)
         tar.add(folder / "vocab.txt", "other/vocab.txt")
-    with pytest.raises(ValueError, match=r"two\.tar: holds vocab\.txt more than once"):
+    with pytest.raises(ValueError, match=r"two\.tar: member .* holds vocab\.txt more than"):
         from_pretrained(tmp_path / "two.tar")
 
 
@@ -154,6 +161,157 @@ def test_missing_archive_is_an_error(tmp_path):
     """The path is named."""
     with pytest.raises(ValueError, match=r"nowhere\.tar\.gz: no such archive"):
         from_pretrained(tmp_path / "nowhere.tar.gz")
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+SMALL = Limits(members=6, header=2000, weights=200_000, other=5000, total=300_000)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Limits that the tiny model just keeps."""
+    monkeypatch.setattr(sources, "LIMITS", SMALL)
+
+
+def with_members(folder: Path, archive: Path, *members, **options) -> Path:
+    """The checkpoint's files and then some."""
+    with tarfile.open(archive, "w", **options) as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, path.name)
+        for info, content in members:
+            tar.addfile(info, content)
+    return archive
+
+
+def test_archive_within_the_limits(folder, tmp_path, small):
+    """The limits of these tests let the tiny model pass."""
+    assert_is_tiny(from_pretrained(with_members(folder, tmp_path / "tiny.tar")))
+
+
+def test_archive_of_many_members_is_an_error(folder, tmp_path, small):
+    """Empty ones too: the archive is named."""
+    bomb = with_members(folder, tmp_path / "bomb.tar", *[member(f"m{i}") for i in range(9)])
+    with pytest.raises(ValueError, match=r"bomb\.tar: over 6 members"):
+        from_pretrained(bomb)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "pytorch_model.bin", "unwanted"])
+def test_member_that_is_too_large_is_an_error(folder, tmp_path, small, name):
+    """Before it is unpacked, and by its name; what is not wanted counts as well."""
+    large = member(f"sub/{name}", bytes(400_000))
+    bomb = with_members(folder, tmp_path / "bomb.tar", large)
+    with pytest.raises(ValueError, match=rf"bomb\.tar: member 'sub/{name}' has 400000 bytes"):
+        from_pretrained(bomb)
+
+
+def test_what_follows_the_last_member_is_bounded(folder, tmp_path, small):
+    """gzip's stream may go on after the archive's end."""
+    plain = with_members(folder, tmp_path / "tiny.tar").read_bytes()
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as file:
+        file.write(plain + bytes(400_000))
+    with pytest.raises(ValueError, match=r"bomb\.tar\.gz: over 300000 bytes"):
+        from_pretrained(tmp_path / "bomb.tar.gz")
+
+
+def test_archive_that_grows_a_thousandfold_is_an_error(tmp_path):
+    """With the limits as they are: half a GiB of zeros in half a MiB, refused unread."""
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("pytorch_model.bin")
+        info.size = 1 << 28
+        with Path("/dev/zero").open("rb") as zeros:
+            tar.addfile(info, zeros)
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=r"member 'pytorch_model\.bin' has 268435456 bytes"):
+        from_pretrained(tmp_path / "bomb.tar.gz")
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_header_that_is_too_large_is_an_error(folder, tmp_path, small, kind):
+    """tarfile would take it into memory whole."""
+    bomb = with_members(folder, tmp_path / "bomb.tar", member("x", bytes(9000), type=kind))
+    with pytest.raises(
+        ValueError, match=r"bomb\.tar: not a readable tar archive \(a header of 9000"
+    ):
+        from_pretrained(bomb)
+
+
+def test_chain_of_headers_is_an_error(folder, tmp_path):
+    """Long names of long names: tarfile calls itself for each."""
+    chain = [member("x", bytes(9), type=tarfile.GNUTYPE_LONGNAME) for _ in range(2000)]
+    bomb = with_members(folder, tmp_path / "bomb.tar", *chain)
+    with pytest.raises(ValueError, match=r"bomb\.tar: not a readable tar archive"):
+        from_pretrained(bomb)
+
+
+@pytest.mark.parametrize("version", ["old", "0.1", "1.0"])
+def test_sparse_member_is_an_error(folder, tmp_path, version):
+    """A file of holes takes no room in the archive, whichever way it is written."""
+    (folder / "pytorch_model.bin").write_bytes(b"1\n0\n512\n" + bytes(1015))
+    bomb = tmp_path / "bomb.tar"
+    if version == "old":
+        sparse = member("pytorch_model.bin", bytes(512), type=tarfile.GNUTYPE_SPARSE)
+        with_members(folder, bomb, sparse)
+    else:
+        headers = {"GNU.sparse.realsize": "1000000", "GNU.sparse.map": "0,512"}
+        if version == "1.0":
+            headers |= {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        with_members(folder, bomb, format=tarfile.PAX_FORMAT)
+        with tarfile.open(bomb, "w", format=tarfile.PAX_FORMAT) as tar:
+            info = tar.gettarinfo(folder / "pytorch_model.bin", "pytorch_model.bin")
+            info.pax_headers = headers
+            with (folder / "pytorch_model.bin").open("rb") as file:
+                tar.addfile(info, file)
+    with pytest.raises(ValueError, match=r"bomb\.tar: .*member 'pytorch_model\.bin' is sparse"):
+        from_pretrained(bomb)
+
+
+@pytest.mark.parametrize("size", ["-1024", "99999999999999"])
+def test_impossible_size_is_an_error(folder, tmp_path, size):
+    """A pax header's size: a negative one would send tarfile back for ever."""
+    with tarfile.open(tmp_path / "bomb.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info, content = member("config.json", b"{}", pax_headers={"size": size})
+        tar.addfile(info, content)
+    with pytest.raises(ValueError, match=r"bomb\.tar: (member 'config\.json'|not a readable)"):
+        from_pretrained(tmp_path / "bomb.tar")
+
+
+def test_other_compression_is_an_error(folder, tmp_path):
+    """bzip2 and xz are not what such archives come in; a plain tar under a gzip's name is fine."""
+    for kind in ("bz2", "xz"):
+        with tarfile.open(tmp_path / "tiny.tar.gz", f"w:{kind}") as tar:
+            tar.add(folder / "config.json", "config.json")
+        with pytest.raises(ValueError, match=r"tiny\.tar\.gz: not a readable tar archive"):
+            from_pretrained(tmp_path / "tiny.tar.gz")
+    assert_is_tiny(from_pretrained(with_members(folder, tmp_path / "tiny.tar.gz")))
+
+
+@pytest.mark.parametrize("damage", ["config.json", "vocab.txt", "model.safetensors"])
+def test_errors_name_the_archive_and_the_member(folder, tmp_path, damage):
+    """Never the scratch folder, which is gone when the message is read."""
+    (folder / damage).write_text("damaged")
+    archive = archive_of(folder, tmp_path / "bad.tar.gz")
+    with pytest.raises(ValueError) as error:
+        from_pretrained(archive)
+    assert str(error.value).startswith(f"{archive}: {damage}: ")
+    assert "/tmp" not in str(error.value).replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_temporary_folder_is_said_to_be_that(folder, tmp_path, monkeypatch, code):
+    """The archive is fine: what to do is make room, or name another folder with TMPDIR."""
+
+    def full(*_):
+        raise OSError(code, "No space left on device")
+
+    archive = archive_of(folder, tmp_path / "tiny.tar.gz")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(ValueError) as error:
+        from_pretrained(archive)
+    expected = rf"{archive}: the temporary folder {tmp_path} is full \(\d+ MiB free\): .*TMPDIR"
+    assert re.fullmatch(expected, str(error.value))
 
 
 def test_loading_leaves_nothing_in_the_temporary_folder(folder, tmp_path, monkeypatch):

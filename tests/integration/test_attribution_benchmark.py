@@ -12,7 +12,7 @@ from benchmarks import attribution as benchmark
 from benchmarks import attribution_rivals as rivals
 from benchmarks.attribution_case import LENGTHS, Case, flops, make_case
 from custom_bert import BertConfig
-from knowledge_neurons.adaptive import all_points
+from knowledge_neurons.attribution.adaptive import all_points
 
 CONFIG = BertConfig(500, 48, 5, 4, 192)
 EXACT = (all_points(rivals.RULE, CONFIG.num_hidden_layers), torch.float32)

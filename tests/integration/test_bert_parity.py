@@ -2,7 +2,7 @@
 
 python -m pytest tests/integration/test_bert_parity.py
 
-The large and the multilingual shapes take gigabytes: see `python benchmarks/parity.py`.
+The large and the multilingual shapes take gigabytes: see `python -m benchmarks.parity`.
 """
 
 import gc

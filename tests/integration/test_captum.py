@@ -9,10 +9,13 @@ from captum.attr import IntegratedGradients
 from transformers import BertConfig as HuggingFaceConfig
 from transformers import BertForMaskedLM
 
-from custom_bert import Bert, BertConfig
-from knowledge_neurons.attribution import clean_pass, integrated_gradients
-from knowledge_neurons.batching import collate
-from knowledge_neurons.quadrature import rule
+from custom_bert import BertConfig
+from knowledge_neurons.attribution.gradients import integrated_gradients
+from knowledge_neurons.attribution.quadrature import rule
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks.batching import collate
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.types import Prompt
 
 PROMPT = Prompt((2, 17, 30, 4, 21, 9, 3), mask_position=3, answer=25)
@@ -74,10 +77,11 @@ def captum_scores(model: BertForMaskedLM, layer: int, method: str) -> torch.Tens
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_equal_captums(theirs, name):
     """Every neuron of every layer, for each rule that captum has too."""
-    ours = Bert.from_state(BertConfig.from_dict(theirs.config.to_dict()), theirs.state_dict())
+    config = BertConfig.from_dict(theirs.config.to_dict())
+    ours = BertNetwork.from_state(config, theirs.state_dict())
     batch = collate([PROMPT], [0])
-    scores = integrated_gradients(ours, clean_pass(ours, batch), batch.answers, rule(name, STEPS))[
-        0
-    ]
+    scores = integrated_gradients(
+        ours, clean_pass(ours, batch), Probability(batch.answers), rule(name, STEPS)
+    )[0]
     expected = torch.stack([captum_scores(theirs, layer, METHODS[name]) for layer in range(3)])
     assert (scores - expected).abs().max() < CLOSE * expected.abs().max()

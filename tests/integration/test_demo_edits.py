@@ -5,13 +5,16 @@ Run: pytest tests/integration/test_demo_edits.py
 
 import pytest
 
-from knowledge_neurons import data, editing, models
-from knowledge_neurons.evaluation import Reader
-from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation, erase_summary
-from knowledge_neurons.experiments.edit_summary import KINDS, Variant, summarise
-from knowledge_neurons.experiments.fact_scores import Settings, encode_facts, prepare, score_facts
-from knowledge_neurons.experiments.neuron_statistics import refine_scores
-from knowledge_neurons.models import fingerprint
+from knowledge_neurons.attribution.fact_scores import Settings, encode_facts, prepare, score_facts
+from knowledge_neurons.editing import slots
+from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.checkpoints import fingerprint
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.neurons.neuron_statistics import refine_scores
+from knowledge_neurons.results.edits import EDITED, Variant, summarise_edits
+from knowledge_neurons.results.erasures import summarise_erasure
+from knowledge_neurons.text import data
 from tests.integration.editable import MODEL, SAMPLE
 from tests.reference import edits as literal
 
@@ -21,7 +24,7 @@ SCORED = ("P36", "P19")
 @pytest.fixture(scope="module")
 def known():
     """The model, the prompts of all relations, the refined neurons of two of them."""
-    pretrained, bags = models.from_pretrained(MODEL), data.read_bags(SAMPLE)
+    pretrained, bags = checkpoints.from_pretrained(MODEL), data.read_bags(SAMPLE)
     facts = {name: data.facts_of(bags, name, SAMPLE) for name in bags}
     encoded = {n: encode_facts(own, pretrained.tokenizer, 64, False) for n, own in facts.items()}
     neurons = {}
@@ -38,16 +41,16 @@ def test_updating_succeeds_far_above_both_controls(known):
     model, tokenizer = pretrained.model, pretrained.tokenizer
     records = []
     for name in SCORED:
-        plan = choose_facts.plan(model, bags, name, neurons[name], choose_facts.Settings())
+        plan = choose_facts.plan(model, bags, name, neurons[name], choose_facts.Selection())
         assert len(plan.facts) == 10
         for planned in plan.facts:
             records += edit_facts.edit_fact(model, tokenizer, bags, planned, [Variant(1, 8)], 42)
-    rows = {row.kind: row for row in summarise(records, seed=0)}
-    own, *controls = (rows[kind] for kind in KINDS)
+    rows = {row.kind: row for row in summarise_edits(records, seed=0)}
+    own, *controls = (rows[kind] for kind in EDITED)
     for control in controls:
-        assert own.success.low > control.success.value + 0.05
-        assert own.change.low > 2 * control.change.value
-        assert own.paraphrase_success.low > control.paraphrase_success.high
+        assert own.success.interval.low > control.success.value + 0.05
+        assert own.change.interval.low > 2 * control.change.value
+        assert own.paraphrase_success.interval.low > control.paraphrase_success.interval.high
     assert own.same_relation.increase.value > 0
     assert fingerprint(model) == pretrained.sha256
 
@@ -58,12 +61,12 @@ def test_erasing_raises_the_relations_perplexity_by_far_more_than_the_others(kno
     model = pretrained.model
     chosen = erase_relation.frequent_neurons(neurons["P19"], 20)
     assert len(chosen) == 20
-    edits = {"erased": editing.erase(model, chosen)}
+    edits = {"erased": slots.erase(model, chosen)}
     places = erase_relation.choose_prompts(bags, "P19", 1000, seed=0)
-    groups = erase_relation.read_prompts(model, bags, places, edits)
-    table = erase_summary.summarise([r for g in groups for r in g], "P19", "erased", seed=0)
+    records = erase_relation.read_facts(model, bags, erase_relation.by_fact(places), edits)
+    table = summarise_erasure(records, "P19", "erased", seed=0)
     grown, others = table.relation.perplexity_increase, table.others.perplexity_increase
-    assert grown.low > 0.3
+    assert grown.interval.low > 0.3
     assert grown.value > 5 * max(others.value, 0.02)
     assert table.relation.accuracy_after < table.relation.accuracy_before
 

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import KnowledgeNeurons, adaptive, data, interventions, models
-from knowledge_neurons.batching import encode_fact, plan
+from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.attribution import adaptive
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.batching import plan
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
 from knowledge_neurons.types import Neuron
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +34,8 @@ COLDPLAY = [
 
 
 @pytest.fixture(scope="module")
-def pretrained() -> models.Pretrained:
-    return models.from_pretrained(MODEL)
+def pretrained() -> checkpoints.Pretrained:
+    return checkpoints.from_pretrained(MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -302,17 +302,6 @@ def test_missing_source_file_is_named(folder, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_failed_write_leaves_no_temporary_file_and_the_old_content(tmp_path, monkeypatch):
-    path = tmp_path / "file.json"
-    path.write_bytes(b"old")
-    monkeypatch.setattr(
-        data_sources.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("full"))
-    )
-    with pytest.raises(OSError, match="full"):
-        data_sources.write_atomic(path, b"new")
-    assert files_under(tmp_path) == ["file.json"] and path.read_bytes() == b"old"
-
-
 # --- Over http -----------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ Run: pytest tests/integration/test_hub.py
 """
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from knowledge_neurons.models import HUB_NAMES, fingerprint, from_pretrained, save_pretrained
+from knowledge_neurons.networks import hub as hub_files
+from knowledge_neurons.networks.checkpoints import fingerprint, from_pretrained, save_pretrained
+from knowledge_neurons.networks.hub import HUB_NAMES
 from tests.integration.checkpoints import as_old_layout, assert_is_tiny, tokenizer
 from tests.integration.hub_server import Hub, closed_port, point_at
 from tests.reference.tiny import tiny_bert
@@ -129,16 +132,55 @@ def test_commit_hash_is_served_from_the_cache_alone(hub, folder, tmp_path):
 
 
 def test_unknown_revision_is_an_error(hub, folder, tmp_path):
-    """The revision and the model are named."""
+    """The revision and the model are named, on one line."""
     hub.put("bert-base-cased", folder)
-    with pytest.raises(ValueError, match=r"(?s)bert-base-cased: the hub does not give.*v9"):
+    with pytest.raises(ValueError, match=r"bert-base-cased: the hub does not give.*v9"):
         from_pretrained("bert-base-cased", revision="v9", cache_dir=tmp_path / "cache")
 
 
 def test_unknown_repository_is_an_error(hub, tmp_path):
-    """A repository that is not there, for example a mistyped folder."""
-    with pytest.raises(ValueError, match=r"(?s)results/tpyo: the hub does not give config\.json"):
-        from_pretrained("results/tpyo", cache_dir=tmp_path / "cache")
+    """A repository that is not there; one line, for all that the hub's message has several."""
+    with pytest.raises(
+        ValueError, match=r"someone/tpyo: the hub does not give config\.json"
+    ) as error:
+        from_pretrained("someone/tpyo", cache_dir=tmp_path / "cache")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_path_from_another_folder_is_not_asked_of_the_hub(hub, folder, tmp_path, monkeypatch):
+    """A relative path that is right from a folder above, or from the repository, is suggested."""
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    name = f"{tmp_path.name}/model"
+    with pytest.raises(ValueError, match=rf"{below}/{name}: no such folder .*mean {folder}\?"):
+        from_pretrained(name)
+    with pytest.raises(ValueError, match=rf"mean {ROOT}/models/demo-bert\?"):
+        from_pretrained("models/demo-bert")
+    with pytest.raises(ValueError, match=rf"mean {folder}\?"):
+        from_pretrained("model")
+    assert hub.requests == []
+
+
+def test_name_whose_first_part_is_a_folder_is_not_asked_of_the_hub(hub, tmp_path, monkeypatch):
+    """checkpoints/typo where checkpoints/ is here: what does not exist there is said to."""
+    (tmp_path / "checkpoints").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("checkpoints/typo", "models/typo"):  # the latter is the repository's
+        with pytest.raises(ValueError, match=rf"{tmp_path}/{name}: no such folder") as error:
+            from_pretrained(name)
+        assert f"/{name.split('/')[0]} is a folder, so {name} is not looked for" in str(error.value)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    "name", ["./model", "../a/b", "~/model", "/nowhere/model", "a/b/c", "a b/c"]
+)
+def test_paths_are_never_asked_of_the_hub(hub, name):
+    """What cannot be organisation/name is a path, and named as an absolute one."""
+    with pytest.raises(ValueError, match=r"^/.*: no such folder or \.tar\.gz"):
+        from_pretrained(name)
+    assert hub.requests == []
 
 
 def test_repository_without_safetensors(hub, folder, tmp_path):
@@ -187,6 +229,68 @@ def test_unreachable_hub_with_a_cache(hub, folder, tmp_path, monkeypatch, no_pau
     assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
 
 
+@pytest.fixture
+def silent_hub(monkeypatch):
+    """A server that takes connections and never answers."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=50)
+    point_at(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}")
+    yield server
+    server.close()
+
+
+def within_5_s(revision: str | None, cache: Path) -> str:
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=r"bert-base-cased: cannot get config\.json") as error:
+        from_pretrained("bert-base-cased", revision=revision, cache_dir=cache)
+    assert time.perf_counter() - started < 5
+    return str(error.value)
+
+
+@pytest.mark.parametrize("revision", [None, "0123456789" * 4])
+def test_hub_that_never_answers_is_given_up_within_5_seconds(silent_hub, tmp_path, revision):
+    """The message says that it did not answer, and how to wait longer."""
+    message = within_5_s(revision, tmp_path / "cache")
+    assert "HF_HUB_ETAG_TIMEOUT" in message or "timed out" in message
+    assert "give a folder" in message
+
+
+def test_hub_that_refuses_connections_is_given_up_within_5_seconds(tmp_path, monkeypatch):
+    """No retries where nobody listens."""
+    point_at(monkeypatch, closed_port())
+    assert "refused" in within_5_s(None, tmp_path / "cache")
+
+
+def test_name_that_takes_long_to_look_up_is_given_up_within_5_seconds(tmp_path, monkeypatch):
+    """No timeout of the library's covers the resolver, which tries for half a minute."""
+    point_at(monkeypatch, closed_port())
+
+    def slow(*arguments, **options):
+        time.sleep(20)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    assert "no answer within 3 s" in within_5_s(None, tmp_path / "cache")
+
+
+def test_hub_that_never_answers_with_a_cache(hub, folder, tmp_path, monkeypatch, request):
+    """What was loaded once loads again, after one wait and not one for every file."""
+    hub.put("bert-base-cased", folder)
+    from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
+    request.getfixturevalue("silent_hub")
+    monkeypatch.setattr(hub_files, "PATIENCE_S", 0.5)
+    started = time.perf_counter()
+    assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
+    assert time.perf_counter() - started < 2
+
+
+def test_users_own_patience_holds(silent_hub, tmp_path, monkeypatch):
+    """HF_HUB_ETAG_TIMEOUT in the environment replaces ours."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_ETAG_TIMEOUT", 1)
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match="cannot get"):
+        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
+    assert 0.9 < time.perf_counter() - started < 3
+
+
 def test_broken_download_is_an_error_and_leaves_no_half_file(hub, folder, tmp_path, no_pauses):
     """A connection that drops in the weights is a ValueError; the next load is whole."""
     hub.put("bert-base-cased", folder)
@@ -208,7 +312,7 @@ def test_local_folder_comes_before_the_hub(hub, folder, tmp_path, monkeypatch):
 def test_environment_variables_hold(hub, folder, tmp_path):
     """HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE in the environment of a fresh process."""
     hub.put("bert-base-cased", folder)
-    command = "from knowledge_neurons.models import from_pretrained as load\n"
+    command = "from knowledge_neurons.networks.checkpoints import from_pretrained as load\n"
     command += "print(load('bert-base-cased').sha256)"
     variables = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     variables |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}

@@ -4,10 +4,12 @@ Run: pytest tests/integration/test_models.py
 """
 
 import json
+import math
 import os
 import re
 import shutil
 import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM, BertTokenizer
 
 from custom_bert import Bert
-from knowledge_neurons.models import HUB_NAMES, fingerprint, from_pretrained, save_pretrained
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.networks.checkpoints import fingerprint, from_pretrained, save_pretrained
+from knowledge_neurons.networks.hub import HUB_NAMES
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.integration.checkpoints import (
     IDS,
     TEXT,
@@ -269,7 +272,7 @@ def test_truncated_pickle_is_an_error(folder, legacy):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [([torch.zeros(2)], "got list"), ({"state_dict": {}}, "state_dict is none")],
+    [([torch.zeros(2)], "got list"), ({"state_dict": {}}, "'state_dict' is none")],
 )
 def test_pickle_of_something_else_is_an_error(folder, content, message):
     """A list, or a training checkpoint with the tensors one level down, is named as such."""
@@ -299,7 +302,7 @@ def test_corrupt_safetensors_header_is_an_error(folder):
 
 
 def test_errors_of_the_tensors_name_the_source(folder):
-    """Missing, unexpected and wrongly shaped tensors reach the user with the folder's name."""
+    """Missing, unexpected and wrongly shaped tensors reach the user with the file's name."""
     path = folder / "model.safetensors"
     state = load_file(path)
     bias = "cls.predictions.bias"
@@ -309,8 +312,91 @@ def test_errors_of_the_tensors_name_the_source(folder):
         (state | {bias: torch.zeros(54)}, rf"{bias} is \(54,\), the config says \(53,\)"),
     ):
         save_file(changed, path)
-        with pytest.raises(ValueError, match=f"model: .*{message}"):
+        with pytest.raises(ValueError, match=rf"model\.safetensors: .*{message}"):
             from_pretrained(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_are_read(folder, dtype):
+    """Half and double precision become float32."""
+    path = folder / "model.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(path).items()}, path)
+    expected = tiny_bert().to(dtype).float()
+    assert torch.equal(from_pretrained(folder).model(IDS), expected(IDS))
+
+
+NAME = "bert.encoder.layer.1.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.to(torch.int32), "holds int32, expected one of float32"),
+        (lambda t: t > 0, "holds bool, expected one of float32"),
+        (lambda t: t.to(torch.complex64), "holds complex64, expected one of float32"),
+        (lambda t: t.to(torch.float8_e5m2), "holds float8_e5m2, expected"),
+        (lambda t: t.fill_(0), "is all zero"),
+        (
+            lambda t: t.index_fill(0, torch.tensor([3]), math.nan),
+            "holds numbers that are not finite",
+        ),
+        (
+            lambda t: t.index_fill(1, torch.tensor([2]), -math.inf),
+            "holds numbers that are not finite",
+        ),
+        (lambda t: t.double() * 1e300, "holds numbers that are not finite"),
+    ],
+    ids=["int", "bool", "complex", "float8", "zero", "nan", "inf", "over float32"],
+)
+def test_tensor_that_is_no_weights_is_an_error(folder, change, message):
+    """Tensors of the right shape whose content is no trained weights: file and tensor named."""
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    save_file(state | {NAME: change(state[NAME])}, path)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: '?{NAME}'? {message}"):
+        from_pretrained(folder)
+
+
+def test_zero_biases_and_zero_scales(folder):
+    """Biases may be zero; the scale of a LayerNorm, without which nothing passes, may not."""
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    zero = {name: tensor * 0 for name, tensor in state.items() if name.endswith(".bias")}
+    save_file(state | zero, path)
+    from_pretrained(folder)
+    scale = "bert.encoder.layer.0.output.LayerNorm.weight"
+    save_file(state | {scale: state[scale] * 0}, path)
+    with pytest.raises(ValueError, match=f"{scale} is all zero"):
+        from_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "number"])
+def test_pickled_tensor_of_another_kind_is_an_error(folder, kind):
+    """A sparse tensor, one without numbers, one under a name that is none."""
+    as_pickle(folder)
+    path = folder / "pytorch_model.bin"
+    state = torch.load(path)
+    made = {
+        "sparse": {NAME: state[NAME].to_sparse()},
+        "meta": {NAME: state[NAME].to("meta")},
+        "number": {7: state[NAME]},
+    }
+    torch.save(state | made[kind], path)
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin: .*(holds|7 is none|read safely)"):
+        from_pretrained(folder)
+
+
+def test_compressed_pickle_is_an_error(folder):
+    """torch stores its entries as they are; compressed ones, which it reads, may be of any size."""
+    as_pickle(folder)
+    path = folder / "pytorch_model.bin"
+    with zipfile.ZipFile(path) as old:
+        entries = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in entries.items():
+            new.writestr(name, content)
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin: cannot be read safely"):
+        from_pretrained(folder)
 
 
 # --- configs and vocabularies that do not fit ------------------------------------------------
@@ -326,6 +412,11 @@ def test_errors_of_the_tensors_name_the_source(folder):
         ("null", "expected a JSON object, got NoneType"),
         ("{}", "lacks vocab_size, hidden_size"),
         ('{"vocab_size": "53"}', "lacks hidden_size"),
+        ('{"vocab_size": 53, "vocab_size": 54}', "the key 'vocab_size' stands twice"),
+        ('{"layer_norm_eps": NaN}', "NaN is no number"),
+        ('{"a": "\\ud800"}', "half a character"),
+        ("[" * 100_000, "nested too deeply"),
+        ("9" * 5000, "Exceeds the limit"),
     ],
 )
 def test_corrupt_config_is_an_error(folder, content, message):
@@ -358,21 +449,63 @@ def test_unusable_config_is_an_error(folder, changes):
 
 
 def test_corrupt_tokenizer_config_is_an_error(folder):
-    """It is optional, but not ignored when it is damaged."""
-    for content in ("{", "[]"):
+    """It is optional, but not ignored when it is damaged or says no to a question of yes or no."""
+    for content in (
+        *("{", "[]", '{"do_lower_case": "yes"}', '{"do_lower_case": 1}', '{"strip_accents": []}'),
+        *('{"do_lower_case": true, "do_lower_case": false}', '{"tokenize_chinese_chars": "no"}'),
+    ):
         (folder / "tokenizer_config.json").write_text(content)
         with pytest.raises(ValueError, match=r"tokenizer_config\.json: "):
             from_pretrained(folder)
 
 
 def test_vocabulary_larger_than_the_model_is_an_error(folder):
-    """Ids without an embedding: both numbers are named.  Fewer tokens than embeddings are fine."""
+    """Ids without an embedding: file and both numbers are named."""
     path = folder / "vocab.txt"
     path.write_text("\n".join([*VOCABULARY, "extra"]) + "\n")
-    with pytest.raises(ValueError, match=r"vocabulary has 54 entries, .* vocab_size 53"):
+    message = r"vocab\.txt: the vocabulary has 54 entries, .* vocab_size 53"
+    with pytest.raises(ValueError, match=message):
         from_pretrained(folder)
-    path.write_text("\n".join(VOCABULARY[:50]) + "\n")
-    assert_is_tiny(from_pretrained(folder))
+
+
+@pytest.mark.parametrize("lost", [0, 20, 52])
+def test_vocabulary_that_lost_a_line_is_an_error(folder, lost):
+    """A trained row of the embedding has no token: file and id are named, and the way out."""
+    lines = [*VOCABULARY[:lost], *VOCABULARY[lost + 1 :]]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        ValueError, match=r"vocab\.txt: .*(id 52. *Are lines lost|lacks the special)"
+    ):
+        from_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join([*VOCABULARY[:-1], "[unused1]"]) + "\n")
+    assert from_pretrained(folder).tokenizer.vocabulary["[unused1]"] == 52
+
+
+def test_embedding_may_be_padded_with_zeros(folder):
+    """Rows that are all zero need no token; nobody trained them."""
+    state = load_file(folder / "model.safetensors")
+    state["bert.embeddings.word_embeddings.weight"][50:] = 0
+    save_file(state, folder / "model.safetensors")
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY[:50]) + "\n")
+    assert len(from_pretrained(folder).tokenizer) == 50
+
+
+def test_tokenizer_json_that_lost_a_token_is_an_error(folder):
+    """A hole in the middle of the ids is a lost token as well."""
+    BertTokenizer.from_pretrained(folder).save_pretrained(folder / "hf")
+    content = json.loads((folder / "hf" / "tokenizer.json").read_text())
+    del content["model"]["vocab"]["capital"]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(ValueError, match=r"tokenizer\.json: .* of id 8. *Are lines lost"):
+        from_pretrained(folder)
+
+
+def test_option_layer_norm_eps_is_bounded(folder):
+    """As the config's is."""
+    for eps in (0.5, math.nan, 0.0, -1.0):
+        with pytest.raises(ValueError, match="layer_norm_eps is"):
+            from_pretrained(folder, layer_norm_eps=eps)
 
 
 @pytest.mark.parametrize(
@@ -387,6 +520,19 @@ def test_missing_file_of_a_folder_is_an_error(folder, removed, message):
     """The message says which part is missing, under which names it may come, what was found."""
     (folder / removed).unlink()
     with pytest.raises(ValueError, match=message):
+        from_pretrained(folder)
+
+
+def test_file_of_a_folder_that_is_none_is_an_error(folder, tmp_path):
+    """A link to nothing, a folder: even the optional file is not left out in silence."""
+    path = folder / "tokenizer_config.json"
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: expected a file, found"):
+        from_pretrained(folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: expected a file, found"):
         from_pretrained(folder)
 
 

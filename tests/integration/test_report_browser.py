@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from knowledge_neurons import report
-from knowledge_neurons.artifacts import Results
+from knowledge_neurons.results.layout import Results
 from tests.reference.made_results import MadeFact, Shape, Writer
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -258,7 +258,7 @@ def test_a_phone_never_scrolls_sideways(opened):
 
 @SCHEMES
 def test_text_stands_out_from_its_ground(opened):
-    """Of all visible text, in tables, figures and the browser part."""
+    """The contrast of all visible text, in tables, figures and the browser part."""
     page = opened.page
     found = page.evaluate(PALE_TEXTS, LEAST_CONTRAST)
     assert found["seen"] > 400 and found["pale"] == []

@@ -7,7 +7,7 @@ import tomllib
 from fnmatch import fnmatch
 from importlib.resources import files
 
-from knowledge_neurons import storage
+from knowledge_neurons import ROOT
 from knowledge_neurons.report import embedding
 from tests.integration.stages import BAGS, fine, refused
 
@@ -68,12 +68,12 @@ def test_a_broken_file_is_named(own):
     path = own.scores("P36")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"[[1]]\n", *lines[2:]]))
-    refused(own.here(STAGE), path, "line 2", "run stage 1 again")
+    refused(own.here(STAGE), path, "line 2", "run the stage that wrote it again")
 
 
 def test_an_installed_package_has_all_files_of_the_report():
     """Everything in the package that is no Python is named as package data."""
-    project = tomllib.loads((storage.ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["knowledge_neurons.report"]
     there = [one.name for one in files("knowledge_neurons.report").iterdir() if one.is_file()]
     others = [name for name in there if not name.endswith(".py")]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons.storage import ROOT
+from knowledge_neurons import ROOT
 
 SAMPLE = ROOT / "data/PARAREL/sample_allbags.json"
 FLAGS = ("--relations", "P19,P36", "--max_facts", "12")
@@ -83,15 +83,15 @@ def test_the_embedded_model_shows_what_the_paper_says(whole):
     results, _ = whole
     change = json.loads((results / "modify_activation/summary.json").read_bytes())["change"]
     own, other = (change["neurons"][asked] for asked in ("own", "other"))
-    assert own["0"]["interval"][1] < -5 * abs(other["0"]["change"])
+    assert own["0"]["interval"][1] < -5 * abs(other["0"]["value"])
     assert own["2"]["interval"][0] > 0
     for factor in ("0", "2"):
-        assert abs(change["baseline"]["own"][factor]["change"]) < abs(own["0"]["change"]) / 2
+        assert abs(change["baseline"]["own"][factor]["value"]) < abs(own["0"]["value"]) / 2
     table = json.loads((results / "distant/summary.json").read_bytes())["table"]
     contrasts = {kind: table[kind]["contrasts"] for kind in ("neurons", "baseline")}
     assert contrasts["neurons"]["both - head"]["interval"][0] > 0.5
     assert contrasts["neurons"]["head - random"]["interval"][1] >= 0  # of 24 facts: a draw
-    assert abs(contrasts["baseline"]["both - head"]["mean"]) < 0.1
+    assert abs(contrasts["baseline"]["both - head"]["value"]) < 0.1
 
 
 def test_a_second_run_changes_nothing(whole):

@@ -12,7 +12,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from knowledge_neurons import models, quadrature, storage
+from knowledge_neurons.attribution import quadrature
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results import manifests
+from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from tests.integration.stages import BAGS, STAGE_1, Place, fine, refused
 from tests.reference import integrated_gradients as literal
 from tests.reference.refine import triplets
@@ -32,7 +36,8 @@ def test_stage_1_says_what_it_does_and_writes(scored):
         assert part in ended.out
     assert str(place.data) in ended.out and str(place.model) in ended.out
     assert f"wrote {place.scores('P19')}" in ended.out
-    names = {path.name for path in place.results.iterdir() if path.is_file()}
+    paths = [*place.results.iterdir(), *(place.results / "manifests").iterdir()]
+    names = {path.name for path in paths if path.is_file()}
     assert names == {
         "TREx-all.args.json",
         "TREx-all.calibration.json",
@@ -66,22 +71,23 @@ def test_manifest_says_what_the_scores_were_made_from(scored):
     """Digests of model and data, rule, counts, device, seconds, versions."""
     place, _ = scored
     manifest = place.scores_manifest("P19")
-    pretrained = models.from_pretrained(place.model)
+    pretrained = checkpoints.from_pretrained(place.model)
     identity = manifest["identity"]
     assert manifest["complete"] is True
     assert identity["model_sha256"] == pretrained.sha256
-    assert identity["data_sha256"] == storage.sha256_of(place.data)
+    assert identity["data_sha256"] == sha256_of(place.data)
     assert (identity["relation"], identity["outputs"]) == ("P19", ["ig_gold", "base"])
     assert (identity["rule"], identity["steps"], identity["keep"]) == ("riemann-left", 20, 0.1)
     assert (manifest["facts"], manifest["prompts"]) == (18, 63)
     assert (manifest["facts_resumed"], manifest["skipped_facts"]) == (0, [])
     assert manifest["device"] == "cpu" and manifest["arguments"]["seed"] == 42
     assert manifest["wall_seconds"] > 0 and "torch" in manifest["made_with"]
+    assert manifest["made_under"] == [{"device": "cpu", "threads": 1, "from_line": 0}]
 
 
 def expected_scores(place: Place, info: dict, token: str, how: quadrature.Rule) -> torch.Tensor:
     """(L, F) by the literal twin, for a prompt of the file."""
-    pretrained = models.from_pretrained(place.model)
+    pretrained = checkpoints.from_pretrained(place.model)
     vocabulary = pretrained.tokenizer.vocabulary
     ids = torch.tensor([vocabulary[token] for token in info["tokens"]])
     position = info["tokens"].index("[MASK]")
@@ -109,7 +115,7 @@ def test_scores_and_activations_are_the_papers_arithmetic(scored):
     dense = expected_scores(place, info, info["gold_obj"], quadrature.rule("riemann-left", 20))
     assert 0 < len(result["ig_gold"]) < dense.numel(), "0.1 * max must leave something out"
     assert_same_triplets(result["ig_gold"], dense, within=1e-3)
-    pretrained = models.from_pretrained(place.model)
+    pretrained = checkpoints.from_pretrained(place.model)
     ids = torch.tensor([pretrained.tokenizer.vocabulary[token] for token in info["tokens"]])
     position = info["tokens"].index("[MASK]")
     activations = [
@@ -120,12 +126,12 @@ def test_scores_and_activations_are_the_papers_arithmetic(scored):
 
 
 def test_prediction_and_probabilities_on_request(place):
-    """--get_pred: [[V]] that sums to 1, its largest is pred_obj; --get_ig_pred: scores for it."""
+    """--get_pred: [[[V]]] that sums to 1, its largest is pred_obj; --get_ig_pred: scores for it."""
     fine(place.score("P36", "--get_pred", "--get_ig_pred", "--max_facts", 2, "--exact"))
-    tokenizer = models.from_pretrained(place.model).tokenizer
+    tokenizer = checkpoints.from_pretrained(place.model).tokenizer
     for line in place.lines("P36"):
         for info, result in line:
-            (probabilities,) = result["pred"]
+            ((probabilities,),) = result["pred"]
             assert len(probabilities) == len(tokenizer)
             assert sum(probabilities) == pytest.approx(1, abs=1e-5)
             best = max(range(len(probabilities)), key=probabilities.__getitem__)
@@ -161,38 +167,54 @@ def test_keep_decides_what_is_stored(place):
 def test_done_relation_is_not_done_again(scored):
     """A message, and the files as they were, to the nanosecond."""
     place, _ = scored
-    paths = [place.scores("P19"), storage.manifest_path(place.scores("P19"))]
+    paths = [place.scores("P19"), manifest_path(place.scores("P19"))]
     before = [path.stat().st_mtime_ns for path in paths]
     ended = fine(place.score("P19"))
     assert ended.out == f"P19 is done: {paths[0]}\n"
     assert [path.stat().st_mtime_ns for path in paths] == before
 
 
+def test_a_run_that_waited_for_another_does_nothing(copied, monkeypatch):
+    """It looked before the other had ended; alone with the file it finds it done."""
+    before = copied.scores("P19").stat().st_mtime_ns
+    monkeypatch.setattr(manifests, "is_done", lambda path, identity: False)
+    ended = fine(copied.score("P19"))
+    assert ended.out.endswith(f"P19 is done: {copied.scores('P19')}\n")
+    assert copied.scores("P19").stat().st_mtime_ns == before
+    assert not copied.scores("P19").with_name("TREx-all-P19.rlt.jsonl.partial").exists()
+
+
 def test_other_settings_are_not_mixed_with_what_is_there(copied):
     """What differs is named with both values, and the scores stay."""
     before = copied.scores("P36").read_bytes()
     ended = copied.score("P36", "--steps", 8, "--max_facts", 2)
-    refused(ended, "steps is 20 there and 8 now", "max_facts is 0 there and 2 now", "--output_dir")
+    refused(
+        ended, "steps is 20 there and 8 now", "max_facts is 0 there and 2 now", "another folder"
+    )
     assert copied.scores("P36").read_bytes() == before
 
 
 def test_scores_of_unknown_origin_are_not_overwritten(copied):
     """A scores file of the released code has no manifest: refused."""
-    storage.manifest_path(copied.scores("P36")).unlink()
+    manifest_path(copied.scores("P36")).unlink()
     refused(copied.score("P36"), copied.scores("P36"), "without a manifest")
 
 
 def test_killed_and_resumed_equals_uninterrupted(place, inputs):
-    """SIGKILL after the first facts; the same command again; the same bytes.
+    """SIGKILL after the first group of facts; the same command again; the same bytes.
 
-    Slow steps make sure that the kill comes in the middle.
+    Slow steps make sure that the kill comes in the middle; a group is whole when its records are,
+    which are written after its scores.
     """
     arguments = ("P19", "--steps", 150)
     whole = replace(place, results=place.results.with_name("whole"))
     fine(whole.shell("1_run_mlm.sh", *arguments))
     partial = place.scores("P19").with_name(f"{place.scores('P19').name}.partial")
+    records = partial.with_name("TREx-all-P19.quadrature.jsonl.partial")
     process = place.start("1_run_mlm.sh", *arguments)
-    while process.poll() is None and not (partial.exists() and partial.stat().st_size):
+    while process.poll() is None and not (
+        records.exists() and records.read_bytes().count(b"\n") >= 8
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -217,6 +239,7 @@ def test_resumed_from_any_line_equals_uninterrupted(copied, lines, resumed):
     kept = b"".join(rows[: int(lines)]) + (rows[int(lines)][:50] if lines % 1 else b"")
     path.with_name(f"{path.name}.partial").write_bytes(kept)
     path.unlink()
+    write_manifest(path, copied.identity("P19"), complete=False)
     fine(copied.score("P19"))
     assert path.read_bytes() == whole and beside.read_bytes() == records
     assert copied.scores_manifest("P19")["facts_resumed"] == resumed
@@ -295,22 +318,26 @@ def test_batch_size_times_num_batch(place, arguments, steps):
     "arguments, parts",
     [
         (("--batch_size", 10, "--num_batch", 2, "--steps", 7), ("--steps 7", "is 20")),
-        (("--batch_size", 0), ("at least 1 step", "got 0")),
-        (("--num_batch", 0), ("at least 1 step", "got 0")),
-        (("--steps", 0), ("at least 1 step", "got 0")),
-        (("--tolerance", 2), ("tolerance is 2.0", "between 0 and 1")),
-        (("--memory", 0), ("memory is 0 bytes", "at least 1")),
+        (("--batch_size", 0), ("--batch_size: '0'", "1 to 1,000")),
+        (("--num_batch", 0), ("--num_batch: '0'", "1 to 1,000")),
+        (("--steps", "1e9"), ("--steps: '1e9'", "1 to 1,000")),
+        (("--batch_size", 1000, "--num_batch", 1000), ("1000000 steps", "at most 1,000")),
+        (("--tolerance", 2), ("--tolerance: '2'", "above 0, at most 1")),
+        (("--seed", -1), ("--seed: '-1'", "0 or more")),
+        (("--layer_norm_eps", 1), ("--layer_norm_eps: '1'", "at most 0.01")),
+        (("--memory", 0), ("--memory: '0'", "above 0")),
+        (("--memory", "inf"), ("--memory: 'inf'", "at most")),
         (("--dtype", "tf32"), ("tf32 needs a GPU", "float32 or bfloat16")),
-        (("--keep", 2), ("keep is 2.0", "between 0 and 1")),
-        (("--keep", "nan"), ("keep is nan", "between 0 and 1")),
+        (("--keep", 2), ("--keep: '2'", "0 to 1")),
+        (("--keep", "nan"), ("--keep: 'nan'", "0 to 1")),
         (("--device", "cuda:99"), ("cuda:99", "cannot be used here")),
         (("--device", "toaster"), ("toaster", "cannot be used here")),
         (("--gpus", "0,1"), ("--gpus 0,1", "one run uses one GPU")),
-        (("--bert_model", "nowhere"), ("nowhere", "no folder")),
+        (("--bert_model", "nowhere"), ("nowhere", "no such folder")),
         (("--data_path", "nowhere.json"), ("nowhere.json", "no such file")),
         (("--data_path", "/"), ("/", "cannot be read")),
         (("--max_seq_length", 5), ("P36 fact 0 (rome)", "[MASK] lies beyond 5 tokens")),
-        (("--max_seq_length", 0), ("P36 fact 0 (rome)", "[MASK] lies beyond 0 tokens")),
+        (("--max_seq_length", 0), ("--max_seq_length: '0'", "3 to")),
     ],
     ids=lambda value: " ".join(map(str, value)),
 )
@@ -368,7 +395,7 @@ def test_tmp_data_path_is_written_then_read(place, tmp_path):
     arguments = ("P36", "--data_path", data, "--tmp_data_path", copy)
     fine(place.score(*arguments))
     assert json.loads(copy.read_bytes()) == BAGS
-    assert place.identity("P36")["data_sha256"] == storage.sha256_of(copy)
+    assert place.identity("P36")["data_sha256"] == sha256_of(copy)
     assert "P36 is done" in fine(place.score(*arguments)).out
     data.unlink()
     assert "P36 is done" in fine(place.score(*arguments)).out

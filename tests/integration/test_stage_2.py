@@ -4,10 +4,12 @@ Run: pytest tests/integration/test_stage_2.py
 """
 
 import json
+import re
 
 import pytest
 
-from knowledge_neurons import storage
+from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.manifests import sha256_of
 from tests.integration.stages import STAGE_2, bag, fine, refused
 from tests.reference import refine as literal_refine
 from tests.reference.tiny import TINY
@@ -19,8 +21,9 @@ def test_stage_2_writes_neurons_statistics_and_figure(refined):
     names = {f"{kind}-{rel}" for kind in ("kn_bag", "kn_rel") for rel in ("P19", "P36")}
     names = {f"{base}{name}.json" for name in names for base in ("", "base_")}
     names |= {"statistics.json"}
-    expected = names | {f"{name}.manifest.json" for name in names}
-    assert {path.name for path in (place.results / "kn").iterdir()} == expected
+    assert {path.name for path in (place.results / "kn").iterdir()} == names | {"manifests"}
+    manifests = {path.name for path in (place.results / "kn" / "manifests").iterdir()}
+    assert manifests == {f"{name}.manifest.json" for name in names}
     figure = place.results / "figs" / "kneurons_distribution"
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
     assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -35,16 +38,17 @@ def test_neurons_are_those_of_the_slow_twin(refined, relation, base, field, t):
     """From the scores as written to the neurons as written, for facts and relation, with its p."""
     place, _ = refined
     facts = [[result[field] for _, result in line] for line in place.lines(relation)]
-    neurons, p, average, moves = literal_refine.refine_relation(facts, t, 0.7, 6, 3)
+    neurons, p, average, tried = literal_refine.refine_relation(facts, t, 0.7, 6, 3)
     written = json.loads((place.results / f"kn/{base}kn_bag-{relation}.json").read_bytes())
     assert written == [[list(neuron) for neuron in fact] for fact in neurons]
     assert any(written), "a case with neurons"
     shared = json.loads((place.results / f"kn/{base}kn_rel-{relation}.json").read_bytes())
     assert shared == [list(n) for n in literal_refine.relation_neurons(neurons, 0.1)]
     manifest = place.manifest(f"kn/{base}kn_bag-{relation}.json")
-    assert (manifest["shared_used"], manifest["adjustments"]) == (p, moves)
+    assert (manifest["shared_used"], manifest["rounds_used"]) == (p, tried)
+    assert manifest["in_band"] == (2 <= average <= 5)
     assert manifest["neurons_per_fact"] == pytest.approx(average)
-    sha256 = storage.sha256_of(place.scores(relation))
+    sha256 = sha256_of(place.scores(relation))
     assert manifest["identity"]["scores_sha256"] == sha256
     assert manifest["identity"]["coarse"] == t
 
@@ -63,19 +67,33 @@ def test_statistics_cover_both_kinds_and_all_layers(refined):
 def test_stage_2_of_chosen_relations_and_thresholds(copied):
     """--relations, --coarse, --shared, --min_prompts reach the refinement and the manifest."""
     fine(copied.here(STAGE_2, "--relations", "P36", "--coarse", 0.9, "--shared", 0.2))
-    assert {path.name for path in (copied.results / "kn").glob("kn_bag-*.json")} == {
-        "kn_bag-P36.json",
-        "kn_bag-P36.json.manifest.json",
-    }
+    names = [path.name for path in (copied.results / "kn").glob("kn_bag-*.json")]
+    assert names == ["kn_bag-P36.json"]
     facts = [[result["ig_gold"] for _, result in line] for line in copied.lines("P36")]
     neurons = literal_refine.refine_relation(facts, 0.9, 0.2, 6, 3)[0]
     written = json.loads((copied.results / "kn/kn_bag-P36.json").read_bytes())
     assert written == [[list(neuron) for neuron in fact] for fact in neurons]
 
 
+@pytest.mark.parametrize("coarse, outside", [(0.1, "more than 5"), (0.99, "fewer than 2")])
+def test_a_band_that_is_not_reached_is_told_with_advice(copied, coarse, outside):
+    """Beside the number, below the table and in the manifest; not where it is reached."""
+    arguments = ("--relations", "P19", "--base_coarse", coarse, "--rounds", 1, "--shared", 0.1)
+    ended = fine(copied.here(STAGE_2, *arguments))
+    manifest = copied.manifest("kn/base_kn_bag-P19.json")
+    average = manifest["neurons_per_fact"]
+    assert manifest["in_band"] is False and f"{average:.2f}* at p" in ended.out
+    way = "above" if average > 5 else "below"
+    assert f"* baseline of P19  {outside}" in ended.out
+    assert f"try --base_coarse {way} {coarse:g}" in ended.out
+    table = fine(copied.here("2_analyze_kn.py", "--relations", "P19")).out
+    (row,) = re.findall(r"relations outside the band of p +(\d+) and (\d+)", table)
+    assert row[1] == "1"
+
+
 def test_stage_2_works_on_the_authors_own_files(copied):
     """Scores without a manifest, of the released code: refined and counted all the same."""
-    storage.manifest_path(copied.scores("P36")).unlink()
+    manifest_path(copied.scores("P36")).unlink()
     copied.scores("P19").unlink()
     fine(copied.here(STAGE_2))
     fine(copied.here("2_analyze_kn.py"))
@@ -89,7 +107,7 @@ def test_broken_scores_are_named_by_file_and_line(copied):
     lines[1] = lines[1][:40] + b"\n"
     path.write_bytes(b"".join(lines))
     ended = copied.shell("2_run_kn.sh")
-    refused(ended, f"{path}, line 2 (fact 1)", "run stage 1 again")
+    refused(ended, f"{path}, line 2 (fact 1)", "run the stage that wrote it again")
     assert not (copied.results / "kn/kn_bag-P36.json").exists()
     assert not (copied.results / "kn/statistics.json").exists()
 
@@ -147,7 +165,7 @@ def test_relation_all_of_whose_answers_are_unknown(place, tmp_path):
 def test_scores_of_different_rules_are_not_mixed(copied):
     """Relations scored differently: both are named, with the field; nothing is overwritten."""
     scores = copied.scores("P36")
-    manifest = scores.with_name(f"{scores.name}.manifest.json")
+    manifest = manifest_path(scores)
     content = json.loads(manifest.read_bytes())
     content["identity"]["steps"] = 7
     manifest.write_text(json.dumps(content))
@@ -173,10 +191,10 @@ def test_neurons_of_other_scores_are_refused_by_the_statistics(copied):
     fine(copied.shell("2_run_kn.sh"))
     path = copied.scores("P19")
     path.write_bytes(path.read_bytes() + b"[]\n")
-    refused(copied.here("2_analyze_kn.py"), "P19", "run 2_get_kn.py again")
+    refused(copied.here("2_analyze_kn.py"), "P19", "run 2_run_kn.sh again")
 
 
-@pytest.mark.parametrize("flag, value", [("--rounds", -1), ("--coarse", "nan"), ("--pairs", -1)])
+@pytest.mark.parametrize("flag, value", [("--rounds", 0), ("--coarse", "nan"), ("--pairs", -1)])
 def test_senseless_thresholds_are_refused(copied, flag, value):
     """Each is named; none loops forever or gives a table of nothing."""
     refused(copied.shell("2_run_kn.sh", flag, value), flag[2:], str(value))

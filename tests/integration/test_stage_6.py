@@ -7,7 +7,10 @@ import json
 
 import pytest
 
-from knowledge_neurons import artifacts, models, patches, storage
+from knowledge_neurons.editing import patches
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.manifests import write_manifest
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -37,7 +40,7 @@ def place(edited, tmp_path_factory):
 
 
 def lines(place, run: str = "edit-1-8") -> list[dict]:
-    content = artifacts.Results(place.results).edits(run).read_bytes()
+    content = Results(place.results).edits(run).read_bytes()
     return [json.loads(line) for line in content.splitlines()]
 
 
@@ -56,12 +59,13 @@ def test_records_summary_patches_and_a_table(edited):
             fact = record["fact"]
             assert record["neurons"] == [[3, fact], [2, 100 + fact]], "without the shared one"
     summary = json.loads((place.results / "edit/edit-1-8.json").read_bytes())
-    assert summary["relations"]["P36"]["edited"] == 2
+    assert summary["relations"]["P36"]["edits"] == 2 and summary["draw"] == "released"
     assert [row["edits"] for row in summary["edits"]] == [6, 6, 6]
-    for part in ("Table 6: 6 edits", "success", "2 facts to edit", "wrote"):
+    for part in ("Table 6: 6 edits, released draw", "success", "2 edits of 2 facts", "wrote"):
         assert part in ended.out
     for name in ("edit/edit-1-8.jsonl", "edit/edit-1-8.json"):
         assert place.manifest(name)["complete"] is True
+    assert place.manifest("edit/edit-1-8.jsonl")["identity"]["draw"] == "released"
     assert "Traceback" not in ended.err
 
 
@@ -69,15 +73,15 @@ def test_weights_are_the_same_before_and_after_the_run(edited):
     """The sha256 of the whole state_dict, at loading, after the last edit, and of the file."""
     manifest = edited[0].manifest("edit/edit-1-8.jsonl")
     assert manifest["identity"]["model_sha256"] == manifest["model_sha256_after"]
-    assert manifest["model_sha256_after"] == models.from_pretrained(MODEL).sha256
+    assert manifest["model_sha256_after"] == checkpoints.from_pretrained(MODEL).sha256
 
 
 def test_a_run_that_leaves_a_trace_in_the_weights_is_an_error(place, monkeypatch):
     """What the sha256 is compared for: an edit that is not undone."""
-    monkeypatch.setattr("knowledge_neurons.editing._write", leave_a_trace)
+    monkeypatch.setattr("knowledge_neurons.editing.slots._write", leave_a_trace)
     with pytest.raises(RuntimeError, match="the edits were not undone"):
         place.here(STAGE_6, *QUICK)
-    assert not artifacts.Results(place.results).edits("edit-1-8").exists()
+    assert not Results(place.results).edits("edit-1-8").exists()
 
 
 def leave_a_trace(model, neurons, slots) -> None:
@@ -101,8 +105,8 @@ def test_every_fact_has_a_patch_of_its_edit(edited):
 @pytest.mark.parametrize("kept, resumed", [(0.5, 0), (3, 3), (7.5, 6), (LINES, LINES)])
 def test_resumed_from_any_line_equals_uninterrupted(edited, place, kept, resumed):
     """The partial cut inside a line, inside a fact, at the end: the same bytes."""
-    whole = artifacts.Results(edited[0].results).edits("edit-1-8")
-    path = artifacts.Results(place.results).edits("edit-1-8")
+    whole = Results(edited[0].results).edits("edit-1-8")
+    path = Results(place.results).edits("edit-1-8")
     interrupt(whole, path, kept)
     fine(place.here(STAGE_6, *QUICK))
     assert path.read_bytes() == whole.read_bytes()
@@ -117,6 +121,38 @@ def test_done_edits_are_not_done_again(edited):
     assert "all edits are done" in again.out
     table = before.out[before.out.index("Table 6") : before.out.index("wrote")]
     assert table in again.out
+
+
+def test_facts_that_are_edited_again_have_patches_of_their_own(place):
+    """Twenty edits of twelve facts: each has its patch; a run resumed at a repeated one agrees."""
+    arguments = ("--facts_per_relation", 20, "--relations", "P36", "--save_patches")
+    ended = fine(place.here(STAGE_6, *arguments))
+    own = [record for record in lines(place) if record["kind"] == "knowledge"]
+    again = {record["fact"]: record["repeat"] + 1 for record in own if record["repeat"]}
+    assert len(own) == 20 and again
+    assert f"20 edits of {20 - sum(r['repeat'] > 0 for r in own)} facts" in ended.out
+    assert len(list((place.results / "edit/edit-1-8").glob("*.safetensors"))) == 20
+    fact, times = next(iter(again.items()))
+    patch = patches.load(place.results / f"edit/edit-1-8/P36-{fact}@{times}-1-8.safetensors")
+    last = [record for record in own if record["fact"] == fact][-1]
+    assert (patch.header.fact, patch.header.new) == (fact, last["new"])
+    path = Results(place.results).edits("edit-1-8")
+    whole, cut = path.read_bytes(), 3 * own.index(last) + 1.5
+    interrupt(path, path, cut)
+    path.unlink()
+    fine(place.here(STAGE_6, *arguments))
+    assert path.read_bytes() == whole
+
+
+def test_distinct_draw_is_an_option_of_its_own(place):
+    """No fact twice, one prompt of each watching fact; not mixed with the released draw."""
+    arguments = ("--facts_per_relation", 9, "--relations", "P36", "--draw", "distinct")
+    ended = fine(place.here(STAGE_6, *arguments))
+    own = [record for record in lines(place) if record["kind"] == "knowledge"]
+    assert len({record["fact"] for record in own}) == 9
+    assert {len(w["prompts"]) for r in own for w in (*r["same"], *r["other"])} == {1}
+    assert "Table 6: 9 edits, distinct draw" in ended.out
+    refused(place.here(STAGE_6, *arguments[:-2]), "draw is 'distinct' there and 'released' now")
 
 
 def test_other_settings_are_not_mixed_with_what_is_there(edited):
@@ -137,7 +173,7 @@ def write_scores(place, relation: str, strongest: int) -> None:
     ranked = [[3, index, 1.0 / (1 + index)] for index in range(strongest)]
     result = {"pred": [], "ig_pred": [], "ig_gold": ranked, "base": []}
     line = json.dumps([[info, result]] * 8)
-    path = artifacts.Results(place.results).scores(relation)
+    path = Results(place.results).scores(relation)
     path.write_text(f"{line}\n" * FACTS)
 
 
@@ -164,11 +200,11 @@ def test_top_k_without_scores_is_refused(place):
 def test_top_k_with_scores_of_other_neurons_is_refused(place):
     """A manifest of stage 2 names the scores that it refined; facts without any are no better."""
     write_scores(place, "P36", strongest=4)
-    path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
-    storage.write_manifest(path, {"scores": {}, "scores_sha256": "another"})
+    path = Results(place.results).fact_neurons("P36", baseline=False)
+    write_manifest(path, {"scores": {}, "scores_sha256": "another"})
     arguments = (*QUICK, "--relations", "P36", "--top_k", "1")
     refused(place.here(STAGE_6, *arguments), "of other scores", "run 2_run_kn.sh again")
-    storage.manifest_path(path).unlink()
+    manifest_path(path).unlink()
     write_scores(place, "P36", strongest=0)
     refused(place.here(STAGE_6, *arguments), "P36.rlt.jsonl has no scores of fact")
 
@@ -176,12 +212,12 @@ def test_top_k_with_scores_of_other_neurons_is_refused(place):
 @pytest.mark.parametrize(
     "arguments, part",
     [
-        (("--top_k", "0"), "counts of 1 or more"),
-        (("--top_k", "x"), "invalid"),
+        (("--top_k", "0"), "'0': expected a whole number"),
+        (("--top_k", "1,x"), "'x': expected a whole number"),
         (("--lambda_sweep", "1"), "expected L1:L2"),
-        (("--lambda_sweep", "1:a"), "could not convert"),
-        (("--facts_per_relation", "0"), "expected 1 or more"),
-        (("--relations", "P101"), "no knowledge neurons"),
+        (("--lambda_sweep", "1:a"), "'a': expected a number"),
+        (("--facts_per_relation", "0"), "expected a whole number, 1 to"),
+        (("--relations", "P101"), "no neurons of"),
     ],
 )
 def test_wrong_arguments_are_refused(place, arguments, part):
@@ -213,16 +249,18 @@ def test_facts_answered_wrong_are_counted(place, tmp_path):
     arguments = ("--relations", "P36", "--data_path", wrong)
     ended = place.here(STAGE_6, *arguments)
     assert "no fact to edit in any relation, and nothing written" in fine(ended).out
-    assert "no edit: 12 asked, 12 of them answered wrong" in ended.out
+    assert "no edit: 10000 drawn, 0 of them without neurons of their own, 10000" in ended.out
+    ended = place.here(STAGE_6, *arguments, "--draw", "distinct")
+    assert "no edit: 12 drawn, 0 of them without neurons of their own, 12 answered" in ended.out
 
 
 @pytest.mark.parametrize(
     "neurons, parts",
     [
-        ([[[3, 1]]] * (FACTS - 1), ("has 11 facts", "has 12 of P36", "--max_facts")),
+        ([[[3, 1]]] * (FACTS - 1), ("neurons of 11 facts", "has 12 facts of P36", "--max_facts")),
         ([[[3, 1]]] * (FACTS - 1) + [[[4, 0]]], ("fact 11", "layers 0 to 3 of 512 neurons")),
         ([[[3, 1], [3, 1]]] * FACTS, ("fact 0", "named twice")),
-        ({"a": 1}, ("expected [[layer, index], ...]",)),
+        ({"a": 1}, ("Expected `array`, got `object`", "[[layer, index], ...]")),
     ],
 )
 def test_neurons_that_do_not_fit_are_refused(place, neurons, parts):
@@ -232,8 +270,8 @@ def test_neurons_that_do_not_fit_are_refused(place, neurons, parts):
 
 def test_neurons_of_another_model_are_refused(place):
     """A manifest of stage 2 names the model that the scores were made with."""
-    path = artifacts.Results(place.results).fact_neurons("P36", baseline=False)
-    storage.write_manifest(path, {"scores": {"model_sha256": "another"}})
+    path = Results(place.results).fact_neurons("P36", baseline=False)
+    write_manifest(path, {"scores": {"model_sha256": "another"}})
     refused(place.here(STAGE_6, *QUICK), "kn_bag-P36.json", "model_sha256 was 'another'")
 
 

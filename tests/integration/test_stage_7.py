@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from knowledge_neurons import artifacts, models, patches
+from knowledge_neurons.editing import patches
+from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.results.layout import Results
 from tests.integration.editable import (
     FACTS,
     MODEL,
@@ -35,7 +37,7 @@ def place(erased, tmp_path_factory):
 
 
 def lines(place, run: str = "P36") -> list[dict]:
-    path = artifacts.Results(place.results).erased(run)
+    path = Results(place.results).erased(run)
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
@@ -54,7 +56,11 @@ def test_records_table_and_patch(erased):
     assert summary["erased"]["relation"]["prompts"] == 8 * FACTS
     assert summary["erased"]["others"]["prompts"] == 2 * 8 * FACTS
     assert set(summary["erased"]["each_other"]) == {"P19", "P37"}
-    for part in ("Table 5: P36 erased with 3 neurons", "others, random neurons", "wrote"):
+    for part in (
+        "Table 5: growth of perplexity, P36 erased with 3 neurons",
+        "others, random neurons",
+        "wrote",
+    ):
         assert part in ended.out
     assert "Traceback" not in ended.err
 
@@ -75,7 +81,7 @@ def test_slots_set_to_the_unknown_word(place):
     """--value unk: the [UNK] embedding as it is; files of their own."""
     fine(place.here(STAGE_7, "--relation", "P36", "--neurons", 2, "--value", "unk"))
     patch = patches.load(place.results / "erase/P36-unk.safetensors")
-    loaded = models.from_pretrained(MODEL)
+    loaded = checkpoints.from_pretrained(MODEL)
     unknown = loaded.model.embeddings.word.weight[loaded.tokenizer.vocabulary["[UNK]"]]
     assert unknown.any() and (patch.value_slots == unknown).all()
     assert not (place.results / "erase/P36.jsonl").exists()
@@ -97,8 +103,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(erased, place, monkeypatch
     arguments = ("--relation", "P36", "--neurons", 3)
     whole = another(place, "whole")
     fine(whole.here(STAGE_7, *arguments))
-    path = artifacts.Results(place.results).erased("P36")
-    complete = artifacts.Results(whole.results).erased("P36")
+    path = Results(place.results).erased("P36")
+    complete = Results(whole.results).erased("P36")
     interrupt(complete, path, kept)
     fine(place.here(STAGE_7, *arguments))
     assert path.read_bytes() == complete.read_bytes()
@@ -119,7 +125,7 @@ def test_done_and_refused(erased):
 def test_a_relation_without_neurons_says_so(place):
     write_neurons(place.results, "P36", [[]] * FACTS)
     refused(place.here(STAGE_7, "--relation", "P36"), "none of the 12 facts of P36 has a neuron")
-    refused(place.here(STAGE_7, "--relation", "P101"), "P101 has no knowledge neurons")
+    refused(place.here(STAGE_7, "--relation", "P101"), "no neurons of P101")
 
 
 @pytest.mark.parametrize("option", [("--neurons", 0), ("--other_sample", -1)])

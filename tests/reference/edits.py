@@ -29,7 +29,7 @@ def updated_slot(
 
 @torch.no_grad()
 def log_probabilities(model: Bert, prompt: Prompt, padded_to: int) -> torch.Tensor:
-    """Of every token at [MASK], one prompt alone, padded: (V,)."""
+    """Log probability of every token at [MASK], one prompt alone, padded: (V,)."""
     length = len(prompt.ids)
     ids = torch.tensor([[*prompt.ids, *[0] * (padded_to - length)]])  # (1, T)
     mask = torch.arange(padded_to)[None] < length  # (1, T)

@@ -16,20 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from knowledge_neurons import activation_files, artifacts, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments import distant_summary
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.modify_summary import (
+from knowledge_neurons.neurons.neuron_statistics import statistics
+from knowledge_neurons.results.activations import SENTENCE_KINDS, ActivationRecord, table_row
+from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.changes import (
     AMPLIFY,
     ASKED,
     SUPPRESS,
-    FactRecord,
+    ChangeRecord,
     Outcome,
     average_change,
 )
-from knowledge_neurons.experiments.neuron_statistics import statistics
-from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
+from knowledge_neurons.results.json_files import encode_float32, write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.scores import encode_fact_scores
+from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
 from tests.reference import synthetic
 
@@ -59,7 +62,7 @@ class MadeFact:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the model, and how many scores a prompt has on average (exponential, 3 at least)."""
+    """Sizes of the model, and how many scores a prompt has on average (exponential, 3 at least)."""
 
     layers: int = 3
     width: int = 40
@@ -94,7 +97,7 @@ class Writer:
         for name, (label, facts) in self.relations.items():
             rng = random.Random(f"{SEED} {name} scores")
             lines = [
-                artifacts.encode_fact_scores(
+                encode_fact_scores(
                     [
                         self._prompt(rng, text, fact, f"{name}({label})", own)
                         for text in fact.prompts
@@ -120,45 +123,45 @@ class Writer:
     def stage_2(self) -> None:
         for name, neurons in self.neurons.items():
             for baseline in (False, True):
-                written = artifacts.write_neurons(self.results, name, baseline, neurons, [])
+                written = write_neurons(self.results, name, baseline, neurons, [])
                 for path in written:
-                    storage.write_manifest(path, self.identity, wall_seconds=0.5)
+                    write_manifest(path, self.identity, wall_seconds=0.5)
         found = asdict(statistics(self.neurons, self.shape.layers, 5, SEED))
-        storage.write_json(self.results.statistics, {kind: found for kind in KINDS})
+        write_json(self.results.statistics, {kind: found for kind in KINDS})
 
     def stage_3(self) -> None:
         records = {name: list(self._modified(name)) for name in self.relations}
         for name, own in records.items():
-            path = self.results.modified / f"{name}.jsonl"
-            self._lines(path, [activation_files.encode_modified(record) for record in own])
+            path = self.results.changes(name)
+            self._lines(path, [encode_float32(record) for record in own])
         overall = _changes(records)
         summary = {
             "change": overall,
             "counts": {"facts": sum(map(len, records.values()))},
             "relations": {name: _changes({name: own}) for name, own in records.items()},
         }
-        storage.write_json(self.results.modified / "summary.json", summary)
+        write_json(self.results.changes_summary, summary)
 
     def stage_4(self) -> None:
         everyone = []
         for name, (_, facts) in self.relations.items():
             records = [self._activation(name, i, fact) for i, fact in enumerate(facts)]
-            path = self.results.distant / f"{name}.jsonl"
-            self._lines(path, [activation_files.encode_activation(record) for record in records])
+            path = self.results.activations(name)
+            self._lines(path, [encode_float32(record) for record in records])
             everyone += records
-        rows = {kind: distant_summary.table_row(everyone, kind, SEED) for kind in KINDS}
+        rows = {kind: table_row(everyone, kind, SEED) for kind in KINDS}
         table = {kind: asdict(row) for kind, row in rows.items() if row}
-        storage.write_json(self.results.distant / "summary.json", {"table": table})
+        write_json(self.results.activations_summary, {"table": table})
 
     def stage_5(self) -> None:
         for name, (label, facts) in self.relations.items():
             lines = []
             for index, (fact, own) in enumerate(zip(facts, self.neurons[name], strict=True)):
                 texts = [f"{fact.head} and {fact.tail}, sentence {place}." for place in range(4)]
-                ranked = [Triggered(4.0 - i, text, text) for i, text in enumerate(texts)]
+                ranked = [Triggered(4.0 - i, t, t, t.split()) for i, t in enumerate(texts)]
                 found = Triggers(name, index, fact.head, label, fact.tail, ranked, {})
-                lines.append(activation_files.encode_triggers(found, own, 2))
-            self._lines(self.results.triggers / f"{name}.jsonl", lines)
+                lines.append(encode_triggers(found, own, 2))
+            self._lines(self.results.triggers(name), lines)
 
     def stage_6(self) -> None:
         self._synthetic("edits", 3)
@@ -179,10 +182,10 @@ class Writer:
     def _lines(
         self, path: Path, lines: Sequence[bytes], identity: dict | None = None, **facts: Any
     ) -> None:
-        storage.write_atomic(path, b"".join(line + b"\n" for line in lines))
+        write_atomic(path, b"".join(line + b"\n" for line in lines))
         arguments = {"bert_model": self.shape.model, "data_path": "data/made.json"}
         told = {"arguments": arguments, "device": "cpu", "wall_seconds": 1.0, **facts}
-        storage.write_manifest(path, identity or self.identity, **told)
+        write_manifest(path, identity or self.identity, **told)
 
     def _neurons(self, name: str) -> list[list[Neuron]]:
         """Up to six of a fact, most in the top layer, some of them shared with many facts."""
@@ -220,28 +223,28 @@ class Writer:
         tokens = ["[CLS]", *words, "[SEP]"]
         return PromptScores(tokens, fact.tail, fact.tail, relation, of_answer=triplets)
 
-    def _modified(self, name: str) -> Iterator[FactRecord]:
+    def _modified(self, name: str) -> Iterator[ChangeRecord]:
         rng = random.Random(f"{SEED} {name} modified")
         others = [other for other in self.relations if other != name]
         for index, fact in enumerate(self.relations[name][1]):
             own = _outcome(rng, name, index, len(fact.prompts), 0.6)
             other = _outcome(rng, rng.choice(others), 0, 3, 0.98) if others else None
             counts = {kind: len(self.neurons[name][index]) for kind in KINDS}
-            yield FactRecord(name, index, fact.tail, counts, own, other)
+            yield ChangeRecord(name, index, fact.tail, counts, own, other)
 
-    def _activation(self, name: str, index: int, fact: MadeFact) -> FactActivation:
+    def _activation(self, name: str, index: int, fact: MadeFact) -> ActivationRecord:
         rng = random.Random(f"{SEED} {name} {index} activation")
         count = len(self.neurons[name][index])
         means = {
             k: {s: [rng.random() for _ in range(count)] for s in SENTENCE_KINDS} for k in KINDS
         }
         sentences, neurons = dict.fromkeys(SENTENCE_KINDS, 3), dict.fromkeys(KINDS, count)
-        return FactActivation(
+        return ActivationRecord(
             name, index, fact.head, fact.tail, sentences, 0, {}, 0, neurons, means
         )
 
 
-def _changes(records: dict[str, list[FactRecord]]) -> dict[str, Any]:
+def _changes(records: dict[str, list[ChangeRecord]]) -> dict[str, Any]:
     return {
         kind: {
             asked: {

@@ -44,16 +44,17 @@ def refine_relation(
     fewest: float = 2,
     most: float = 5,
 ) -> tuple[list, float, float, int]:
-    """Neurons of each fact, the p that gave them, their average, how often p was moved (row 5).
+    """Neurons of each fact, the p that gave them, their average, how many values of p were tried.
 
     facts: for each fact the triplets of each of its prompts; a fact left out has no prompts.
     """
-    made = 0
-    for last in [False] * rounds + [True]:
+    tried = 0
+    for last in [False] * (rounds - 1) + [True]:
+        tried += 1
         neurons = [refine_fact(prompts, t, p, min_prompts) for prompts in facts]
         counted = [len(n) for n, prompts in zip(neurons, facts, strict=True) if prompts]
         if not counted:
-            return neurons, p, 0.0, 0
+            return neurons, p, 0.0, 1
         average = sum(counted) / len(counted)
         if fewest <= average <= most or last:
             break
@@ -62,8 +63,7 @@ def refine_relation(
         else:
             p += 0.05
         p = min(p, 1.0)  # floats: six steps from 0.7 end above 1, which no neuron could reach
-        made += 1
-    return neurons, p, average, made
+    return neurons, p, average, tried
 
 
 def relation_neurons(facts: list[list], share: float) -> list:

@@ -3,26 +3,37 @@
 `write` stands for stages 2 to 7 on any number of relations, in a second.
 """
 
-import contextlib
-import io
 import math
-from argparse import Namespace
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from knowledge_neurons import activation_files, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.distant_summary import SENTENCE_KINDS, FactActivation
-from knowledge_neurons.experiments.edit_summary import KINDS as EDITED
-from knowledge_neurons.experiments.edit_summary import EditRecord
-from knowledge_neurons.experiments.erase_summary import FactRecord as ReadRecord
-from knowledge_neurons.experiments.modify_summary import FactRecord, Outcome
-from knowledge_neurons.experiments.neuron_statistics import statistics
-from knowledge_neurons.experiments.trigger_examples import Triggered, Triggers
+from knowledge_neurons.neurons.neuron_statistics import statistics
+from knowledge_neurons.results import growing
+from knowledge_neurons.results.activations import SENTENCE_KINDS, ActivationRecord, summary_of
+from knowledge_neurons.results.changes import (
+    ChangeRecord,
+    Outcome,
+    changes_of,
+    modified_of,
+    write_curve,
+    write_summary,
+)
+from knowledge_neurons.results.edits import (
+    EDITED,
+    EditRecord,
+    EditRun,
+    read_edits,
+    summarise_edits,
+    write_edit_run,
+)
+from knowledge_neurons.results.erasures import ErasureRecord, both_edits
+from knowledge_neurons.results.json_files import encode, encode_float32, write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from knowledge_neurons.types import KINDS, Neuron
-from tests.integration.stages import load
 
 PARTS = ("statistics", "modified", "curves", "activations", "triggers", "edits", "erasures")
 FACTS, PROMPTS, LAYERS = 8, 3, 12
@@ -46,7 +57,6 @@ def write(root: Path, count: int, parts: Collection[str] = PARTS) -> Results:
 def write_of(root: Path, names: dict[str, str], parts: Collection[str]) -> Results:
     """The same of relations {id: label}."""
     results, rng = Results(root), np.random.default_rng(len(names))
-    inputs = Namespace(results=results, args=Namespace(seed=1, top_k=None))
     writers = {
         "statistics": _statistics,
         "modified": _modified,
@@ -56,19 +66,18 @@ def write_of(root: Path, names: dict[str, str], parts: Collection[str]) -> Resul
         "edits": _edits,
         "erasures": _erasures,
     }
-    with contextlib.redirect_stdout(io.StringIO()):
-        for part in parts:
-            writers[part](inputs, names, rng)
+    for part in parts:
+        writers[part](results, names, rng)
     return results
 
 
 def _lines(path: Path, lines: list[bytes]) -> None:
-    with storage.GrowingLines(path, IDENTITY) as file:
+    with growing.GrowingLines(path, IDENTITY) as file:
         file.append(lines)
         file.finish(wall_seconds=2.0, arguments={"bert_model": "made-up"})
 
 
-def _statistics(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+def _statistics(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     kinds = {}
     for kind in KINDS:
         facts = {
@@ -77,7 +86,7 @@ def _statistics(inputs: Namespace, names: dict[str, str], rng: np.random.Generat
             for name in names
         }  # fmt: skip
         kinds[kind] = statistics(facts, LAYERS, pairs_per_fact=2, seed=1)
-    storage.write_json(inputs.results.statistics, kinds)
+    write_json(results.statistics, kinds)
 
 
 def _outcome(relation: str, fact: int, strength: float, rng: np.random.Generator) -> Outcome:
@@ -93,12 +102,12 @@ def _outcome(relation: str, fact: int, strength: float, rng: np.random.Generator
     return Outcome(relation, fact, original.tolist(), edited)
 
 
-def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[FactRecord]]:
-    """Of stage 3; a single relation has no other to ask."""
+def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[ChangeRecord]]:
+    """The records of stage 3; a single relation has no other to ask."""
     counts = {kind: 4 for kind in KINDS}
     return {
         name: [
-            FactRecord(
+            ChangeRecord(
                 *(name, fact, "x", counts, _outcome(name, fact, 1.0, rng)),
                 _outcome("P0", 0, 0.05, rng) if len(names) > 1 else None,
             )
@@ -108,25 +117,26 @@ def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[
     }
 
 
-def _modified(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+def _modified(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     records = _records(names, rng)
     for name, own in records.items():
-        path = inputs.results.modified / f"{name}.jsonl"
-        _lines(path, [activation_files.encode_modified(record) for record in own])
-    load("3_modify_activation.py").write_averages(inputs, records, IDENTITY)
+        _lines(results.changes(name), [encode_float32(record) for record in own])
+    write_summary(results.changes_summary, modified_of(records, 1))
+    write_manifest(results.changes_summary, IDENTITY)
 
 
-def _curves(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
-    """Of the first relation."""
+def _curves(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
+    """A dose-response curve of the first relation."""
     name, own = next(iter(_records(names, rng).items()))
-    load("3_modify_activation.py").write_curve(inputs, name, own, list(SCALES), IDENTITY)
+    write_curve(results.curve(name), changes_of({name: own}, SCALES, 1))
+    write_manifest(results.curve(name), IDENTITY)
 
 
-def _activations(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+def _activations(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     found = {}
     for name in names:
         found[name] = [
-            FactActivation(
+            ActivationRecord(
                 *(name, fact, "head", "tail", dict.fromkeys(SENTENCE_KINDS, 5), 0, {}, 0),
                 neurons=dict.fromkeys(KINDS, 2),
                 means={
@@ -139,19 +149,20 @@ def _activations(inputs: Namespace, names: dict[str, str], rng: np.random.Genera
             )
             for fact in range(FACTS)
         ]
-        path = inputs.results.distant / f"{name}.jsonl"
-        _lines(path, [activation_files.encode_activation(record) for record in found[name]])
-    path = inputs.results.distant / "summary.json"
-    storage.write_json(path, load("4_check_weights_distant.py").summary_of(found, 1))
-    storage.write_manifest(path, IDENTITY)
+        path = results.activations(name)
+        _lines(path, [encode_float32(record) for record in found[name]])
+    path = results.activations_summary
+    write_json(path, summary_of(found, 1))
+    write_manifest(path, IDENTITY)
 
 
-def _triggers(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+def _triggers(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     for name, label in names.items():
-        ranked = [Triggered(float(a), "one <b>", "[MASK] <b>") for a in (3.0, 1.0)]
+        texts = ("one <b>", "[MASK] <b>", ["[MASK]", "<b>"])
+        ranked = [Triggered(activation, *texts) for activation in (3.0, 1.0)]
         own = Triggers(name, 0, "head", label, "tail", ranked, {})
-        path = inputs.results.triggers / f"{name}.jsonl"
-        _lines(path, [activation_files.encode_triggers(own, [Neuron(1, 2)], 1)])
+        path = results.triggers(name)
+        _lines(path, [encode_triggers(own, [Neuron(1, 2)], 1)])
 
 
 def _edit(
@@ -167,38 +178,35 @@ def _edit(
             "predicted": "x",
         }
     ] * 2
-    watched = [{"prompt": [name, 0, 0], "log_p": [-0.5, -0.6]}]
-    neurons = [[1, index] for index in range(top_k or 2)]
+    watched = [{"fact": [name, 0], "prompts": [0, 1], "log_p": [[-0.5, -0.4], [-0.6, -0.5]]}]
+    neurons = [Neuron(1, index) for index in range(top_k or 2)]
     return EditRecord(
         *(name, fact, 0, "a", "b", kind, 1.0, 8.0, top_k, neurons, 3.0, prompts, watched, watched)
     )
 
 
-def _edits(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+def _edits(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     """A run of the refined neurons and one of the strongest one, two, three."""
-    stage = load("6_edit_knowledge_sampled.py")
-    plans = [
-        Namespace(relation=name, facts=range(3), tried=5, wrong=1, without_neurons=1)
-        for name in names
-    ]
+    chosen = {"edits": 3, "facts": 3, "drawn": 5, "answered_wrong": 1, "without_neurons": 1}
     for run, counts in (("edit-1-8", [None]), ("edit-1-8-top_k", [1, 2, 3])):
-        path = inputs.results.edits(run)
+        path = results.edits(run)
         _lines(
             path,
             [
-                storage.encode_record(_edit(name, fact, kind, top_k, rng))
+                encode(_edit(name, fact, kind, top_k, rng))
                 for name in names
                 for fact in range(3)
                 for top_k in counts
                 for kind in EDITED
             ],
         )
-        stage.write_summary(Namespace(seed=1, top_k=None), inputs.results, plans, path)
+        summaries = summarise_edits(read_edits(path), 1)
+        write_edit_run(results, EditRun(run, "released", dict.fromkeys(names, chosen), summaries))
+        write_manifest(results.edits_summary(run), IDENTITY)
 
 
-def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator) -> None:
+def _erasures(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     """Every relation is erased; its own prompts get harder, those of two others hardly."""
-    stage = load("7_erase_knowledge.py")
     for erased in names:
         records = []
         for name in sorted({erased, *list(names)[:2]}):
@@ -210,8 +218,8 @@ def _erasures(inputs: Namespace, names: dict[str, str], rng: np.random.Generator
                 for edit, by in harder.items():
                     log_p[edit] = (before - by * rng.uniform(0.5, 1.5, PROMPTS)).tolist()
                     ranks[edit] = [1 + (p < math.log(0.35)) for p in log_p[edit]]
-                records.append(ReadRecord(name, fact, list(range(PROMPTS)), log_p, ranks))
-        path = inputs.results.erased(erased)
-        _lines(path, [storage.encode_record(record) for record in records])
-        args = Namespace(relation=erased, seed=1, value="zero")
-        stage.write_summary(args, path, IDENTITY)
+                records.append(ErasureRecord(name, fact, list(range(PROMPTS)), log_p, ranks))
+        path = results.erased(erased)
+        _lines(path, [encode(record) for record in records])
+        write_json(results.erasure_summary(erased), both_edits(records, erased, 1))
+        write_manifest(results.erasure_summary(erased), IDENTITY)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from custom_bert import Bert, BertConfig
+from custom_bert import BertConfig
+from knowledge_neurons.networks.bert import BertNetwork
 
 TINY = BertConfig(
     vocab_size=53,
@@ -17,10 +18,12 @@ TINY = BertConfig(
 SPREAD = 0.2  # of the weights: ten times BERT's initialisation, so that layers matter
 
 
-def tiny_bert(seed: int = 0, config: BertConfig = TINY, dtype: torch.dtype = torch.float32) -> Bert:
+def tiny_bert(
+    seed: int = 0, config: BertConfig = TINY, dtype: torch.dtype = torch.float32
+) -> BertNetwork:
     """Frozen, in eval mode, the same for the same seed; LayerNorms are not the identity."""
     generator = torch.Generator().manual_seed(seed)
-    model = Bert(config)
+    model = BertNetwork(config)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator) * SPREAD
         is_scale = "norm" in name and name.endswith("weight")

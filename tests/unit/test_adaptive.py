@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from knowledge_neurons import adaptive
-from knowledge_neurons.adaptive import Scheme, Tried
-from knowledge_neurons.attribution import CleanPass, clean_pass, integrated_gradients
-from knowledge_neurons.batching import collate
-from knowledge_neurons.quadrature import Rule, gauss, rule
+from knowledge_neurons.attribution import adaptive
+from knowledge_neurons.attribution.adaptive import Scheme, Tried
+from knowledge_neurons.attribution.gradients import integrated_gradients
+from knowledge_neurons.attribution.quadrature import Rule, gauss, rule
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks.batching import collate
+from knowledge_neurons.networks.passes import CleanPass, clean_pass
 from tests.reference.tiny import TINY, tiny_bert
 from tests.unit.test_attribution import random_prompts
 
@@ -66,12 +68,12 @@ def test_scores_are_within_the_tolerance_of_all_points(tolerance):
     """On prompts that were not calibrated on, and uncalibrated, with fewer points than all."""
     model = tiny_bert()
     clean = clean_of(model, seed=2, count=40)
-    exact = integrated_gradients(model, clean, clean.batch.answers, RULE)
+    exact = integrated_gradients(model, clean, Probability(clean.batch.answers), RULE)
     for scheme in (
         calibrated(model, tolerance),
         adaptive.uncalibrated(RULE, LAYERS, tolerance),
     ):
-        found = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme)
+        found = adaptive.adaptive_gradients(model, clean, Probability(clean.batch.answers), scheme)
         assert errors_of(found.scores, exact).max() <= tolerance
         assert found.points.float().mean() < 12 and found.points.shape == (40, LAYERS)
 
@@ -80,12 +82,16 @@ def test_a_prompt_does_not_depend_on_the_others():
     """Alone or in a batch, whatever the memory: the same points, the same scores."""
     model = tiny_bert()
     scheme, clean = calibrated(model, 1e-4), clean_of(model, seed=3, count=9)
-    together = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme)
+    together = adaptive.adaptive_gradients(model, clean, Probability(clean.batch.answers), scheme)
     assert together.points.unique().numel() > 1, "else nothing is asked"
-    tight = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme, memory=100_000)
+    tight = adaptive.adaptive_gradients(
+        model, clean, Probability(clean.batch.answers), scheme, memory=100_000
+    )
     for row, prompt in enumerate(random_prompts(3, [8] * 9)):
         one = collate([prompt], [0])
-        alone = adaptive.adaptive_gradients(model, clean_pass(model, one), one.answers, scheme)
+        alone = adaptive.adaptive_gradients(
+            model, clean_pass(model, one), Probability(one.answers), scheme
+        )
         assert torch.equal(alone.points[0], together.points[row])
         assert errors_of(alone.scores, together.scores[[row]]) < 1e-5
         assert errors_of(tight.scores[[row]], together.scores[[row]]) < 1e-5
@@ -95,11 +101,11 @@ def test_a_layer_in_doubt_gets_some_points_more_and_then_all(monkeypatch):
     """Of one prompt the second layer, of another the third; all else stays with the first try."""
     model = tiny_bert()
     clean = clean_of(model, seed=4, count=3)
-    exact = integrated_gradients(model, clean, clean.batch.answers, RULE)
+    exact = integrated_gradients(model, clean, Probability(clean.batch.answers), RULE)
     scheme = Scheme(RULE, 1e-3, (3, 3, 4))
     seen = iter([[0.0] * 3, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0], [0.0], [0.0]])
     monkeypatch.setattr(adaptive, "indicator", lambda sizes: torch.tensor(next(seen)).double())
-    found = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme)
+    found = adaptive.adaptive_gradients(model, clean, Probability(clean.batch.answers), scheme)
     assert found.points.tolist() == [[3, 3, 4], [3, 27, 4], [3, 3, 9]] and next(seen, 0) == 0
     off = (found.scores - exact).abs().amax(dim=2) / exact.abs().amax()
     assert off[1, 1] < 1e-6 and off[[0, 2], 1].min() > 1e-5
@@ -110,8 +116,8 @@ def test_doubt_is_measured_by_the_tolerance():
     model = tiny_bert()
     clean = clean_of(model, seed=4, count=3)
     scheme = Scheme(RULE, 1e-30, (3, 5, 20))
-    found = adaptive.adaptive_gradients(model, clean, clean.batch.answers, scheme)
-    exact = integrated_gradients(model, clean, clean.batch.answers, RULE)
+    found = adaptive.adaptive_gradients(model, clean, Probability(clean.batch.answers), scheme)
+    exact = integrated_gradients(model, clean, Probability(clean.batch.answers), RULE)
     assert errors_of(found.scores, exact).max() < 1e-5
     assert found.points.tolist() == [[27, 31, 20]] * 3
 
@@ -183,7 +189,10 @@ def test_what_is_tried_is_judged_by_the_full_sums():
     sample = [clean_of(model, 1, count=3), clean_of(model, 2, count=2)]
     how = gauss(RULE, 4)
     exact, fewer = (
-        [integrated_gradients(model, clean, clean.batch.answers, one) for clean in sample]
+        [
+            integrated_gradients(model, clean, Probability(clean.batch.answers), one)
+            for clean in sample
+        ]
         for one in (RULE, Rule(how.alphas, how.weights))
     )
     found = adaptive._try(model, sample, exact, RULE, 1, None, 4)
@@ -206,7 +215,10 @@ def test_an_indicator_counts_by_its_weight():
     clean = clean_of(model, seed=4, count=20)
     points = [
         adaptive.adaptive_gradients(
-            model, clean, clean.batch.answers, Scheme(RULE, tolerance, (3, 4, 4), weight)
+            model,
+            clean,
+            Probability(clean.batch.answers),
+            Scheme(RULE, tolerance, (3, 4, 4), weight),
         ).points.tolist()
         for tolerance, weight in ((1e-3, 1.0), (1e-3, 10.0), (1e-4, 1.0))
     ]

@@ -3,18 +3,22 @@
 Run: pytest tests/unit/test_artifacts.py
 """
 
+import json
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import artifacts, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.erase_summary import FactRecord
+from knowledge_neurons.results.erasures import ErasureRecord
+from knowledge_neurons.results.json_files import encode
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_records
+from knowledge_neurons.results.neurons import read_fact_neurons, write_neurons
+from knowledge_neurons.results.scores import encode_fact_scores, read_fact_scores
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 
 # --- scores in the authors' shape ------------------------------------------------------------
@@ -53,11 +57,19 @@ def test_a_line_of_the_authors_is_read(tmp_path):
     """Their file feeds our stage 2: two facts, the second without prompts."""
     path = tmp_path / "TREx-all-P551.rlt.jsonl"
     path.write_text(f"{AUTHORS_LINE}\n[]\n")
-    assert list(artifacts.read_fact_scores(path)) == [AUTHORS_FACT, []]
+    assert list(read_fact_scores(path)) == [AUTHORS_FACT, []]
+
+
+def test_activations_can_be_left_out(tmp_path):
+    """Most of the file, which the report does not need: the rest is the same."""
+    path = tmp_path / "TREx-all-P551.rlt.jsonl"
+    path.write_text(f"{AUTHORS_LINE}\n")
+    (fact,) = read_fact_scores(path, baseline=False)
+    assert fact == [replace(prompt, baseline=[]) for prompt in AUTHORS_FACT]
 
 
 def test_a_written_line_has_the_authors_shape_to_the_letter():
-    """Keys, their order, triplets as [layer, index, score], `pred` as [[V]], the rest []."""
+    """Keys, their order, triplets as [layer, index, score], `pred` as [[[V]]], the rest []."""
     scores = PromptScores(
         ["[CLS]", "[MASK]", "[SEP]"],
         "Rome",
@@ -73,14 +85,14 @@ def test_a_written_line_has_the_authors_shape_to_the_letter():
         b'"gold_obj":"Rome","pred_obj":"Paris"}'
     )
     full = (
-        b'{"pred":[[0.25,0.75]],"ig_pred":[[2,3,0.75]],'
+        b'{"pred":[[[0.25,0.75]]],"ig_pred":[[2,3,0.75]],'
         b'"ig_gold":[[0,1,0.25],[11,3071,0.5]],"base":[[1,1,2.5]]}'
     )
-    assert artifacts.encode_fact_scores([scores]) == b"[[" + info + b"," + full + b"]]"
+    assert encode_fact_scores([scores]) == b"[[" + info + b"," + full + b"]]"
     nothing = PromptScores(scores.tokens, "Rome", "Paris", "P551(residence)")
     empty = b'{"pred":[],"ig_pred":[],"ig_gold":[],"base":[]}'
-    assert artifacts.encode_fact_scores([nothing]) == b"[[" + info + b"," + empty + b"]]"
-    assert artifacts.encode_fact_scores([]) == b"[]"
+    assert encode_fact_scores([nothing]) == b"[[" + info + b"," + empty + b"]]"
+    assert encode_fact_scores([]) == b"[]"
 
 
 TRIPLETS = st.lists(
@@ -103,8 +115,8 @@ def test_scores_round_trip(facts):
     """What is written is read back to the last bit, whatever the tokens hold: a line per fact."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scores.jsonl"
-        path.write_bytes(b"".join(artifacts.encode_fact_scores(f) + b"\n" for f in facts))
-        assert list(artifacts.read_fact_scores(path)) == facts
+        path.write_bytes(b"".join(encode_fact_scores(f) + b"\n" for f in facts))
+        assert list(read_fact_scores(path)) == facts
 
 
 GOOD = AUTHORS_LINE.encode()
@@ -130,11 +142,11 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path, bad):
     """Facts before it are still read; then file, line, fact, and what to do."""
     path = tmp_path / "TREx-all-P551.rlt.jsonl"
     path.write_bytes(GOOD + b"\n[]\n" + bad + b"\n" + GOOD + b"\n")
-    facts = artifacts.read_fact_scores(path)
+    facts = read_fact_scores(path)
     assert [next(facts), next(facts)] == [AUTHORS_FACT, []]
     with pytest.raises(ValueError, match=r"line 3 \(fact 2\)") as error:
         next(facts)
-    assert str(path) in str(error.value) and "run stage 1 again" in str(error.value)
+    assert str(path) in str(error.value) and "run the stage that wrote it again" in str(error.value)
 
 
 # --- neurons ---------------------------------------------------------------------------------
@@ -145,14 +157,14 @@ def test_neurons_round_trip(tmp_path, baseline):
     """Facts with and without neurons, in order; the files hold plain pairs."""
     facts, shared = [[Neuron(0, 5), Neuron(11, 3071)], [], [Neuron(0, 5)]], [Neuron(0, 5)]
     results = Results(tmp_path)
-    written = artifacts.write_neurons(results, "P19", baseline, facts, shared)
+    written = write_neurons(results, "P19", baseline, facts, shared)
     assert written == [
         results.fact_neurons("P19", baseline),
         results.relation_neurons("P19", baseline),
     ]
-    assert artifacts.read_fact_neurons(written[0]) == facts
-    assert orjson.loads(written[0].read_bytes()) == [[[0, 5], [11, 3071]], [], [[0, 5]]]
-    assert orjson.loads(written[1].read_bytes()) == [[0, 5]]
+    assert read_fact_neurons(written[0]) == facts
+    assert json.loads(written[0].read_bytes()) == [[[0, 5], [11, 3071]], [], [[0, 5]]]
+    assert json.loads(written[1].read_bytes()) == [[0, 5]]
 
 
 @pytest.mark.parametrize("content", ["[[[0, 5, 1]]]", "[[5]]", "[5]", "5", '{"a": 1', None])
@@ -162,19 +174,29 @@ def test_broken_neurons_name_the_file(tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        artifacts.read_fact_neurons(path)
+        read_fact_neurons(path)
+
+
+def test_a_neuron_named_twice_is_refused(tmp_path):
+    """File and fact; the same neuron of two facts is fine."""
+    path = tmp_path / "kn_bag-P19.json"
+    path.write_text("[[[0, 5], [1, 5]], [[0, 5]], [[0, 6], [1, 2], [0, 6]]]")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: fact 2 has a neuron .* twice"):
+        read_fact_neurons(path)
+    path.write_text("[[[0, 5], [1, 5]], [[0, 5]]]")
+    assert len(read_fact_neurons(path)) == 2
 
 
 # --- records ---------------------------------------------------------------------------------
 
 
 def test_records_round_trip_and_a_broken_line_is_named(tmp_path):
-    record = FactRecord("P1", 3, [0, 2], {"before": [-0.5, -1.0]}, {"before": [1, 2]})
+    record = ErasureRecord("P1", 3, [0, 2], {"before": [-0.5, -1.0]}, {"before": [1, 2]})
     path = tmp_path / "records.jsonl"
-    line = storage.encode_record(record) + b"\n"
+    line = encode(record) + b"\n"
     path.write_bytes(line * 2)
-    assert list(storage.read_records(path, FactRecord)) == [record, record]
+    assert list(read_records(path, ErasureRecord)) == [record, record]
     for broken in (b'{"relation": "P1"', b'{"relation": "P1"}\n', b"3\n"):
         path.write_bytes(line + broken)
-        with pytest.raises(ValueError, match=r"records\.jsonl, line 2: no FactRecord"):
-            list(storage.read_records(path, FactRecord))
+        with pytest.raises(ValueError, match=r"records\.jsonl, line 2: "):
+            list(read_records(path, ErasureRecord))

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.attribution import (
+from knowledge_neurons.attribution.gradients import (
     Paths,
-    clean_pass,
     completeness_gap,
     gradients_along,
     integrated_gradients,
-    row_bytes,
 )
-from knowledge_neurons.batching import collate, plan
-from knowledge_neurons.quadrature import RULES, rule
+from knowledge_neurons.attribution.quadrature import RULES, rule
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks.batching import collate, plan
+from knowledge_neurons.networks.passes import clean_pass, path_bytes
 from knowledge_neurons.types import Prompt
 from tests.reference import integrated_gradients as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -44,7 +44,7 @@ def batched_scores(model, prompts, how, memory=1 << 40) -> list[torch.Tensor]:
     scores = {}
     for batch in plan(prompts, memory, lambda tokens: tokens):
         clean = clean_pass(model, batch)
-        result = integrated_gradients(model, clean, batch.answers, how)
+        result = integrated_gradients(model, clean, Probability(batch.answers), how)
         scores |= dict(zip(batch.order, result, strict=True))
     return [scores[place] for place in range(len(prompts))]
 
@@ -97,8 +97,8 @@ def test_a_memory_budget_does_not_change_scores(memory):
     model, how = tiny_bert(), rule("riemann-left", 20)
     batch = collate(random_prompts(8, [7, 7]), [0, 1])
     clean = clean_pass(model, batch)
-    whole = integrated_gradients(model, clean, batch.answers, how)
-    sliced = integrated_gradients(model, clean, batch.answers, how, memory)
+    whole = integrated_gradients(model, clean, Probability(batch.answers), how)
+    sliced = integrated_gradients(model, clean, Probability(batch.answers), how, memory)
     assert worst_error(sliced, whole) < CLOSE[torch.float32]
 
 
@@ -109,9 +109,9 @@ def test_paths_of_some_layers_and_prompts_alone():
     clean = clean_pass(model, batch)
     alphas = torch.tensor([0.1, 0.9])
     every = [Paths(layer, torch.arange(3), alphas) for layer in range(3)]
-    whole = gradients_along(model, clean, batch.answers, every)
+    whole = gradients_along(model, clean, Probability(batch.answers), every)
     some = [Paths(0, torch.tensor([2]), alphas[1:]), Paths(2, torch.tensor([0, 2]), alphas)]
-    low, high = gradients_along(model, clean, batch.answers, some)
+    low, high = gradients_along(model, clean, Probability(batch.answers), some)
     torch.testing.assert_close(low, whole[0][[2]][:, 1:])
     torch.testing.assert_close(high, whole[2][[0, 2]])
 
@@ -127,8 +127,10 @@ def test_certain_answers_keep_their_digits():
     how = rule("riemann-left", 20)
     clean = clean_pass(model, batch)
     assert clean.probabilities[0, prompt.answer] == pytest.approx(1 - 1e-4, abs=1e-6)
-    scores = integrated_gradients(model, clean, batch.answers, how)
-    expected = integrated_gradients(exact, clean_pass(exact, batch), batch.answers, how)
+    scores = integrated_gradients(model, clean, Probability(batch.answers), how)
+    expected = integrated_gradients(
+        exact, clean_pass(exact, batch), Probability(batch.answers), how
+    )
     assert worst_error(scores.double(), expected) < CLOSE[torch.float32]
 
 
@@ -138,9 +140,11 @@ def test_row_estimate_covers_what_autograd_keeps():
     model = tiny_bert(config=config)
     batch = collate([Prompt(tuple(range(5, 15)), 4, 7)], [0])
     clean = clean_pass(model, batch)
-    for layer, estimate in enumerate(row_bytes(config, 10)):
+    for layer, estimate in enumerate(path_bytes(model, 10)):
         path = Paths(layer, torch.zeros(1, dtype=torch.long), torch.tensor([0.5]))
-        saved = saved_bytes(model, lambda p=path: gradients_along(model, clean, batch.answers, [p]))
+        saved = saved_bytes(
+            model, lambda p=path: gradients_along(model, clean, Probability(batch.answers), [p])
+        )
         assert saved <= estimate
         assert layer or saved > 0.5 * estimate  # from the lowest layer up, little else counts
 
@@ -179,7 +183,7 @@ def test_scores_follow_the_token_asked_for():
     model, how = tiny_bert(), rule("riemann-left", 5)
     (prompt,) = random_prompts(4, [7])
     clean = clean_pass(model, collate([prompt], [0]))
-    scores = integrated_gradients(model, clean, clean.predicted, how)[0]
+    scores = integrated_gradients(model, clean, Probability(clean.predicted), how)[0]
     expected = literal.integrated_gradients(
         model, torch.tensor(prompt.ids), prompt.mask_position, clean.predicted.item(), 1, *how
     )
@@ -193,8 +197,8 @@ def test_completeness_gap_shrinks_with_the_order_of_the_rule():
     clean = clean_pass(model, batch)
 
     def gap(name: str, steps: int) -> float:
-        scores = integrated_gradients(model, clean, batch.answers, rule(name, steps))
-        return completeness_gap(model, clean, batch.answers, scores).max().item()
+        scores = integrated_gradients(model, clean, Probability(batch.answers), rule(name, steps))
+        return completeness_gap(model, clean, Probability(batch.answers), scores).max().item()
 
     assert gap("gauss-legendre", 30) < 1e-7
     assert gap("gauss-legendre", 30) < gap("trapezoid", 30) < gap("riemann-left", 30)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from knowledge_neurons.background import Background
+from knowledge_neurons.runs.background import Background
 
 
 def test_calls_are_done_in_order_in_another_thread():

@@ -1,80 +1,13 @@
-"""Facts -> tokens -> batches of one length.  Run: pytest tests/unit/test_batching.py"""
+"""Prompts -> batches of one length.  Run: pytest tests/unit/test_batching.py"""
 
 from itertools import pairwise
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.batching import (
-    AnswerNotInVocabulary,
-    collate,
-    encode_fact,
-    plan,
-    to_device,
-)
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
-from knowledge_neurons.types import Fact, Prompt
-
-WORDS = ("ann", "was", "born", "in", "rome", ".", "new", "##ton")
-VOCABULARY = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *WORDS))}
-TOKENIZER = Tokenizer(VOCABULARY, lowercase=False)
-
-
-def fact(*texts: str, answer: str = "rome") -> Fact:
-    return Fact("P19", "place of birth", 7, answer, texts)
-
-
-def tokens(prompt: Prompt) -> str:
-    return " ".join(TOKENIZER.tokens(list(prompt.ids)))
-
-
-# --- encode_fact -----------------------------------------------------------------------------
-
-
-def test_prompts_are_encoded_with_the_mask_found():
-    """Literal ids, the place of [MASK] wherever it stands, the answer's id; in order."""
-    first, second = encode_fact(fact("ann was in [MASK].", "[MASK]: ann"), TOKENIZER, 128)
-    assert first == Prompt((2, 5, 6, 8, 4, 10, 3), 4, 9)
-    assert tokens(second) == "[CLS] [MASK] [UNK] ann [SEP]"
-    assert (second.mask_position, second.answer) == (1, 9)
-
-
-@pytest.mark.parametrize("answer", ["paris", "newton", "ann rome", "", "[UNK]"])
-def test_answer_of_other_than_one_token_names_the_fact(answer):
-    """Unknown, two word pieces, two words, nothing, [UNK] itself: relation, place and answer."""
-    with pytest.raises(AnswerNotInVocabulary) as error:
-        encode_fact(fact("ann was born in [MASK].", answer=answer), TOKENIZER, 128)
-    assert f"P19 fact 7 ({answer})" in str(error.value)
-    assert f"the answer {answer!r} is not one token" in str(error.value)
-    assert "--oov" not in str(error.value), "the library's users have no flags"
-
-
-def test_cut_keeps_the_separator():
-    """What is too long loses the tokens before [SEP]; what just fits loses none."""
-    text = "[MASK] ann was born in rome ."  # 9 tokens with [CLS] and [SEP]
-    for limit in (9, 128):
-        (whole,) = encode_fact(fact(text), TOKENIZER, limit)
-        assert tokens(whole) == "[CLS] [MASK] ann was born in rome . [SEP]"
-    (cut,) = encode_fact(fact(text), TOKENIZER, 8)
-    assert tokens(cut) == "[CLS] [MASK] ann was born in rome [SEP]"
-    (shortest,) = encode_fact(fact(text), TOKENIZER, 3)
-    assert tokens(shortest) == "[CLS] [MASK] [SEP]"
-
-
-@pytest.mark.parametrize("limit", [6, 5, 2, 1, 0, -1])
-def test_cut_that_loses_the_mask_is_an_error(limit):
-    """Fact, limit and text are named; a limit of nothing or less does not switch the cut off."""
-    text = "ann was born in [MASK]."  # [MASK] is the sixth token: 7 hold it and [SEP]
-    assert encode_fact(fact(text), TOKENIZER, 7)[0].mask_position == 5
-    with pytest.raises(ValueError, match=rf"\[MASK\] lies beyond {limit} tokens") as error:
-        encode_fact(fact(text), TOKENIZER, limit)
-    assert not isinstance(error.value, AnswerNotInVocabulary), "--oov skip must not hide it"
-    assert "P19 fact 7 (rome)" in str(error.value) and repr(text) in str(error.value)
-
-
-# --- plan ------------------------------------------------------------------------------------
+from knowledge_neurons.networks.batching import collate, plan
+from knowledge_neurons.types import Prompt
 
 
 def prompt_of(length: int, place: int) -> Prompt:
@@ -134,9 +67,7 @@ def test_collate_gives_int64_on_the_cpu():
         assert tensor.dtype == torch.int64 and tensor.device.type == "cpu"
 
 
-def test_to_device_moves_every_tensor():
-    """All three tensors go, the order stays (the meta device is there on every machine)."""
-    batch = collate([prompt_of(4, 0)], [0])
-    moved = to_device(batch, torch.device("meta"))
-    assert {t.device.type for t in (moved.ids, moved.mask_positions, moved.answers)} == {"meta"}
-    assert moved.order == batch.order
+def test_batches_are_made_on_the_device():
+    """All three tensors (the meta device is there on every machine)."""
+    (made,) = plan([prompt_of(4, 0)], 100, cost, torch.device("meta"))
+    assert {t.device.type for t in (made.ids, made.mask_positions, made.answers)} == {"meta"}

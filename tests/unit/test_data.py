@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from knowledge_neurons.data import facts_of, read_bags
+from knowledge_neurons.text.data import check_pairs, facts_of, read_bags, read_pairs, read_sentences
 from knowledge_neurons.types import Fact
 
 BAGS = {
@@ -91,14 +91,99 @@ def test_folder_in_place_of_a_file_is_named(tmp_path):
     assert str(tmp_path) in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b'{"P10": [', b"", b"\xff\xfe{}", b"NaN"])
-def test_bad_json_names_the_file(tmp_path, content):
-    """Cut off, empty, not UTF-8, not JSON."""
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"P10": [', "line 1 column 10"),
+        (b"", "line 1 column 1"),
+        (b"\xff\xfe{}", "can't decode byte 0xff"),
+        (b"NaN", "NaN is no number of JSON"),
+        (b'{"P10": [[["[MASK]", Infinity, "P10(a)"]]]}', "Infinity is no number"),
+        (b'{"P10": [], "P9": [], "P10": []}', "the key 'P10' stands twice in one object"),
+        (b'{"' + b"x" * 10**6 + b'": 1, "' + b"x" * 10**6 + b'": 2}', "the key 'xxx"),
+        (
+            rb'{"P10": [[["Ann \ud83d [MASK].", "Rome", "P10(a)"]]]}',
+            r"half a character in .*\\ud83d",
+        ),
+        (rb'{"P10": [[["Ann [MASK].", "Ro\u0000me", "P10(a)"]]]}', r"a NUL .*'Ro\\x00me'"),
+        (rb'{"P1\u0000": []}', r"a NUL .*'P1\\x00'"),
+        (b"[" * 10**6, "nested too deeply"),
+        (b'{"P10": ' + b'{"a":' * 10**5, "nested too deeply"),
+        (b"1" * 10**5, "Exceeds the limit"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_bad_json_names_the_file_and_the_reason(tmp_path, content, reason):
+    """Whatever makes it no JSON, or JSON that two readers take differently; shortly."""
     path = tmp_path / "bad.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not valid JSON") as error:
-        read_bags(path)
-    assert str(path) in str(error.value)
+    for read in (read_bags, read_pairs, lambda path: read_sentences(path, "P10", [])):
+        with pytest.raises(ValueError, match=rf"{path}: not valid JSON \(.*{reason}") as error:
+            read(path)
+        assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+def test_characters_outside_the_first_plane_are_fine(tmp_path):
+    """A whole surrogate pair is one character, escaped or not."""
+    path = tmp_path / "data.json"
+    path.write_text(r'{"P10": [[["\ud83d\ude00 [MASK] 😀.", "Rome", "P10(a)"]]]}', encoding="utf-8")
+    assert facts_of(read_bags(path), "P10", path)[0].prompts == ("😀 [MASK] 😀.",)
+
+
+NO_RELATIONS = [
+    *("", " ", ".", "..", "../P19", "P19/", "/P19", "a b", "P19 ", "P19\n", "\x1b[31mP19", "P-19"),
+    *("_P19", "P19.json", "P19*", "P\u200b19", "\u0667", "P" * 65),
+]
+
+
+@pytest.mark.parametrize("name", NO_RELATIONS, ids=ascii)
+def test_relation_that_cannot_be_part_of_a_file_name_is_refused(tmp_path, name):
+    """In either shape of the prompts and in the pairs: file and name, as Python writes it."""
+    flat = [[["[MASK] a", "Rome", f"{name}(label)"]]]
+    contents = {read_bags: [{"P10": BAGS["P10"], name: []}, flat], read_pairs: [{name: []}]}
+    for read, some in contents.items():
+        for content in some:
+            path = written(tmp_path / "odd.json", content)
+            with pytest.raises(ValueError, match="expected a name such as P101") as error:
+                read(path)
+            assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["P19", "P1", "Q", "7", "place_of_birth", "P" * 64])
+def test_other_names_of_relations_are_fine(tmp_path, name):
+    """Not only Wikidata's."""
+    path = written(tmp_path / "data.json", {name: []})
+    assert read_bags(path) == {name: []} and read_pairs(path) == {name: []}
+
+
+def test_messages_do_not_grow_with_the_file(tmp_path):
+    """Whatever is long, prompts, answers, labels, lists or names, a message shows its start."""
+    long, deep = "x" * 10**6, [[["y"] * 10**5] * 9]
+    bags = [
+        *("text" * 10**5, deep, [[long] * 10**4], [row(text=long)], [row(answer=long), row()]),
+        *([row(), row(name=f"P10({long})")], [row(name=long)], [row(answer=f"[MASK]{long}")]),
+        [row(answer=long, name=long)],
+    ]
+    for bag in bags:
+        with pytest.raises(ValueError) as error:
+            facts_of({"P10": [bag]}, "P10", "data.json")
+        assert len(str(error.value)) < 300
+    many = {f"P{i}": [] for i in range(10**5)}
+    with pytest.raises(ValueError, match="and 99960 more") as error:
+        facts_of(many, "Q" * 10**6, "data.json")
+    assert len(str(error.value)) < 500
+    path = written(tmp_path / "pairs.json", {"P10": [[long, long], deep]})
+    for pairs in ([("a", long)], [("a", "b")] * 2):
+        with pytest.raises(ValueError) as error:
+            check_pairs([Fact("P10", "label", 0, long + "y", ())], pairs, path)
+        assert len(str(error.value)) < 500
+    with pytest.raises(ValueError, match="P10 fact 1") as error:
+        read_pairs(path)
+    assert len(str(error.value)) < 300
+    path = written(tmp_path / "sentences.json", [{"th_bags": [long], "h_bags": long}])
+    with pytest.raises(ValueError, match="fact 0") as error:
+        read_sentences(path, "P10", [("a", "b")])
+    assert len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize("content", [3, "P10", None, {"P10": "facts"}, {"P10": {"0": []}}])
@@ -145,6 +230,20 @@ def test_relation_without_facts_is_an_error():
         ([row(), row(text="[MASK] or [MASK]")], r"expected one \[MASK\] in '\[MASK\] or"),
         ([row(), row(answer="Paris")], "its prompts differ in answer or relation.*Paris"),
         ([row(), row(name="P10(born)")], "its prompts differ in answer or relation.*born"),
+        *(
+            ([row(answer=answer)], "the answer .* is no word")
+            for answer in (
+                "",
+                " ",
+                "[MASK]",
+                " [PAD]",
+                "a [SEP]",
+                "[UNK]",
+                "Ro\tme",
+                "\x1b[31mRome",
+            )
+        ),
+        ([row(name="P10(\x1b[31mplace)")], r"expected a relation .*, got 'P10\(\\x1b"),
         ([row(name="P1(place of birth)")], r"expected a relation like 'P10\(label\)', got 'P1\("),
         ([row(name="P10")], r"expected a relation like 'P10\(label\)', got 'P10'"),
         ([row(name="P10(born) in")], r"expected a relation like 'P10\(label\)'"),

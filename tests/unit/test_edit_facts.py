@@ -4,15 +4,16 @@ Run: pytest tests/unit/test_edit_facts.py
 """
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from knowledge_neurons.editing import apply, size_of
+from knowledge_neurons.editing.slots import apply, size_of
 from knowledge_neurons.experiments import edit_facts
-from knowledge_neurons.experiments.choose_facts import Place, Planned
-from knowledge_neurons.experiments.edit_summary import KINDS, KNOWLEDGE, Variant
+from knowledge_neurons.experiments.choose_facts import Place, Planned, Watching
+from knowledge_neurons.results.edits import CHOSEN, EDITED, Variant
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -31,7 +32,9 @@ def prompts(count: int, answer: int, seed: int) -> list[Prompt]:
 
 
 BAGS = {"P1": [prompts(3, 7, 0), prompts(2, 8, 1)], "P2": [prompts(2, 9, 2)]}
-PLANNED = Planned(Place("P1", 0, 1), 7, 8, NEURONS, (Place("P1", 1, 1),), (Place("P2", 0, 0),))
+SAME = (Watching("P1", 1, (1,)),)
+OTHER = (Watching("P2", 0, (0, 1)), Watching("P2", 0, (0, 1)))  # drawn twice
+PLANNED = Planned(Place("P1", 0, 1), 7, 8, NEURONS, SAME, OTHER)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def records():
 
 def test_every_variant_has_every_kind(records):
     assert [(r.lambda_1, r.lambda_2, r.top_k, r.kind) for r in records] == [
-        (v.lambda_1, v.lambda_2, v.top_k, kind) for v in VARIANTS for kind in KINDS
+        (v.lambda_1, v.lambda_2, v.top_k, kind) for v in VARIANTS for kind in EDITED
     ]
     assert {(r.relation, r.fact, r.asked, r.old, r.new) for r in records} == {
         ("P1", 0, 1, "token7", "token8")
@@ -55,7 +58,7 @@ def test_every_variant_has_every_kind(records):
 def test_numbers_are_those_of_an_edited_model_one_prompt_at_a_time(records):
     """For every kind: apply its edit for good to a fresh model and ask each prompt alone."""
     edits = edit_facts.edits(tiny_bert(), PLANNED, VARIANTS[0], seed=1)
-    for record in records[: len(KINDS)]:
+    for record in records[: len(EDITED)]:
         plain, changed = tiny_bert(), tiny_bert()
         apply(changed, edits[record.kind])
         for prompt, outcome in zip(BAGS["P1"][0], record.prompts, strict=True):
@@ -67,22 +70,32 @@ def test_numbers_are_those_of_an_edited_model_one_prompt_at_a_time(records):
                     assert p == pytest.approx(log_p[token].exp().item(), rel=1e-4)
                     assert rank == order.index(token) + 1
             assert outcome["predicted"] == f"token{order[0]}"
-        for watched, where in ((record.same, PLANNED.same), (record.other, PLANNED.other)):
-            ((relation, fact, index),) = [row["prompt"] for row in watched]
-            assert (relation, fact, index) == where[0]
-            prompt = BAGS[relation][fact][index]
-            expected = [
-                literal.log_probabilities(model, prompt, 12)[prompt.answer].item()
-                for model in (plain, changed)
-            ]
-            assert watched[0]["log_p"] == pytest.approx(expected, abs=TOLERANCE)
+        for watched, where in ((record.same, SAME), (record.other, OTHER)):
+            for row, watching in zip(watched, where, strict=True):
+                assert (*row["fact"], tuple(row["prompts"])) == watching
+                prompts = [BAGS[r][f][index] for r, f, index in watching.places]
+                for model, log_p in zip((plain, changed), row["log_p"], strict=True):
+                    expected = [
+                        literal.log_probabilities(model, prompt, 12)[prompt.answer].item()
+                        for prompt in prompts
+                    ]
+                    assert log_p == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_fact_edited_again_has_other_controls(records):
+    """The record tells that it is the second edit of the fact; its own neurons are the same."""
+    again = replace(PLANNED, repeat=1)
+    second = list(edit_facts.edit_fact(tiny_bert(), NAMES, BAGS, again, VARIANTS[:1], seed=1))
+    assert [r.repeat for r in (*records[:3], *second)] == [0] * 3 + [1] * 3
+    assert second[0].neurons == records[0].neurons
+    assert second[1].neurons != records[1].neurons
 
 
 def test_controls_have_as_many_neurons_or_the_same_size():
     model = tiny_bert()
     for variant in VARIANTS:
         edits = edit_facts.edits(model, PLANNED, variant, seed=1)
-        own, control, same_size = (edits[kind] for kind in KINDS)
+        own, control, same_size = (edits[kind] for kind in EDITED)
         assert own.neurons == NEURONS[: variant.top_k]
         assert len(control.neurons) == len(own.neurons)
         assert control.neurons == same_size.neurons and not {*control.neurons} & {*NEURONS}
@@ -92,19 +105,19 @@ def test_controls_have_as_many_neurons_or_the_same_size():
 
 def test_random_neurons_are_seeded_different_and_cover_the_model():
     def draw(seed):
-        return edit_facts.random_neurons(TINY, NEURONS, 60, random.Random(seed))
+        return edit_facts.random_neurons(tiny_bert(), NEURONS, 60, random.Random(seed))
 
     assert draw(1) == draw(1) != draw(2)
     assert len(set(draw(1))) == 60 and not {*draw(1)} & {*NEURONS}
     assert {neuron.layer for neuron in draw(1)} == set(range(TINY.num_hidden_layers))
     every = TINY.num_hidden_layers * TINY.intermediate_size
-    rest = edit_facts.random_neurons(TINY, NEURONS, every - 3, random.Random(0))
+    rest = edit_facts.random_neurons(tiny_bert(), NEURONS, every - 3, random.Random(0))
     assert len(set(rest)) == every - 3
     with pytest.raises(ValueError, match="does not have"):
-        edit_facts.random_neurons(TINY, NEURONS, every - 2, random.Random(0))
+        edit_facts.random_neurons(tiny_bert(), NEURONS, every - 2, random.Random(0))
 
 
 def test_lambdas_of_zero_change_nothing():
     """The knowledge edit of lambdas 0, 0 is the model itself."""
     edit = edit_facts.knowledge_edit(tiny_bert(), PLANNED, Variant(0, 0))
-    assert torch.equal(edit.before, edit.after) and KINDS[0] == KNOWLEDGE
+    assert torch.equal(edit.before, edit.after) and EDITED[0] == CHOSEN

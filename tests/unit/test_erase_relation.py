@@ -9,15 +9,15 @@ import random
 import pytest
 import torch
 
-from knowledge_neurons.editing import apply, erase
+from knowledge_neurons.editing.slots import apply, erase
 from knowledge_neurons.experiments.choose_facts import Place
 from knowledge_neurons.experiments.erase_relation import (
-    GROUP,
+    by_fact,
     choose_prompts,
     frequent_neurons,
-    read_prompts,
+    read_facts,
 )
-from knowledge_neurons.experiments.erase_summary import FactRecord, summarise
+from knowledge_neurons.results.erasures import ErasureRecord, summarise_erasure
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -32,8 +32,9 @@ def bag(prompts: int, seed: int) -> list[Prompt]:
     return [Prompt(i, rng.randrange(len(i)), 7) for i in ids]
 
 
+FACTS = 131
 BAGS = {
-    "P1": [bag(2, seed) for seed in range(GROUP + 3)],
+    "P1": [bag(2, seed) for seed in range(FACTS)],
     "P2": [bag(3, 500), [], bag(1, 501)],
     "P3": [bag(2, 600)],
 }
@@ -54,7 +55,7 @@ def test_all_prompts_of_all_relations():
         Place("P2", 0, 2),
         Place("P2", 2, 0),
     ]
-    assert [place.relation for place in places[4:]] == ["P1"] * 2 * (GROUP + 3) + ["P3"] * 2
+    assert [place.relation for place in places[4:]] == ["P1"] * 2 * FACTS + ["P3"] * 2
 
 
 def test_a_sample_of_the_others_is_seeded_and_leaves_the_relation_whole():
@@ -67,17 +68,15 @@ def test_a_sample_of_the_others_is_seeded_and_leaves_the_relation_whole():
 
 
 def test_readings_are_those_of_an_erased_model_one_prompt_at_a_time():
-    """More facts than a group holds; some prompts of a fact alone; the model is as before."""
+    """Of many facts; some prompts of a fact alone; the model is as before."""
     model = tiny_bert()
     before = {name: t.clone() for name, t in model.state_dict().items()}
     edit = erase(model, [A, B])
     places = choose_prompts(BAGS, "P1", 3, seed=0)
-    groups = list(read_prompts(model, BAGS, places, {"erased": edit}))
-    assert len(groups[0]) == GROUP
+    records = read_facts(model, BAGS, by_fact(places), {"erased": edit})
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
     changed = tiny_bert()
     apply(changed, edit)
-    records = [record for group in groups for record in group]
     assert [Place(r.relation, r.fact, p) for r in records for p in r.prompts] == places
     for record in records[-12:]:
         for row, index in enumerate(record.prompts):
@@ -89,18 +88,10 @@ def test_readings_are_those_of_an_erased_model_one_prompt_at_a_time():
                 assert record.ranks[state][row] == order.index(7) + 1
 
 
-def test_a_resumed_reading_goes_on_with_the_same_groups():
-    model = tiny_bert()
-    edits = {"erased": erase(model, [A])}
-    places = choose_prompts(BAGS, "P1", None, seed=0)
-    whole = list(read_prompts(model, BAGS, places, edits))
-    assert list(read_prompts(model, BAGS, places, edits, done=GROUP)) == whole[1:]
-
-
-def fact(relation: str, before: list[float], after: list[float], ranks=(1, 1)) -> FactRecord:
+def fact(relation: str, before: list[float], after: list[float], ranks=(1, 1)) -> ErasureRecord:
     log_p = {"before": [math.log(p) for p in before], "erased": [math.log(p) for p in after]}
     states = {"before": [ranks[0]] * len(before), "erased": [ranks[1]] * len(before)}
-    return FactRecord(relation, 0, list(range(len(before))), log_p, states)
+    return ErasureRecord(relation, 0, list(range(len(before))), log_p, states)
 
 
 RECORDS = [
@@ -113,23 +104,21 @@ RECORDS = [
 
 def test_table_5_by_hand():
     """P1: perplexity 2 -> 4^(2/3) 2^(1/3) = 3.17, positive; accuracy 1 -> 1/3.  Others pooled."""
-    erased = summarise(RECORDS, "P1", "erased", seed=0)
+    erased = summarise_erasure(RECORDS, "P1", "erased", seed=0)
     own = erased.relation
     assert (own.facts, own.prompts) == (2, 3)
     assert own.perplexity_before == pytest.approx(2.0)
     assert own.perplexity_after == pytest.approx(2 ** (5 / 3))
     assert own.perplexity_increase.value == pytest.approx(2 ** (2 / 3) - 1)
-    assert own.perplexity_increase.low == pytest.approx(0.0)
-    assert own.perplexity_increase.high == pytest.approx(1.0)
+    assert own.perplexity_increase.interval == pytest.approx((0.0, 1.0))
     assert (own.accuracy_before, own.accuracy_after) == (1.0, pytest.approx(1 / 3))
     others = erased.others
     assert (others.facts, others.prompts) == (2, 3)
     assert others.perplexity_before == pytest.approx(4 ** (2 / 3))
     assert others.perplexity_after == pytest.approx(4 ** (2 / 3) * 2 ** (1 / 3))
     assert others.accuracy_after > others.accuracy_before
-    # One fact a relation: nothing to draw, so the interval is a point.
-    grown = others.perplexity_increase
-    assert grown.low == pytest.approx(grown.value) == pytest.approx(grown.high)
+    # One fact a relation: nothing to draw, so there is no interval.
+    assert others.perplexity_increase.interval is None
     assert list(erased.each_other) == ["P2", "P3"]
     assert erased.each_other["P3"].perplexity_increase.value == pytest.approx(1.0)
     assert erased.each_other["P2"].perplexity_increase.value == pytest.approx(0.0)
@@ -137,6 +126,6 @@ def test_table_5_by_hand():
 
 def test_a_decrease_has_a_negative_sign():
     better = [fact("P1", [0.25], [0.5])]
-    found = summarise(better, "P1", "erased", seed=0)
+    found = summarise_erasure(better, "P1", "erased", seed=0)
     assert found.relation.perplexity_increase.value == pytest.approx(-0.5)
     assert found.others is None and found.each_other == {}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from knowledge_neurons.evaluation import Reader, mask_logits
-from knowledge_neurons.metrics import perplexity
+from knowledge_neurons.networks import passes
+from knowledge_neurons.networks.evaluation import Reader, rank
+from knowledge_neurons.results.metrics import perplexity
 from knowledge_neurons.types import Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -68,12 +69,13 @@ def test_reads_the_weights_as_they_are_now():
     assert np.abs(reader.read().log_probabilities - before).max() > 1e-2
 
 
-def test_mask_logits_are_the_models_own():
+def test_logits_are_the_models_own():
     model = tiny_bert()
     (prompt,) = prompts(1)
     reader = Reader(model, [prompt])
     batch, _ = reader._batches[0]
-    torch.testing.assert_close(mask_logits(model, batch), model(batch.ids)[:, prompt.mask_position])
+    expected = model(batch.ids)[:, prompt.mask_position]
+    torch.testing.assert_close(passes.logits(model, batch), expected)
 
 
 def test_no_prompts_and_wrong_tokens():
@@ -88,3 +90,10 @@ def test_a_broken_model_is_named():
     model.layers[1].output.weight[:, 0] = float("nan")
     with pytest.raises(ValueError, match="not finite"):
         Reader(model, prompts()).read()
+
+
+def test_rank_by_hand():
+    """The number of larger logits and one; equals do not count."""
+    logits = torch.tensor([[0.5, 2.0, 2.0, -1.0], [4.0, 3.0, 2.0, 1.0]])
+    chosen = torch.tensor([[2.0, -1.0], [3.0, 4.0]])
+    assert rank(logits, chosen).tolist() == [[1, 4], [2, 1]]

@@ -5,13 +5,24 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.experiments.fact_scores import Settings, group_size, kept_triplets
+from knowledge_neurons.attribution.fact_scores import (
+    Settings,
+    encode_facts,
+    group_size,
+    kept_triplets,
+)
+from knowledge_neurons.networks.bert import BertNetwork
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.types import Fact
 from tests.reference import refine as literal
 from tests.reference.tiny import TINY
 
+BASE = BertConfig(28996, 768, 12, 12, 3072)
+LARGE = BertConfig(28996, 1024, 24, 16, 4096)
+
 
 def kept(scores: list[list[float]], keep: float = 0.1, dtype=torch.float64) -> list:
-    """Of one prompt."""
+    """The scores of one prompt."""
     (found,) = kept_triplets(torch.tensor([scores], dtype=dtype), keep)
     return found
 
@@ -58,18 +69,65 @@ def test_each_prompt_of_a_batch_is_kept_as_if_alone():
 
 def test_groups_are_some_seconds_of_work_whatever_the_model():
     """bert-base a few facts, the small model as many as allowed, a GPU many."""
-    base, cpu = BertConfig(28996, 768, 12, 12, 3072), torch.device("cpu")
+    cpu = torch.device("cpu")
+    with torch.device("meta"):
+        tiny, base, large = map(BertNetwork, (TINY, BASE, LARGE))
     assert 1 <= group_size(base, cpu) <= 4
-    assert group_size(TINY, cpu) == 8
-    assert group_size(BertConfig(28996, 1024, 24, 16, 4096), cpu) == 1
+    assert group_size(tiny, cpu) == 8
+    assert group_size(large, cpu) == 1
     assert group_size(base, torch.device("cuda")) == 128
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tolerance": 0.0}, {"tolerance": float("nan")}, {"tolerance": 1.0}, {"memory": 0}]
+    "wrong",
+    [
+        {"tolerance": 0.0},
+        {"tolerance": float("nan")},
+        {"tolerance": 1.0},
+        {"tolerance": -0.1},
+        {"memory": 0},
+        {"keep": -0.1},
+        {"keep": 1.1},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
     """The message names the field and what it got."""
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         Settings(**wrong)
+
+
+def test_settings_at_their_ends_are_fine():
+    """All scores kept or the largest alone, all points, a byte; the defaults are the paper's."""
+    for fine in ({"keep": 0.0}, {"keep": 1.0}, {"tolerance": None}, {"memory": 1}):
+        assert vars(Settings(**fine)).items() >= fine.items()
+    settings = Settings()
+    assert (settings.keep, settings.tolerance) == (0.1, 1e-3)
+    alphas = [j / 20 for j in range(20)]
+    assert list(map(float, settings.rule.alphas)) == pytest.approx(alphas)
+
+
+TOKENIZER = Tokenizer({t: i for i, t in enumerate((*SPECIAL_TOKENS, "ann", "rome"))}, False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "message"),
+    [
+        (
+            "ann [MASK]",
+            "oslo",
+            "1 of 2 facts cannot be asked, the first is P19 fact 1 .*--oov skip",
+        ),
+        ("ann ann [MASK]", "rome", r"P19 fact 1 \(rome\): \[MASK\] lies beyond 4 tokens"),
+        ("[MASK] [MASK]", "rome", r"P19 fact 1 \(rome\): expected one \[MASK\]"),
+        ("ann [MASK]", "[SEP]", "P19 fact 1 .* is a special token"),
+    ],
+)
+def test_facts_that_cannot_be_encoded_name_their_file(prompt, answer, message):
+    """Stages read many files; which one holds the fact is said."""
+    facts = [
+        Fact("P19", "born", 0, "rome", ("ann [MASK]",)),
+        Fact("P19", "born", 1, answer, (prompt,)),
+    ]
+    with pytest.raises(ValueError, match=rf"^a/b\.json: {message}"):
+        encode_facts(facts, TOKENIZER, 4, False, "a/b.json")

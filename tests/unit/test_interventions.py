@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from custom_bert import Layer
-from knowledge_neurons import interventions
-from knowledge_neurons.batching import collate
+from knowledge_neurons.editing import interventions
 from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
+from knowledge_neurons.networks.batching import collate
 from knowledge_neurons.types import NO_ANSWER, Edit, Neuron, Prompt
 from tests.reference import interventions as literal
 from tests.reference.tiny import TINY, tiny_bert
@@ -121,8 +121,8 @@ def test_reading_stops_at_the_highest_layer(monkeypatch):
     sentences = [Prompt((2, 9, 4, 11, 3), 2, NO_ANSWER), Prompt((2, 4, 9, 11, 3), 1, NO_ANSWER)]
     wanted = [[Neuron(0, 1)], [Neuron(1, 1), Neuron(0, 2)]]
     interventions.activations(tiny_bert(), collate(sentences, [0, 1]), wanted)
-    # The first leaves at once: (rows, T) of the other, then (rows, D) of the one that leaves.
-    assert seen == [(1, 5), (1, 32), (1, 32)]
+    # (rows, positions): the other goes on whole, the first leaves at once, the other above.
+    assert seen == [(1, 5), (1, 1), (1, 1)]
 
 
 def test_reading_nothing_runs_nothing(monkeypatch):

@@ -5,15 +5,16 @@ Run: pytest tests/unit/test_masking.py
 
 import json
 import random
+import re
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import data
-from knowledge_neurons.batching import encode_sentences
-from knowledge_neurons.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_sentences
+from knowledge_neurons.text.tokenizer import MASK, SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import NO_ANSWER
 
 
@@ -30,13 +31,14 @@ from knowledge_neurons.types import NO_ANSWER
         ("She wrote C++ (fast) code.", "She (wrote", "C++", "She wrote [MASK] (fast) code."),
         ("The AT&T Inc. (T) of A.B. grew.", "A.B.", "AT&T Inc. (T)", "The [MASK] of A.B. grew."),
         (r"A \d sign of X.", "X", r"\d", "A [MASK] sign of X."),
-        # case
+        # its case alone; the head in any
         (
-            "ENGLISH is spoken in the Bahamas",
+            "ENGLISH is spoken in the Bahamas, english, English",
             "Bahamas",
             "English",
-            "[MASK] is spoken in the Bahamas",
+            "ENGLISH is spoken in the Bahamas, english, [MASK]",
         ),
+        ("Sun and the SUN", "the SUN", "Sun", "[MASK] and the SUN"),
         # white space of any kind inside a name
         (
             "New\n York is where OK\u00a0Go plays",
@@ -44,14 +46,20 @@ from knowledge_neurons.types import NO_ANSWER
             "New York",
             "[MASK] is where OK\u00a0Go plays",
         ),
-        # whole words before parts of words
+        # no letter before or after it
         (
             "He plays the pianoforte and the piano",
             "He",
             "piano",
             "He plays the pianoforte and the [MASK]",
         ),
-        # parts of words where there is no whole one
+        (
+            "pianos and épiano, piano_forte",
+            "He",
+            "piano",
+            "pianos and épiano, [MASK]_forte",
+        ),
+        # but anything else
         (
             "Lorne Spicer presents on BBC1.",
             "Lorne Spicer",
@@ -87,13 +95,16 @@ def test_masks_the_tail(sentence, head, tail, masked):
     ("sentence", "reason"),
     [
         ("Nothing of it here, Google Play.", "the tail does not occur"),
-        ("Android lives in android studio.", "the tail stands only in the head"),
+        ("Android lives in android Studio.", "the tail stands only in the head"),
+        ("The only STUDIO, and Studios.", "in another case or inside a word"),
         ("Android and [MASK] of Studio", "special token"),
         ("Android [SEP] Studio", "special token"),
     ],
 )
 def test_says_why_it_cannot_mask(sentence, reason):
-    head, tail = ("Android Studio", "Studio") if "only" in reason else ("Studio", "Android Q")
+    head, tail = (
+        ("Android Studio", "Studio") if re.search("only|case", reason) else ("Studio", "Android Q")
+    )
     with pytest.raises(data.CannotMask, match=reason):
         data.mask_tail(sentence, head, tail)
 
@@ -103,8 +114,8 @@ def test_any_tail_is_masked(tail, before, after):
     """However the tail is written, it is found between spaces, and the rest stays as it is."""
     if not tail.strip() or tail.split() != [tail] or data.SPECIAL.search(tail + before + after):
         return
-    if any(data.occurs(tail, rest) for rest in (before, after)):
-        return
+    if any(tail in rest for rest in (before, after)):
+        return  # where it may be masked too
     head = "\u4e00\u4e01\u4e02"
     if head in tail + before + after:
         return
@@ -200,6 +211,7 @@ def test_reads_pairs_and_sentences(tmp_path):
         ([1], "expected {relation"),
         ({"P36": [["France"]]}, r"P36 fact 0: expected \[head, tail\]"),
         ({"P36": [["France", "Paris"], ["Italy", " "]]}, "P36 fact 1"),
+        ({"P36": [["France [SEP]", "Paris"]]}, "P36 fact 0"),
     ],
 )
 def test_names_broken_pairs(tmp_path, content, message):
@@ -236,3 +248,6 @@ def test_refuses_pairs_of_other_facts():
         data.check_pairs(facts, [("France", "Paris")] * 2, "pairs")
     with pytest.raises(ValueError, match=r"P36 fact 0 \(Paris\).*'Rome'"):
         data.check_pairs(facts, [("Italy", "Rome")], "pairs")
+    with pytest.raises(ValueError, match=r"P36 fact 0 \(Paris\).*'Italy'"):  # a head of no prompt
+        data.check_pairs(facts, [("Italy", "Paris")], "pairs")
+    data.check_pairs(facts, [("france", "Paris")], "pairs")

@@ -4,16 +4,17 @@ import math
 
 import numpy as np
 import pytest
-import torch
+from scipy import stats
 
-from knowledge_neurons.metrics import (
+from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.metrics import (
     binomial_at_most,
     binomial_interval,
     bootstrap_interval,
     bootstrap_intervals,
     increase,
+    mean_share,
     perplexity,
-    rank,
     top_k,
 )
 
@@ -64,6 +65,33 @@ def test_bootstrap_refuses_an_empty_group():
         bootstrap_interval([np.ones((3, 1)), np.ones((0, 1))], mean_of_groups, seed=0)
 
 
+def test_no_interval_of_fewer_than_two_units():
+    """One fact, one fact in each of several groups, one trial: there is nothing to draw from."""
+    one = np.array([[1.0]])
+    assert bootstrap_interval([one], mean_of_groups, seed=0) is None
+    assert bootstrap_interval([one, 2 * one], mean_of_groups, seed=0) is None
+    assert bootstrap_intervals([one], lambda m: m[:, 0].repeat(2, 1), seed=0) == [None, None]
+    assert bootstrap_interval([one, np.array([[1.0], [2.0]])], mean_of_groups, seed=0) is not None
+    assert binomial_interval(1, 1) is None
+    assert mean_share([0.5], seed=0) == Estimate(0.5, None)
+
+
+def test_shares_that_are_all_equal_have_the_interval_of_a_rate():
+    """All zero or all one as Wilson would have it; a bootstrap would give a point."""
+    assert mean_share([0.0] * 40, seed=0) == Estimate(0.0, binomial_interval(0, 40))
+    assert mean_share([1.0] * 40, seed=0) == Estimate(1.0, binomial_interval(40, 40))
+    assert mean_share([0.25] * 40, seed=0).interval == pytest.approx(binomial_interval(10, 40))
+    shares = [0.0, 1.0] * 20
+    drawn = bootstrap_interval([np.array(shares)[:, None]], mean_of_groups, seed=3)
+    assert mean_share(shares, seed=3) == Estimate(0.5, drawn)
+
+
+def test_wilson_interval_is_scipys():
+    for successes, trials in ((0, 2), (3, 140), (70, 140), (140, 140)):
+        theirs = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+        assert binomial_interval(successes, trials) == pytest.approx((theirs.low, theirs.high))
+
+
 def test_wilson_interval_by_hand():
     # 8 of 10: centre (0.8 + z^2/20) / (1 + z^2/10), half width z sqrt(0.016 + z^2/400) / (same)
     assert binomial_interval(8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-4)
@@ -88,15 +116,6 @@ def test_a_rate_above_the_bound_would_have_shown_more(successes, trials):
 
 def test_a_bound_without_trials_or_failures_is_1():
     assert binomial_at_most(0, 0) == binomial_at_most(4, 4) == 1.0
-
-
-def test_rank_by_hand():
-    """The number of larger logits and one; equals do not count."""
-    logits = np.array([[0.5, 2.0, 2.0, -1.0], [4.0, 3.0, 2.0, 1.0]])
-    chosen = np.array([[2.0, -1.0], [3.0, 4.0]])
-    assert rank(logits, chosen).tolist() == [[1, 4], [2, 1]]
-    both = rank(torch.tensor(logits), torch.tensor(chosen))
-    assert both.tolist() == [[1, 4], [2, 1]]
 
 
 def test_top_k_by_hand():

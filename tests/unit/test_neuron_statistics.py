@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from knowledge_neurons.experiments.neuron_statistics import refine_scores, statistics
-from knowledge_neurons.refine import BASELINE, INTEGRATED_GRADIENTS
+from knowledge_neurons.neurons.neuron_statistics import refine_scores, statistics
+from knowledge_neurons.neurons.refine import BASELINE_THRESHOLDS, THRESHOLDS
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 from tests.reference import statistics as literal
 
@@ -140,4 +140,4 @@ def test_refine_scores_reads_each_kind_with_its_own_threshold():
     assert result.neurons.facts == [[Neuron(0, 1), Neuron(0, 2)], [], []]
     assert result.baseline.facts == [[Neuron(1, 1), Neuron(1, 3)], [], []]
     assert result.without_prompts == [1]
-    assert (INTEGRATED_GRADIENTS.coarse, BASELINE.coarse) == (0.2, 0.5)
+    assert (THRESHOLDS.coarse, BASELINE_THRESHOLDS.coarse) == (0.2, 0.5)

@@ -8,13 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from knowledge_neurons import activation_files, artifacts, outcomes, storage
-from knowledge_neurons.experiments import distant_summary, edit_summary, erase_summary
-from knowledge_neurons.experiments.edit_summary import EditRecord
-from knowledge_neurons.experiments.modify_summary import average_change
-from knowledge_neurons.metrics import Interval
-from knowledge_neurons.outcomes import RUN
-from knowledge_neurons.types import KINDS, PromptScores
+from knowledge_neurons import ROOT
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.activations import read_activations, table_row
+from knowledge_neurons.results.changes import average_change, read_changes
+from knowledge_neurons.results.edits import (
+    EDITED,
+    EditRecord,
+    EditRun,
+    Summary,
+    by_lambdas,
+    summarise_edits,
+)
+from knowledge_neurons.results.erasures import ErasureRecord, summarise_erasure
+from knowledge_neurons.results.estimates import Interval
+from knowledge_neurons.results.json_files import convert, encode
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.manifests import read_records
+from knowledge_neurons.results.outcomes import RUN
+from knowledge_neurons.results.scores import encode_fact_scores
+from knowledge_neurons.results.triggers import read_triggers
+from knowledge_neurons.types import KINDS, Neuron, PromptScores
 from tests.reference import synthetic
 
 COUNT = 3
@@ -24,7 +38,7 @@ ROUNDED = 1e-7  # records hold probabilities as float32
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> artifacts.Results:
+def results(tmp_path_factory) -> Results:
     """Stages 2 to 7 of three relations; not to be changed."""
     return synthetic.write(tmp_path_factory.mktemp("outcomes"), COUNT)
 
@@ -43,9 +57,7 @@ def test_statistics_of_both_kinds(found):
 
 def test_changes_are_those_of_the_records(results, found):
     """Overall and of each relation, with their intervals, recomputed from the lines."""
-    records = {
-        name: activation_files.read_modified(results.modified / f"{name}.jsonl") for name in NAMES
-    }
+    records = {name: read_changes(results.changes(name)) for name in NAMES}
     groups = {name: {name: own} for name, own in records.items()}
     for read, of in (
         (found.modified.overall, records),
@@ -55,8 +67,8 @@ def test_changes_are_those_of_the_records(results, found):
             for asked in ("own", "other"):
                 for factor in (0.0, 2.0):
                     expected = average_change(of, asked, kind, factor, seed=1)
-                    change, ends = read[kind][asked][factor].change, expected.interval
-                    assert change == pytest.approx(expected.change, abs=ROUNDED)
+                    change, ends = read[kind][asked][factor].value, expected.interval
+                    assert change == pytest.approx(expected.value, abs=ROUNDED)
                     assert read[kind][asked][factor].interval == pytest.approx(ends, abs=ROUNDED)
     assert isinstance(found.modified.overall["neurons"]["own"][0.0].interval, Interval)
     assert found.modified.counts["facts"] == COUNT * synthetic.FACTS
@@ -66,38 +78,37 @@ def test_curve_has_every_factor(found):
     (curve,) = found.curves.values()
     assert list(found.curves) == [FIRST]
     assert list(curve["neurons"]["own"]) == list(synthetic.SCALES)
-    assert curve["baseline"]["other"][1.0].change == pytest.approx(0)
+    assert curve["baseline"]["other"][1.0].value == pytest.approx(0)
 
 
 def test_activations_of_each_relation_come_from_its_records(results, found):
     """No summary holds them; the seed is that of the stage's manifest."""
     for name in NAMES:
-        records = activation_files.read_activations(results.distant / f"{name}.jsonl")
+        records = read_activations(results.activations(name))
         for kind in KINDS:
             row = found.activations.relations[name][kind]
-            assert row == distant_summary.table_row(records, kind, synthetic.IDENTITY["seed"])
+            assert row == table_row(records, kind, synthetic.IDENTITY["seed"])
     overall = found.activations.overall["neurons"]
     assert overall.facts == COUNT * synthetic.FACTS
     low, high = overall.by_sentences["both"].interval
-    assert low < overall.by_sentences["both"].mean < high
-    assert found.activations.summary["facts"] == overall.facts
-    assert "table" not in found.activations.summary
+    assert low < overall.by_sentences["both"].value < high
+    assert not found.activations.theirs
 
 
 def test_summaries_of_edits_are_what_they_were(results, found):
     """Read from JSON, equal to those made from the lines."""
     assert [run.name for run in found.edits] == ["edit-1-8", "edit-1-8-top_k"]
     for run in found.edits:
-        records = list(storage.read_records(results.edits(run.name), EditRecord))
-        assert run.summaries == edit_summary.summarise(records, seed=1)
+        records = list(read_records(results.edits(run.name), EditRecord))
+        assert run.summaries == summarise_edits(records, seed=1)
         assert run.lambdas == [(1.0, 8.0)]
-        assert run.chosen[FIRST]["asked"] == 5
+        assert run.chosen[FIRST]["drawn"] == 5 and run.draw == "released"
     assert [run.name for run in found.success] == ["edit-1-8-top_k"]
 
 
 def test_curves_of_success_are_by_lambdas_and_kind(found):
-    ((pair, curves),) = edit_summary.by_lambdas(found.success[0].summaries).items()
-    assert pair == (1.0, 8.0) and list(curves) == list(edit_summary.KINDS)
+    ((pair, curves),) = by_lambdas(found.success[0].summaries).items()
+    assert pair == (1.0, 8.0) and list(curves) == list(EDITED)
     assert [s.variant.top_k for s in curves["knowledge"]] == [1, 2, 3]
     assert [s.kind for s in curves["random"]] == ["random"] * 3
 
@@ -106,9 +117,10 @@ def test_several_lambdas_are_a_sweep(found):
     run = found.edits[0]
     rows = [
         json.loads(json.dumps(row).replace("8.0", "4.0"))
-        for row in json.loads(storage.encode_record(run.summaries))
+        for row in json.loads(encode(run.summaries))
     ]
-    both = outcomes.EditRun("edit-sweep", {}, run.summaries + list(map(outcomes._summary, rows)))
+    again = convert(rows, list[Summary], "here")
+    both = EditRun("edit-sweep", "released", {}, run.summaries + again)
     assert both.lambdas == [(1.0, 8.0), (1.0, 4.0)]
     assert not both.by_count and found.sweep == []
 
@@ -116,27 +128,27 @@ def test_several_lambdas_are_a_sweep(found):
 def test_erasures_are_those_of_the_records(results, found):
     assert [run.relation for run in found.erasures] == sorted(NAMES)
     for run in found.erasures:
-        records = list(storage.read_records(results.erased(run.run), erase_summary.FactRecord))
+        records = list(read_records(results.erased(run.run), ErasureRecord))
         for edit in ("erased", "random"):
-            expected = erase_summary.summarise(records, run.relation, edit, seed=1)
+            expected = summarise_erasure(records, run.relation, edit, seed=1)
             assert getattr(run, edit) == expected
 
 
 def test_triggers_are_read_a_line_at_a_time(found):
     assert [path.name for path in found.triggers] == [f"{name}.jsonl" for name in sorted(NAMES)]
-    (record,) = activation_files.read_triggers(found.triggers[0])
+    (record,) = read_triggers(found.triggers[0])
     assert (record.head, record.tail, record.sentences) == ("head", "tail", 2)
     assert record.top == [{"activation": 3.0, "sentence": "one <b>", "masked": "[MASK] <b>"}]
-    assert record.neurons == [[1, 2]]
+    assert record.neurons == [Neuron(1, 2)]
 
 
 def test_labels_come_from_triggers_or_scores(results, found, tmp_path):
     assert found.labels == NAMES
     synthetic.write(tmp_path, COUNT, ["statistics"])
-    only = artifacts.Results(tmp_path)
+    only = Results(tmp_path)
     assert outcomes.read(only).labels == {}
     prompt = PromptScores(["a"], "b", "c", f"{FIRST}(a (longer) label)")
-    lines = [artifacts.encode_fact_scores(prompts) for prompts in ([], [prompt])]
+    lines = [encode_fact_scores(prompts) for prompts in ([], [prompt])]
     only.scores(FIRST).write_bytes(b"\n".join(lines) + b"\n")
     assert outcomes.read(only).labels == {FIRST: "a (longer) label"}
 
@@ -156,7 +168,7 @@ def test_missing_names_what_to_run(found, tmp_path):
 
 def test_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"nothing of stages 1 to 7 .* KN_RESULTS"):
-        outcomes.read(artifacts.Results(tmp_path / "none"))
+        outcomes.read(Results(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(
@@ -179,29 +191,30 @@ def test_broken_file_is_named(results, tmp_path, name, content):
     shutil.copytree(results.root / folder, tmp_path / folder)
     path = tmp_path / name
     path.write_text(content + "\n")
-    storage.manifest_path(path).unlink(missing_ok=True)
+    manifest_path(path).unlink(missing_ok=True)
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
-        outcomes.read(artifacts.Results(tmp_path))
+        outcomes.read(Results(tmp_path))
 
 
 def test_cut_records_are_named(tmp_path):
-    """Fewer bytes than the manifest tells."""
+    """Fewer bytes than the manifest was written for."""
     synthetic.write(tmp_path, 1, ["activations"])
     path = tmp_path / "distant" / f"{FIRST}.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ValueError, match=rf"{FIRST}\.jsonl has .* changed or cut"):
-        outcomes.read(artifacts.Results(tmp_path))
+    with pytest.raises(ValueError, match=rf"{FIRST}\.jsonl is not what its manifest says"):
+        outcomes.read(Results(tmp_path))
 
 
 def test_reading_needs_no_torch(results):
     """Nor does drawing: in a process of its own, as stage 8 starts."""
     program = (
         "from pathlib import Path;"
-        "from knowledge_neurons import artifacts, gallery, outcomes;"
-        "found = outcomes.read(artifacts.Results(Path(sys.argv[1])));"
-        "print(len(list(gallery.draw(found))), 'torch' in sys.modules)"
+        "from knowledge_neurons.figures import gallery;"
+        "from knowledge_neurons.results import layout, outcomes;"
+        "results = layout.Results(Path(sys.argv[1])); found = outcomes.read(results);"
+        "print(len(list(gallery.draw(results, found))), 'torch' in sys.modules)"
     )
-    source = str(storage.ROOT / "src")
+    source = str(ROOT / "src")
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r}); {program}"]
     ended = subprocess.run([*command, str(results.root)], capture_output=True, text=True)
     assert ended.stdout.split() == ["7", "False"], ended.stderr

@@ -3,15 +3,16 @@
 Run: pytest tests/unit/test_patches.py
 """
 
-import orjson
+import json
+
 import pytest
 import safetensors.torch
 import torch
 
-from knowledge_neurons import patches
-from knowledge_neurons.editing import edited, erase, update, value_slots
-from knowledge_neurons.models import fingerprint
-from knowledge_neurons.patches import Header
+from knowledge_neurons.editing import patches
+from knowledge_neurons.editing.patches import Header
+from knowledge_neurons.editing.slots import edited, erase, update, value_slots
+from knowledge_neurons.networks.checkpoints import fingerprint
 from knowledge_neurons.types import Neuron, WeightEdit
 from tests.reference.tiny import tiny_bert
 
@@ -60,7 +61,7 @@ def test_another_model_is_refused(tmp_path):
     patch = patches.load(tmp_path / "patch")
     with pytest.raises(ValueError, match="this one has"):
         patches.edit_of(patch, tiny_bert(seed=1))
-    model.layers[0].query.bias[0] += 1e-3  # anywhere
+    model.layers[0].attention.query.bias[0] += 1e-3  # anywhere
     with pytest.raises(ValueError, match="this one has"):
         patches.edit_of(patch, model)
 
@@ -99,7 +100,7 @@ def good_header(**changes) -> dict:
 def test_files_that_are_no_patch_are_refused_by_name(tmp_path, fields, rows):
     path = tmp_path / "odd.safetensors"
     content = {"value_slots": torch.zeros(rows, 32)}
-    metadata = {"patch": orjson.dumps(fields).decode()}
+    metadata = {"patch": json.dumps(fields)}
     path.write_bytes(safetensors.torch.save(content, metadata=metadata))
     with pytest.raises(ValueError, match=r"odd\.safetensors: not a patch"):
         patches.load(path)

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from knowledge_neurons import storage
+from knowledge_neurons.results.manifests import PINNED, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +24,6 @@ def test_manifests_name_the_versions_of_pinned_packages():
     """What a manifest tells the versions of is pinned and installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(pin.split("==") for pin in project["dependencies"])
-    told = storage.environment()
-    assert set(storage.PINNED) <= pinned.keys()
-    assert all(told[name].split("+")[0] == pinned[name] for name in storage.PINNED)
+    told = environment()
+    assert set(PINNED) <= pinned.keys()
+    assert all(told[name].split("+")[0] == pinned[name] for name in PINNED)

@@ -1,6 +1,6 @@
 """Manifests summed up, by hand.  Run: pytest tests/unit/test_provenance.py"""
 
-from knowledge_neurons.provenance import provenance
+from knowledge_neurons.results.provenance import provenance
 
 MADE = {"python": "3.11", "numpy": "2", "machine": "two cores", "commit": "abc"}
 

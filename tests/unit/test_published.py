@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge_neurons import published
+from knowledge_neurons.results import published
 
 
 @pytest.mark.parametrize("relation", published.TABLE_5.rows)
@@ -23,3 +23,27 @@ def test_every_number_has_the_digits_that_its_table_prints():
     for table in tables:
         for pair in table.rows.values():
             assert all(round(value, table.digits) == value for value in pair)
+
+
+def test_the_numbers_of_each_table_add_up():
+    """As added up from the paper: one that is mistyped, or left out, changes its table's sum."""
+    sums = {
+        name: round(sum(map(sum, table.rows.values())), 3)
+        for name, table in vars(published).items()
+        if isinstance(table, published.Table)
+    }
+    assert sums == {
+        "TABLE_2": 14.18,
+        "SUPPRESSED": -30.5,
+        "AMPLIFIED": 29.9,
+        "TABLE_4": 7.514,
+        "TABLE_5": 432.4,
+        "TABLE_6_RATES": 87.6,
+        "TABLE_6_PERPLEXITY": 30.0,
+    }
+    assert (published.RELATIONS, published.FACTS, published.PROMPTS) == (34, 27_738, 253_448)
+    assert (published.LAYERS, published.SECONDS_PER_FACT) == (12, 13.3)
+    assert {table.digits for table in (published.TABLE_5, published.TABLE_6_RATES)} == {1}
+    signed = [published.SUPPRESSED, published.AMPLIFIED, published.TABLE_5]
+    assert all(table.signed for table in (*signed, published.TABLE_6_PERPLEXITY))
+    assert not (published.TABLE_2.signed or published.TABLE_4.signed)

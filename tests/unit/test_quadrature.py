@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from knowledge_neurons.quadrature import RULES, Rule, gauss, rule
+from knowledge_neurons.attribution.quadrature import RULES, Rule, gauss, rule
 
 
 @pytest.mark.parametrize(

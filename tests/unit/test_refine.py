@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.refine import (
-    BASELINE,
-    INTEGRATED_GRADIENTS,
+from knowledge_neurons.neurons.refine import (
+    BASELINE_THRESHOLDS,
+    THRESHOLDS,
     FactCounts,
-    Settings,
+    Thresholds,
     at_least,
     coarse,
     count_coarse,
@@ -53,8 +53,8 @@ def test_coarse_of_no_triplets():
 
 def test_thresholds_of_the_paper():
     """t = 0.2 and 0.5 for the baseline, p from 0.7 by 0.05 in 6 rounds, 2 to 5, 3 prompts, 10 %."""
-    assert Settings(0.2, 0.7, 0.05, 2, 5, 6, 3, 0.1) == INTEGRATED_GRADIENTS
-    assert replace(INTEGRATED_GRADIENTS, coarse=0.5) == BASELINE
+    assert Thresholds(0.2, 0.7, 0.05, 2, 5, 6, 3, 0.1) == THRESHOLDS
+    assert replace(THRESHOLDS, coarse=0.5) == BASELINE_THRESHOLDS
 
 
 # --- one fact --------------------------------------------------------------------------------
@@ -105,54 +105,57 @@ def uniform(counts: list[int], prompts: int, facts: int = 2) -> list[FactCounts]
 @pytest.mark.parametrize(
     "counts, shared, average, rounds",
     [
-        ([14, 14], 0.70, 2, 0),  # the ends of the band are inside
-        ([14] * 5, 0.70, 5, 0),
-        ([13, 13], 0.65, 2, 1),  # down
-        ([20, 12, 11], 0.60, 2, 2),
-        ([15] * 3 + [14] * 3, 0.75, 3, 1),  # up
-        ([16] * 2 + [15] * 2 + [14] * 2, 0.75, 4, 1),
-        ([8, 8], 0.40, 2, 6),  # in band at the very last adjustment, which is evaluated
-        ([7, 7], 0.40, 0, 6),  # never
-        ([20] * 6, 1.00, 6, 6),  # never: shared by all prompts
-        ([20] * 5 + [19] * 5, 0.95, 5, 5),  # 0.7 + 5 * 0.05 is a hair above 19 / 20 in floats
+        ([14, 14], 0.70, 2, 1),  # the ends of the band are inside
+        ([14] * 5, 0.70, 5, 1),
+        ([13, 13], 0.65, 2, 2),  # down
+        ([20, 12, 11], 0.60, 2, 3),
+        ([15] * 3 + [14] * 3, 0.75, 3, 2),  # up
+        ([16] * 2 + [15] * 2 + [14] * 2, 0.75, 4, 2),
+        ([9, 9], 0.45, 2, 6),  # in band at the last of the six
+        ([8, 8], 0.45, 0, 6),  # it would be at a seventh, p = 0.40
+        ([20] * 6, 0.95, 6, 6),  # never: shared by all prompts
+        ([20] * 5 + [19] * 5, 0.95, 5, 6),  # 0.7 + 5 * 0.05 is a hair above 19 / 20 in floats
     ],
 )
 def test_p_moves_until_the_average_lies_in_the_band(counts, shared, average, rounds):
-    """p in steps of 0.05 from 0.7, of 20 prompts; what p, how many neurons, how many moves."""
+    """p in steps of 0.05 from 0.7, of 20 prompts; what p, how many neurons, how many tries."""
     result = refine_relation(uniform(counts, 20))
     assert result.shared == pytest.approx(shared)
     assert (result.average, result.rounds) == (average, rounds)
+    assert result.in_band == (2 <= average <= 5)
     assert [len(neurons) for neurons in result.facts] == [average] * 2
 
 
 def test_p_going_to_and_fro_stops_after_the_rounds_and_tells_the_last():
     """Six neurons or none, by turns: what is returned belongs to the p that is returned."""
     facts = uniform([14] * 6, 20)
-    for rounds in range(7):
-        result = refine_relation(facts, replace(INTEGRATED_GRADIENTS, rounds=rounds))
-        assert result.rounds == rounds
-        assert result.average == (6 if rounds % 2 == 0 else 0)
-        assert result.shared == pytest.approx(0.7 if rounds % 2 == 0 else 0.75)
+    for rounds in range(1, 8):
+        result = refine_relation(facts, replace(THRESHOLDS, rounds=rounds))
+        assert (result.rounds, result.in_band) == (rounds, False)
+        assert result.average == (0 if rounds % 2 == 0 else 6)
+        assert result.shared == pytest.approx(0.75 if rounds % 2 == 0 else 0.7)
 
 
 def test_six_steps_up_keep_what_all_prompts_share():
     """0.7 + 6 * 0.05 in floats is above 1; taken literally no neuron would be left."""
     for prompts in (3, 9, 20):
-        result = refine_relation(uniform([prompts] * 8, prompts))
+        result = refine_relation(uniform([prompts] * 8, prompts), Thresholds(rounds=7))
         assert result.shared == 1.0
         assert [len(neurons) for neurons in result.facts] == [8, 8]
 
 
-def test_no_rounds_means_p_stays():
-    """rounds = 0 refines once with the p given."""
-    result = refine_relation(uniform([8, 8], 20), Settings(rounds=0, shared=0.3))
-    assert (result.shared, result.average, result.rounds) == (0.3, 2, 0)
+def test_one_round_means_p_stays():
+    """rounds = 1 refines once with the p given; none at all is refused."""
+    result = refine_relation(uniform([8, 8], 20), Thresholds(rounds=1, shared=0.3))
+    assert (result.shared, result.average, result.rounds) == (0.3, 2, 1)
+    with pytest.raises(ValueError, match="rounds is 0: expected 1 or more"):
+        Thresholds(rounds=0)
 
 
 def test_average_is_over_the_relation():
     """Facts of 1 and 3 neurons average 2: in the band, although the first alone is not."""
     result = refine_relation([fact({0: 20}, 20), fact(dict.fromkeys(range(3), 20), 20)])
-    assert (result.average, result.rounds) == (2, 0)
+    assert (result.average, result.rounds) == (2, 1)
     assert [len(neurons) for neurons in result.facts] == [1, 3]
 
 
@@ -162,7 +165,7 @@ def test_facts_without_prompts_keep_their_place_and_do_not_count():
     with_gaps = [nothing, *uniform([20, 20], 20, facts=1), nothing, *uniform([20, 20], 20, 1)]
     result = refine_relation(with_gaps)
     assert result.facts == [[], [Neuron(0, 0), Neuron(0, 1)]] * 2
-    assert (result.average, result.rounds) == (2, 0)
+    assert (result.average, result.rounds) == (2, 1)
 
 
 @pytest.mark.parametrize("facts", [[], [count_coarse([], 0.2)] * 3])
@@ -170,7 +173,8 @@ def test_relation_without_any_prompt(facts):
     """No division by zero, no endless search: nothing, at the p of the start."""
     result = refine_relation(facts)
     assert result.facts == [[]] * len(facts)
-    assert (result.relation, result.shared, result.average, result.rounds) == ([], 0.7, 0.0, 0)
+    assert (result.relation, result.shared, result.average, result.rounds) == ([], 0.7, 0.0, 1)
+    assert not result.in_band
 
 
 def test_relation_neurons_are_those_of_a_tenth_of_the_facts():
@@ -179,7 +183,7 @@ def test_relation_neurons_are_those_of_a_tenth_of_the_facts():
     counts[3][7] = counts[9][7] = 20
     counts[0][8] = 20
     result = refine_relation([fact(c, 20) for c in counts])
-    assert result.rounds == 0
+    assert result.rounds == 1
     assert result.relation == [Neuron(0, 0), Neuron(0, 7)]
 
 
@@ -199,16 +203,16 @@ PROMPTS = st.lists(
     facts=st.lists(PROMPTS, max_size=5),
     t=st.sampled_from([0.2, 0.5]),
     p=st.sampled_from([0.7, 0.3, 0.95]),
-    rounds=st.integers(0, 8),
+    rounds=st.integers(1, 8),
     min_prompts=st.integers(1, 3),
     share=st.sampled_from([0.1, 0.5]),
 )
 def test_equals_the_slow_twin(facts, t, p, rounds, min_prompts, share):
-    """Neurons and their order, p to the last bit, average and moves, for any triplets."""
-    settings = Settings(t, p, rounds=rounds, min_prompts=min_prompts, relation_share=share)
+    """Neurons and their order, p to the last bit, average and tries, for any triplets."""
+    settings = Thresholds(t, p, rounds=rounds, min_prompts=min_prompts, relation_share=share)
     result = refine_relation([count_coarse(prompts, t) for prompts in facts], settings)
-    neurons, used, average, moves = literal.refine_relation(facts, t, p, rounds, min_prompts)
+    neurons, used, average, tried = literal.refine_relation(facts, t, p, rounds, min_prompts)
     assert result.facts == neurons
-    assert (result.shared, result.average, result.rounds) == (used, average, moves)
+    assert (result.shared, result.average, result.rounds) == (used, average, tried)
     asked = [n for n, prompts in zip(neurons, facts, strict=True) if prompts]
     assert result.relation == literal.relation_neurons(asked, share)

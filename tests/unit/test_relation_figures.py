@@ -3,6 +3,7 @@
 Run: pytest tests/unit/test_relation_figures.py
 """
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -11,7 +12,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from knowledge_neurons import figures, gallery, outcomes, relation_figures
+from knowledge_neurons.figures import by_relation, gallery, plots
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.activations import Activations, TableRow
+from knowledge_neurons.results.changes import Modified
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
@@ -19,15 +24,20 @@ COUNTS = (1, 3, 34)
 
 
 @pytest.fixture(scope="module", params=COUNTS)
-def found(request, tmp_path_factory) -> outcomes.Outcomes:
+def results(request, tmp_path_factory) -> Results:
     """All stages of one relation, of some, of as many as the paper has."""
-    return outcomes.read(synthetic.write(tmp_path_factory.mktemp("figures"), request.param))
+    return synthetic.write(tmp_path_factory.mktemp("figures"), request.param)
 
 
 @pytest.fixture(scope="module")
-def pictures(found) -> list[gallery.Picture]:
+def found(results) -> outcomes.Outcomes:
+    return outcomes.read(results)
+
+
+@pytest.fixture(scope="module")
+def pictures(results, found) -> list[gallery.Picture]:
     """All that stage 8 draws of it."""
-    return list(gallery.draw(found))
+    return list(gallery.draw(results, found))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,7 @@ def bars_of(panel, color: str) -> list[float]:
 
 
 def intervals_of(panel) -> list[tuple[float, float]]:
-    """Of all horizontal lines, from the top."""
+    """The ends of all horizontal lines, from the top."""
     lines = [path.vertices for lines in panel.collections for path in lines.get_paths()]
     lines = sorted(lines, key=lambda line: line[0, 1])
     return [(line[0, 0], line[1, 0]) for line in lines]
@@ -58,15 +68,15 @@ def intervals_of(panel) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("factor", [0.0, 2.0])
 def test_bars_are_the_changes(few, factor):
     """All relations first, then each by number; own facts left, others right."""
-    figure = relation_figures.changes(few.modified, factor, few.labels)
+    figure = by_relation.changes(few.modified, factor, few.labels)
     names = list(synthetic.relations_of(3))
     assert rows_of(figure)[0] == "all relations"
     assert [row.split()[0] for row in rows_of(figure)[1:]] == names
     rows = [few.modified.overall, *(few.modified.relations[name] for name in names)]
     for panel, asked in zip(figure.axes, ("own", "other"), strict=True):
         for kind in KINDS:
-            expected = [row[kind][asked][factor].change for row in rows]
-            assert bars_of(panel, figures.COLORS[kind]) == pytest.approx(expected)
+            expected = [row[kind][asked][factor].value for row in rows]
+            assert bars_of(panel, plots.COLORS[kind]) == pytest.approx(expected)
         ends = [row[kind][asked][factor].interval for row in rows for kind in KINDS]
         assert intervals_of(panel) == [pytest.approx(interval) for interval in ends]
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
@@ -74,36 +84,51 @@ def test_bars_are_the_changes(few, factor):
 
 def test_marks_are_the_mean_activations(few):
     """For each kind of sentence a mark, each with its interval; zero is in sight."""
-    figure = relation_figures.activations(few.activations, few.labels)
+    figure = by_relation.activations(few.activations, few.labels)
     names = synthetic.relations_of(3)
     rows = [few.activations.overall, *(few.activations.relations[name] for name in names)]
     for panel, kind in zip(figure.axes, KINDS, strict=True):
         marks = [line for line in panel.lines if line.get_marker() in ("o", "D")]
-        estimates = [row[kind].by_sentences[s] for row in rows for s in relation_figures.SENTENCES]
-        assert [line.get_xdata()[0] for line in marks] == [one.mean for one in estimates]
-        assert {line.get_color() for line in marks} == {figures.COLORS[kind]}
+        estimates = [row[kind].by_sentences[s] for row in rows for s in by_relation.SENTENCES]
+        assert [line.get_xdata()[0] for line in marks] == [one.value for one in estimates]
+        assert {line.get_color() for line in marks} == {plots.COLORS[kind]}
         drawn = {tuple(ends) for ends in intervals_of(panel)}
         assert drawn == {tuple(one.interval) for one in estimates}
         low, high = panel.get_xlim()
         assert low <= 0 < max(one.interval.high for one in estimates) <= high
 
 
+def test_what_has_no_interval_is_drawn_without_a_line(few):
+    """Bars and marks stay; relations of a single fact have no interval."""
+    bare = [replace(one, interval=None) for one in (
+        few.modified.relations["P5"]["neurons"]["own"][0.0],
+        few.activations.relations["P5"]["neurons"].by_sentences["both"],
+    )]  # fmt: skip
+    one = {kind: {"own": {0.0: bare[0]}, "other": {}} for kind in KINDS}
+    (panel,) = by_relation.changes(Modified(one, {"P5": one}, {}), 0.0, {}).axes
+    assert bars_of(panel, plots.BLUE) == [bare[0].value] and not panel.collections
+    row = TableRow(1, dict.fromkeys(by_relation.SENTENCES, bare[1]), {})
+    rows = {"neurons": row}
+    drawn = by_relation.activations(Activations(rows, {"P5": rows}, {}), {})
+    assert len(drawn.axes[0].lines) == 3 + 1 and not drawn.axes[0].collections
+
+
 def test_a_kind_without_neurons_has_an_empty_panel(few):
     rows = {name: {"neurons": row["neurons"]} for name, row in few.activations.relations.items()}
     overall = {"neurons": few.activations.overall["neurons"]}
-    figure = relation_figures.activations(outcomes.Activations(overall, rows, {}), {})
+    figure = by_relation.activations(Activations(overall, rows, {}), {})
     ours, base = figure.axes
     assert len(ours.lines) == 3 * 4 + 1 and len(base.lines) == 1  # the line at zero
 
 
 def test_erasures_show_growth_and_accuracy(few):
     """Left the relation's prompts, right all others; above bars, below before and after."""
-    figure = relation_figures.erasures(few.erasures, few.labels)
+    figure = by_relation.erasures(few.erasures, few.labels)
     runs = sorted(few.erasures, key=lambda run: int(run.run[1:]))
     assert [row.split()[0] for row in rows_of(figure)] == [run.run for run in runs]
     grown, accuracy = figure.axes[:2], figure.axes[2:]
     for place, whose in enumerate(("relation", "others")):
-        for edit, color in (("erased", figures.NEURONS), ("random", figures.RANDOM)):
+        for edit, color in (("erased", plots.BLUE), ("random", plots.GREEN)):
             read = [getattr(getattr(run, edit), whose) for run in runs]
             expected = [change.perplexity_increase.value for change in read]
             assert bars_of(grown[place], color) == pytest.approx(expected)
@@ -114,15 +139,15 @@ def test_erasures_show_growth_and_accuracy(few):
             assert faces == ["none", color] * len(runs)
     own = [getattr(run, edit).relation.perplexity_increase for run in runs
            for edit in ("erased", "random")]  # fmt: skip
-    assert intervals_of(grown[0]) == [pytest.approx((one.low, one.high)) for one in own]
+    assert intervals_of(grown[0]) == [pytest.approx(one.interval) for one in own]
 
 
 def test_one_relation_has_neither_a_total_nor_others(tmp_path):
     found = outcomes.read(synthetic.write(tmp_path, 1))
-    changes = relation_figures.changes(found.modified, 0.0, found.labels)
+    changes = by_relation.changes(found.modified, 0.0, found.labels)
     assert [panel.get_title() for panel in changes.axes] == ["Own facts"]
     assert rows_of(changes) == ["P5 colour"]
-    erased = relation_figures.erasures(found.erasures, found.labels)
+    erased = by_relation.erasures(found.erasures, found.labels)
     assert [panel.get_title() for panel in erased.axes] == ["Its own prompts"] * 2
 
 
@@ -136,7 +161,7 @@ def test_one_relation_has_neither_a_total_nor_others(tmp_path):
     ],
 )
 def test_names_are_cut_where_there_is_no_room(relation, room, expected):
-    assert relation_figures.name_of(relation, {"P19": "place of birth"}, room) == expected
+    assert by_relation.name_of(relation, {"P19": "place of birth"}, room) == expected
 
 
 # --- whether it can be read ------------------------------------------------------------------
@@ -176,26 +201,26 @@ def test_no_text_overlaps_or_leaves_the_figure(pictures):
 
 def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
     """And no higher than a page; ink and palette alone, nothing else is coloured."""
-    palette = {color.lower() for color in (figures.NEURONS, figures.BASELINE, figures.RANDOM)}
+    palette = {color.lower() for color in (plots.BLUE, plots.ORANGE, plots.GREEN)}
     for picture in pictures:
         width, height = picture.figure.get_size_inches()
-        assert width in (figures.COLUMN, figures.TEXT) and height < 8
+        assert width in (plots.COLUMN, plots.TEXT) and height < 8
         assert picture.figure.get_label()
         for panel in picture.figure.axes:
             bars = {to_hex(bar.get_facecolor()) for bar in panel.patches}
             lines = {to_hex(line.get_color()) for line in panel.lines}
-            assert bars | lines <= palette | {figures.INK}
+            assert bars | lines <= palette | {plots.INK}
 
 
 def test_many_rows_take_the_width_of_the_text(found, pictures):
     (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
-    assert (width == figures.TEXT) == (len(found.modified.relations) > relation_figures.FEW)
+    assert (width == plots.TEXT) == (len(found.modified.relations) > by_relation.FEW)
 
 
 def test_facts_that_could_not_be_asked_leave_an_empty_panel():
     """All answers of the only relation are of several tokens: stage 3 has no change to tell."""
     nothing = {kind: {"own": {}, "other": {}} for kind in KINDS}
-    found = outcomes.Modified(nothing, {"P1": nothing}, {})
-    figure = relation_figures.changes(found, 0.0, {"P1": "colour"})
+    found = Modified(nothing, {"P1": nothing}, {})
+    figure = by_relation.changes(found, 0.0, {"P1": "colour"})
     assert [panel.get_title() for panel in figure.axes] == ["Own facts"]
     assert rows_of(figure) == ["P1 colour"] and not figure.axes[0].patches

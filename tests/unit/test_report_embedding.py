@@ -3,15 +3,18 @@
 import base64
 import gzip
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons import artifacts, report
-from knowledge_neurons.artifacts import Results
+from knowledge_neurons import report
 from knowledge_neurons.report import embedding
-from knowledge_neurons.types import Triplet
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.scores import encode_fact_scores, read_fact_scores
+from knowledge_neurons.types import PromptScores, Triplet
 from tests.reference.made_results import MadeFact, Writer
 
 PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
@@ -49,7 +52,7 @@ def test_every_fact_prompt_and_score_is_embedded(made):
     assert index["relations"][1]["label"] == "capital (of a state)"
     for row in index["relations"]:
         details = embedding.unpack(found.relations[row["id"]])
-        scored = list(artifacts.read_fact_scores(made.results.scores(row["id"])))
+        scored = list(read_fact_scores(made.results.scores(row["id"])))
         assert row["names"] == ["Ann", "Bob"][: len(scored)]
         assert row["answers"] == ["Rome", "Oslo"][: len(scored)]
         for fact, prompts in enumerate(scored):
@@ -79,9 +82,23 @@ def test_what_stage_3_measured_is_embedded(made):
         assert before == pytest.approx(record.own.original[place], rel=5e-3)
         assert off == pytest.approx(record.own.edited["neurons"][0.0][place], rel=5e-3)
         assert doubled == pytest.approx(record.own.edited["neurons"][2.0][place], rel=5e-3)
-    relation, fact, before, *_ = details["other"][0]
+    relation, fact, *means = details["other"][0]
     assert (relation, fact) == ("P36", 0)
-    assert before == pytest.approx(sum(record.other.original) / 3, rel=5e-3)
+    edited = record.other.edited["neurons"]
+    expected = [sum(p) / 3 for p in (record.other.original, edited[0.0], edited[2.0])]
+    assert means == pytest.approx(expected, rel=5e-3)
+
+
+def test_facts_that_stage_3_has_not_come_to_are_there_without_numbers(made):
+    """A run that goes on: the first fact's numbers, none of the second's, no third."""
+    made.everything()
+    path = made.results.changes("P19")
+    whole = embedding.unpack(embedding.embed(made.results).relations["P19"])
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    manifest_path(path).unlink(missing_ok=True)  # somebody's own
+    part = embedding.unpack(embedding.embed(made.results).relations["P19"])
+    for asked in ("own", "other"):
+        assert part[asked] == [whole[asked][0], None]
 
 
 def test_stage_1_alone_is_enough(made):
@@ -102,9 +119,44 @@ def test_without_stage_1_there_is_nothing_to_browse(tmp_path):
 def test_neurons_of_other_facts_are_refused(made):
     made.stage_1()
     made.stage_2()
-    artifacts.write_neurons(made.results, "P19", False, made.neurons["P19"][:1], [])
+    write_neurons(made.results, "P19", False, made.neurons["P19"][:1], [])
+    manifest_path(made.results.fact_neurons("P19", False)).unlink()  # somebody's own
     with pytest.raises(ValueError, match=r"has 1 facts.*has 2: run 2_run_kn\.sh again"):
         report.render(made.results)
+
+
+def test_without_neurons_the_shape_is_that_of_what_is_known(tmp_path):
+    """No manifest: as many layers and neurons as the highest that is named, counted from 0."""
+    scores = PromptScores(
+        ["[CLS]", "[MASK]", "[SEP]"], "Rome", "Oslo", "P19(birth)", of_answer=[Triplet(2, 9, 1.0)]
+    )
+    other = replace(scores, of_answer=[Triplet(4, 0, 0.5), Triplet(4, 3, 0.0)])
+    results = Results(tmp_path)
+    lines = [encode_fact_scores(fact) for fact in ([scores, other], [])]
+    results.scores("P19").write_bytes(b"".join(line + b"\n" for line in lines))
+    found = embedding.embed(results)
+    index, details = embedding.unpack(found.index), embedding.unpack(found.relations["P19"])
+    assert (index["layers"], index["width"]) == (5, 10)
+    assert (found.facts, found.prompts, found.cut) == (2, 2, 0)
+    row = index["relations"][0]
+    assert (row["names"], row["answers"]) == (["[MASK]", ""], ["Rome", ""])
+    stride = embedding.STRIDE
+    assert details["neurons"] == [[2 * stride + 9, 2 * stride - 9, 3], []]
+    assert details["scores"] == [[100, 0, 0, 0, 100, 0], []]
+    assert details["largest"] == [[1.0, 0.5], []]
+    assert found.bytes == len(found.index) + len(found.relations["P19"])
+
+
+def test_prompts_of_which_scores_are_left_out_are_counted(tmp_path):
+    """49 scores are one too many, 48 are not."""
+    many = [Triplet(0, i, 1.0 + i) for i in range(embedding.STRONGEST + 1)]
+    scores = PromptScores(["[CLS]"], "Rome", "Oslo", "P19(birth)", of_answer=many)
+    results = Results(tmp_path)
+    fact = [scores, replace(scores, of_answer=many[1:])]
+    results.scores("P19").write_bytes(encode_fact_scores(fact) + b"\n")
+    found = embedding.embed(results)
+    assert found.cut == 1
+    assert len(embedding.unpack(found.relations["P19"])["neurons"][0]) == embedding.STRONGEST
 
 
 def test_the_strongest_scores_of_a_prompt_are_kept():
@@ -113,6 +165,8 @@ def test_the_strongest_scores_of_a_prompt_are_kept():
     assert len(kept) == embedding.STRONGEST
     assert min(t.score for t in kept) >= max(t.score for t in set(triplets) - set(kept))
     assert embedding.strongest(triplets[:10]) == triplets[:10]
+    equals = [Triplet(0, i, 1.0) for i in range(60)]
+    assert embedding.strongest(equals) == equals[: embedding.STRONGEST], "of equals the first"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +176,8 @@ def test_the_strongest_scores_of_a_prompt_are_kept():
         ("[CLS] Saint - Den ##is ( France ) , [MASK] [SEP]", "Saint-Denis (France), [MASK]"),
         ("[CLS] Ann ' s home is [MASK] ! [SEP]", "Ann's home is [MASK]!"),
         ("no marks", "no marks"),
+        ("[CLS] ##s of [MASK] [SEP]", "##s of [MASK]"),
+        ("Den ##is [SEP]", "Denis [SEP]"),
     ],
 )
 def test_tokens_become_text_again(tokens, text):

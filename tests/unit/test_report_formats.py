@@ -3,7 +3,7 @@
 import pytest
 
 from knowledge_neurons.report import formats
-from knowledge_neurons.report.comparison import Comparison
+from knowledge_neurons.results.comparison import Comparison
 
 
 def test_marked_escapes_the_sentence_and_the_words():
@@ -41,6 +41,16 @@ def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
 )
 def test_small_numbers_are_told_as_powers_of_ten(value, text):
     assert formats.scientific(value) == text
+
+
+def test_intervals_have_the_digits_that_fit():
+    """Those published, more where the interval is narrower; both ends alike; none is a dash."""
+    narrow = Comparison("a", "x", 0.04, (0.01, 0.08), 7.2, 1, signed=True)
+    assert formats.digits(narrow) == 3
+    assert formats.digits(Comparison("a", "x", 70.7, (62.7, 77.6), 48.5, 1)) == 1
+    assert formats.between(narrow.interval, 1, signed=True) == "+0.010 to +0.080"
+    assert formats.between((-56.84, -54.91), 2) == "−56.84 to −54.91"
+    assert formats.between(None, 2) == "–"
 
 
 def test_rows_of_one_unit_share_an_axis():

@@ -8,13 +8,14 @@ import hashlib
 import re
 from pathlib import Path
 
-import orjson
 import pytest
 
 from knowledge_neurons import report
-from knowledge_neurons.artifacts import Results
 from knowledge_neurons.report import page
-from tests.reference.made_results import QUADRATURE, MadeFact, Shape, Writer
+from knowledge_neurons.report.comparability import TABLES, Comparability
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import write_manifest
+from tests.reference.made_results import QUADRATURE, MadeFact, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = '<script>document.title = "run"</script>'
@@ -127,6 +128,49 @@ def test_the_audit_is_pooled_over_relations(tmp_path):
     assert "<strong>12</strong> prompts audited" in html and "at most 22.1 % of all" in html
 
 
+def test_relations_outside_the_band_are_named_beside_table_2(tmp_path):
+    """With what they have instead and what to try; nothing where stage 2 reached the band."""
+    made = writer(tmp_path)
+    made.everything()
+    assert "Not the paper" not in report.render(made.results)
+    for name, average in (("P36", 12.0), ("P19", 23.4)):
+        told = {"in_band": False, "neurons_per_fact": average, "shared_used": 0.95}
+        write_manifest(made.results.fact_neurons(name, False), made.identity, **told)
+    told["in_band"] = True
+    write_manifest(made.results.fact_neurons("P19", True), made.identity, **told)
+    html = report.render(made.results)
+    assert "gives the knowledge neurons of\n2 relations 2 to 5" in html
+    assert "(P19: 23.40 at p = 0.95; P36: 12.00 at p = 0.95)" in html
+    assert "Another <code>--coarse</code>" in html
+    assert "Another <code>--base_coarse</code>" not in html
+
+
+def test_units_and_method_of_the_intervals_are_told_once(plain):
+    _, html = plain
+    assert html.count("Wilson") == 1 and "bootstrap\nof 2,000 samples" in html
+
+
+def test_only_table_2_is_exact(tmp_path):
+    """Everything of a single fact: no interval, which is a dash and not said to be exact."""
+    made = Writer(Results(tmp_path), {"P19": ("birth", [MadeFact("Ann", "Rome", PROMPTS)])})
+    made.everything()
+    html = report.render(made.results)
+    cells = re.findall(r'<td class="n interval"[^>]*>([^<]*)</td>', html)
+    assert cells[:6] == ["exact"] * 6 and "exact" not in cells[6:]
+    assert cells[6] == "–"
+
+
+def test_the_draw_of_the_edits_is_named(plain, tmp_path):
+    _, html = plain
+    assert "as the released code draws them: again and again" in html
+    made = writer(tmp_path)
+    made.stage_6()
+    path = made.results.edits("edit-1-8").with_suffix(".json")
+    path.write_text(path.read_text().replace('"released"', '"distinct"'))
+    write_manifest(path, {})
+    assert "<code>--draw distinct</code>" in report.render(made.results)
+
+
 def test_the_share_of_other_coarse_sets_is_told_where_stage_1_measured_it(tmp_path):
     integral = {
         **{"prompts": 10, "median": 0.05, "p95": 0.2, "largest": 0.4},
@@ -145,28 +189,38 @@ def test_the_table_of_differences_is_the_readmes():
     assert page.asset("differences.md").strip() in (ROOT / "README.md").read_text()
     head, *rows = page.differences()
     assert head == ["#", "paper's text", "released code", "here"]
-    assert len(rows) >= 25 and all(len(row) == 4 and all(row) for row in rows)
-    assert [int(row[0]) for row in rows] == sorted(int(row[0]) for row in rows)
+    assert all(len(row) == 4 and all(row) for row in rows)
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) > 20
+    assert not any(row[3] == "same" or row[3].startswith("same;") for row in rows)
+    checked = page.checked_the_same()
+    assert len(checked) > 5 and sum("--draw" in item for item in checked) == 2
 
 
-def test_a_comparable_run_is_judged(tmp_path):
-    """With the paper's model and counts in the manifests, every published number has a verdict."""
-    made = writer(tmp_path)
-    made.shape = Shape(model="bert-base-cased")
-    made.everything()
-    counts = ((17, 27_000, 250_000), (17, 738, 3_448))
-    for name, (_, facts, prompts) in zip(made.relations, counts, strict=True):
-        path = made.results.scores(name)
-        manifest = path.with_name(f"{path.name}.manifest.json")
-        content = orjson.loads(manifest.read_bytes())
-        told = {"facts": facts, "prompts": prompts, "layers": 12}
-        manifest.write_bytes(orjson.dumps(content | told))
-        if name == "P19":
-            for extra in range(32):
-                copy = made.results.scores(f"P9{extra}")
-                copy.with_name(f"{copy.name}.manifest.json").write_bytes(
-                    orjson.dumps(content | {"facts": 0, "prompts": 0, "layers": 12})
-                )
+def test_every_difference_that_the_code_names_stands_in_the_table():
+    """And every deviation names its row."""
+    rows = {int(row[0]) for row in page.differences()[1:]}
+    named, deviations = set(), 0
+    for path in (ROOT / "src").rglob("*.py"):
+        for part in path.read_text().split("DEVIATION")[1:]:
+            assert re.search(r"\(differences? \d", part[:300]), (path, part[:80])
+            deviations += 1
+        for numbers in re.findall(r"\(differences? ([\d, ]+)\)", path.read_text()):
+            named |= {int(number) for number in numbers.split(",")}
+    assert deviations > 12 and named <= rows
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_a_comparable_run_is_judged(plain, monkeypatch, verified):
+    """Every published number has a verdict, which waits where the weights are not known."""
+    made, _ = plain
+    others = {table: [] for table in TABLES} | {"erasures": ["stage 7 has neurons 5, the paper 20"]}
+    found = Comparability([], others, verified)
+    monkeypatch.setattr(page, "comparability", lambda manifests: found)
     html = report.render(made.results)
-    assert "Comparable with the paper" in html and ">not comparable<" not in html
-    assert ">outside the interval<" in html and ">differs from print<" in html
+    verdicts = {">outside the interval<", ">differs from print<"}
+    if verified:
+        assert "Comparable with the paper" in html and all(v in html for v in verdicts)
+    else:
+        assert ">not verified<" in html and not any(v in html for v in verdicts)
+    assert '<p class="aside">Not comparable with the paper: stage 7 has neurons 5' in html
+    assert html.count(">not comparable<") == 2  # Table 5's: P19 and all others

@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge_neurons import outcomes, published
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
-from knowledge_neurons.report import tables
+from knowledge_neurons.results import outcomes, published
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
+from knowledge_neurons.results.comparison import (
+    NAMES,
+    activations_beside,
+    changes_beside,
+    edits_beside,
+    erasures_beside,
+    main_run,
+    neurons_beside,
+)
+from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
 
@@ -24,7 +33,7 @@ def numbers(rows, quantity):
 
 
 def test_table_2(found):
-    rows = numbers(tables.neuron_counts(found.statistics), "shared, same relation")
+    rows = numbers(neurons_beside(found.statistics), "shared, same relation")
     assert rows == {
         "knowledge neurons": (found.statistics["neurons"].shared_within, 1.23),
         "activation baseline": (found.statistics["baseline"].shared_within, 2.85),
@@ -33,13 +42,11 @@ def test_table_2(found):
 
 @pytest.mark.parametrize("factor, paper", [(SUPPRESS, (-29.03, -1.47)), (AMPLIFY, (31.17, -1.27))])
 def test_changes_are_in_percent_with_their_intervals(found, factor, paper):
-    rows = tables.changes(found.modified.overall, factor)
+    rows = changes_beside(found.modified.overall, factor)
     own = numbers(rows, "own facts")
-    for kind, name, published_one in zip(
-        ("neurons", "baseline"), tables.NAMES.values(), paper, strict=True
-    ):
+    for kind, name, published_one in zip(KINDS, map(NAMES.get, KINDS), paper, strict=True):
         change = found.modified.overall[kind]["own"][factor]
-        assert own[name] == (pytest.approx(100 * change.change), published_one)
+        assert own[name] == (pytest.approx(100 * change.value), published_one)
     row = rows[0]
     interval = found.modified.overall["neurons"]["own"][factor].interval
     assert row.interval == pytest.approx([100 * end for end in interval])
@@ -48,16 +55,16 @@ def test_changes_are_in_percent_with_their_intervals(found, factor, paper):
 
 
 def test_table_4(found):
-    rows = tables.activations(found.activations.overall)
+    rows = activations_beside(found.activations.overall)
     assert [row.paper for row in rows] == [0.485, 2.472, 0.019, 2.312, -0.018, 2.244]
-    assert rows[0].ours == found.activations.overall["neurons"].by_sentences["both"].mean
+    assert rows[0].ours == found.activations.overall["neurons"].by_sentences["both"].value
 
 
 def test_table_6_is_of_the_papers_lambdas_and_the_refined_neurons(found):
-    run = tables.main_run(found.edits)
+    run = main_run(found.edits)
     assert run.name == "edit-1-8"
-    assert tables.main_run([one for one in found.edits if one is not run]) is None
-    rows = tables.edits(run)
+    assert main_run([one for one in found.edits if one is not run]) is None
+    rows = edits_beside(run.summaries)
     by_kind = {summary.kind: summary for summary in run.summaries}
     assert numbers(rows, "success") == {
         "knowledge neurons": (100 * by_kind["knowledge"].success.value, 34.4),
@@ -75,7 +82,7 @@ def test_table_6_is_of_the_papers_lambdas_and_the_refined_neurons(found):
 
 
 def test_table_5_has_published_numbers_for_the_papers_relations_alone(found):
-    rows = tables.erasures(found.erasures, {"P19": "place of birth", "P7": "colour"})
+    rows = erasures_beside(found.erasures, {"P19": "place of birth", "P7": "colour"})
     assert [row.quantity for row in rows][::4] == ["P7 colour", "P19 place of birth", "P101"]
     own, others = (
         numbers(rows, f"P19 place of birth{end}")["knowledge neurons"]
@@ -94,5 +101,5 @@ def test_table_5_has_published_numbers_for_the_papers_relations_alone(found):
 def test_an_erasure_to_another_value_is_not_the_papers(found):
     """P19-unk sets the slots to an embedding; Table 5 sets them to zero."""
     unk = [replace(one, run=f"{one.run}-unk") for one in found.erasures]
-    assert all(row.paper is None for row in tables.erasures(unk, {}))
+    assert all(row.paper is None for row in erasures_beside(unk, {}))
     assert set(published.TABLE_5.rows) == set(published.ERASED)

@@ -1,19 +1,17 @@
-"""The steps of a whole run, the time they are said to take, and the bar that says so.
+"""The steps of a whole run, and the time they are said to take.
 
 Run: pytest tests/unit/test_run_stages.py
 """
 
 import importlib.util
-import io
 import json
 import sys
-from contextlib import redirect_stderr
 from unittest import mock
 
 import pytest
 
-from knowledge_neurons import cli
-from knowledge_neurons.storage import ROOT
+from knowledge_neurons import ROOT
+from tests.reference.json_mutations import mutations
 
 spec = importlib.util.spec_from_file_location("run_stages", ROOT / "scripts/run_stages.py")
 run_stages = importlib.util.module_from_spec(spec)
@@ -39,7 +37,7 @@ def steps(tmp_path):
     def steps(*arguments: str) -> list[Step]:
         command = ["run_stages.py", "--data_path", str(data), *arguments]
         with mock.patch.object(sys, "argv", command):
-            return run_stages.steps_of(*run_stages.parse_arguments())
+            return run_stages.steps_of(run_stages.parse())
 
     return steps
 
@@ -92,10 +90,8 @@ def test_time_left_by_hand(tmp_path):
     assert log.seconds_left([FIRST, SECOND, THIRD]) is None
     log.add(FIRST, 4.0, done=True)
     assert log.seconds_left([FIRST, SECOND, THIRD]) == pytest.approx(10.0)
-    assert log.work_after(SECOND, [THIRD]) == pytest.approx(0.25)
     log.add(THIRD, 15.0, done=True)
     assert log.seconds_left([FIRST, SECOND, THIRD]) == pytest.approx(8.0)
-    assert log.work_after(SECOND, [THIRD, Step(3, "more", [], 1.0)]) == pytest.approx(3.0 / 8.0)
 
 
 def test_times_outlive_an_interruption(tmp_path):
@@ -113,17 +109,18 @@ def test_times_outlive_an_interruption(tmp_path):
     assert Log.read(path).steps["stage 1 P19"]["seconds"] == 2.0
 
 
-@pytest.mark.parametrize("after, shown", [("1.5", "whole run 03:40 left"), ("0", None), ("", None)])
-def test_a_steps_bar_tells_the_time_left_of_the_run(monkeypatch, after, shown):
-    """Resumed at 5, 10 facts took 20 s: 35 more take 70 s, what follows 1.5 times 50 facts 150."""
-    monkeypatch.setenv(cli.WORK_AFTER, after)
-    with (
-        redirect_stderr(io.StringIO()) as err,
-        cli.progress(50, "P19", "fact", 5, step=True) as bar,
-    ):
-        bar.n = 15
-        bar.start_t = bar._time() - 20
-        text = str(bar)
-    assert "15/50" in text
-    assert (shown in text) if shown else ("whole run" not in text)
-    assert "P19" in err.getvalue()
+def test_a_damaged_log_is_named_or_does_no_harm(tmp_path):
+    """It only tells times: what to do is to remove it."""
+    path, refused = tmp_path / "run.json", 0
+    timed = {"stage": 2, "work": 2.0, "seconds": 3.8, "done": True}
+    whole = json.dumps({"steps": {"a": timed, "b": timed | {"stage": 3, "done": False}}}).encode()
+    for what, damaged in mutations(whole, seed="log", count=150):
+        path.write_bytes(damaged)
+        try:
+            log, step = Log.read(path), Step(2, "a", [], 3.0)
+            log.is_done(step)
+            log.seconds_left([step])
+        except ValueError as error:
+            refused += 1
+            assert "run.json: " in str(error) and "Remove it" in str(error), what
+    assert refused > 50

@@ -17,7 +17,7 @@ from tokenizers import models, trainers
 from transformers import BertTokenizer
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
-from knowledge_neurons.tokenizer import SPECIAL_TOKENS, Tokenizer
+from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference import wordpiece as literal
 
 CASED_PIECES = "un aff Paris ##aff ##able ##iz ##é é É . , ! [ ] MASK mask 中 国 ##国 a ##a"
@@ -93,16 +93,63 @@ def test_ids_are_line_numbers(tmp_path):
 
 
 def test_odd_lines_of_a_vocabulary_keep_their_ids(tmp_path):
-    """A line separator inside a line, a blank line and a duplicate do not shift later ids."""
-    lines = [*SPECIAL_TOKENS, "\u2028", "", "a", "a", "\u3000", "Paris"]
+    """A line separator inside a line, and wide white space as a token, do not shift later ids."""
+    lines = [*SPECIAL_TOKENS, "\u2028", "x", "a", "b", "\u3000", "Paris"]
     (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     tokenizer = Tokenizer.from_vocab_file(tmp_path / "vocab.txt", lowercase=False)
-    assert tokenizer.encode("Paris a") == [2, 10, 8, 3]
+    assert tokenizer.encode("Paris a") == [2, 10, 7, 3]
     assert (
         tokenizer.encode("Paris a")
         == BertTokenizer.from_pretrained(tmp_path, do_lower_case=False)("Paris a").input_ids
     )
     assert len(tokenizer) == 11
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a", "", "b"], "line 7 is empty: a token is lost there"),
+        (["a", " ", "b"], "line 7 is empty"),
+        (["a", "b", "a"], "lines 6 and 8 are both 'a'"),
+        (["[MASK]"], r"lines 5 and 6 are both '\[MASK\]'"),
+        (["x" * 10**6, "x" * 10**6], "lines 6 and 7 are both 'x{76}...$"),
+    ],
+    ids=["empty", "blank", "twice", "special", "long"],
+)
+def test_line_of_a_vocabulary_that_is_lost_or_stands_twice_is_an_error(tmp_path, lines, message):
+    """File, lines and token are named: from there on every id may be another word's."""
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *lines]) + "\n")
+    with pytest.raises(ValueError, match=rf"vocab\.txt: {message}"):
+        Tokenizer.from_vocab_file(tmp_path / "vocab.txt", lowercase=False)
+
+
+def test_fingerprint_is_of_all_that_decides_ids(tmp_path):
+    """The same for the same tokens wherever they are from; another for any change of them."""
+    tokenizer = Tokenizer(vocabulary_of(CASED), lowercase=False)
+    assert (
+        tokenizer.fingerprint
+        == Tokenizer.from_json_file(theirs_as_json(tmp_path, False)).fingerprint
+    )
+    swapped = list(CASED)
+    swapped[7], swapped[8] = swapped[8], swapped[7]
+    others = [
+        Tokenizer(vocabulary_of(swapped), lowercase=False),
+        Tokenizer(vocabulary_of([*CASED, "one more"]), lowercase=False),
+        Tokenizer(vocabulary_of(CASED), lowercase=True),
+    ]
+    assert len({tokenizer.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_half_a_character_is_an_error():
+    """A lone surrogate has no bytes: a ValueError that shows the text, not a TypeError."""
+    tokenizer = Tokenizer(vocabulary_of(CASED), lowercase=False)
+    for ask in (
+        tokenizer.encode,
+        tokenizer.single_token,
+        lambda text: tokenizer.encode_batch([text]),
+    ):
+        with pytest.raises(ValueError, match=r"half a character in the text 'Pa\\ud800ris'"):
+            ask("Pa\ud800ris")
 
 
 def test_vocabulary_without_special_tokens_is_an_error(tmp_path):
@@ -179,7 +226,40 @@ def test_json_file_of_another_model_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"tokenizer\.json: expected .* BertNormalizer"):
         Tokenizer.from_json_file(path)
     path.write_text('{"model": nothing')
-    with pytest.raises(ValueError, match=r"tokenizer\.json: not a readable"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json: not valid JSON"):
+        Tokenizer.from_json_file(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": []}, "expected a WordPiece model"),
+        ({"normalizer": None}, "expected .* BertNormalizer"),
+        ({"model.vocab": ["a"]}, "expected {"),
+        ({"model.vocab": {"a": "0"}}, "the token 'a' has the id '0'"),
+        ({"model.vocab": {"a": True}}, "the token 'a' has the id True"),
+        ({"model.vocab": {"a": 10**12}}, "the token 'a' has the id 10+"),
+        ({"model.vocab": vocabulary_of(CASED) | {"new": 7}}, "two tokens have the id 7"),
+        ({"model.unk_token": "<unk>"}, "unk_token is '<unk>', only '\\[UNK\\]' is supported"),
+        ({"model.max_input_chars_per_word": 50}, "max_input_chars_per_word is 50"),
+        ({"added_tokens": {"[MASK]": 4}}, "expected {"),
+        ({"added_tokens": [7]}, "expected added tokens with id and content, got 7"),
+        ({"added_tokens": [{"content": "[MASK]", "id": 9}]}, "'\\[MASK\\]' has two ids, 4 and 9"),
+        ({"normalizer.lowercase": "yes"}, "lowercase .*is 'yes', expected true, false or null"),
+        ({"normalizer.lowercase": None}, "expected lowercase true or false"),
+        ({"normalizer.clean_text": False}, "clean_text true"),
+    ],
+    ids=str,
+)
+def test_json_file_of_another_shape_is_an_error(tmp_path, change, message):
+    """Each part that is read, of a type or value that it cannot have: file and part named."""
+    path = theirs_as_json(tmp_path, False)
+    content = json.loads(path.read_text())
+    for place, value in change.items():
+        *above, name = place.split(".")
+        (content[above[0]] if above else content)[name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"tokenizer\.json: .*{message}"):
         Tokenizer.from_json_file(path)
 
 

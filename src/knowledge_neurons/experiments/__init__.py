@@ -1,0 +1,1 @@
+"""What the paper does with neurons: one module per experiment."""

@@ -1,24 +1,31 @@
 """Stage 6, first half: which facts are edited, into what, and which others watch.
 
 Section 5.1 of the paper: facts that the model answers right, each with another answer of its
-relation, and those of its neurons that few facts of the relation share.
+relation, and those of its neurons that few facts of the relation share.  They are drawn as the
+released code does it, or so that no fact comes twice and all answers are as likely.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
-from custom_bert import Bert
-from knowledge_neurons.evaluation import Reader
-from knowledge_neurons.refine import strongest
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.neurons.refine import strongest
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 
-# Relation -> the prompts of each fact, in data order; none where a fact was left out.
-Bags = Mapping[str, Sequence[Sequence[Prompt]]]
+# The prompts of each fact of a relation, in data order; none where a fact was left out.
+Facts = Sequence[Sequence[Prompt]]
+Bags = Mapping[str, Facts]
+
+# How facts are drawn: as the released code does it; each at most once, answers alike.
+RELEASED, DISTINCT = DRAWS = ("released", "distinct")
+MOST_TRIES = 10_000  # UPSTREAM: facts drawn in one relation before it is left with fewer edits
 
 
 class Place(NamedTuple):
@@ -29,113 +36,137 @@ class Place(NamedTuple):
     prompt: int
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How facts are chosen; the defaults are the paper's.
+class Watching(NamedTuple):
+    """A fact on which the side effects of an edit are measured: which of its prompts are read."""
 
-    facts: edited facts of a relation, at most.  common: a neuron that this share of the relation's
-    facts have, or more, is left alone.  others: facts of the same relation, and of other ones, on
-    which the side effects are measured.
+    relation: str
+    fact: int
+    prompts: tuple[int, ...]
+
+    @property
+    def places(self) -> list[Place]:
+        return [Place(self.relation, self.fact, prompt) for prompt in self.prompts]
+
+
+class Try(NamedTuple):
+    """A fact that may be edited: the prompt it is asked by, and its new answer."""
+
+    asked: Place
+    new: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How facts are chosen; the defaults are the paper's and the released code's.
+
+    facts: edits of a relation, at most.  common: a neuron that this share of the relation's facts
+    have, or more, is left alone.  others: facts of the same relation, and of other ones, on which
+    the side effects are measured.  draw: one of DRAWS.
     """
 
     facts: int = 10
     common: float = 0.1
     others: int = 5
     seed: int = 42
+    draw: str = RELEASED
 
     def __post_init__(self):
         if self.facts < 1:
             raise ValueError(f"{self.facts} facts a relation: expected 1 or more")
         if self.common <= 0:
             raise ValueError(f"common is {self.common}: expected a share above 0")
+        if self.draw not in DRAWS:
+            raise ValueError(f"draw is {self.draw!r}: expected one of {', '.join(DRAWS)}")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A fact that will be edited: the prompt it is asked by, its answers (token ids), its neurons,
-    and the prompts of facts of the same relation and of other ones that watch the side effects."""
+    """An edit that will be made: the prompt its fact is asked by, its answers (token ids), its
+    neurons, and the facts of the same relation and of other ones that watch the side effects.
+
+    repeat: how many edits of the same fact come before it.
+    """
 
     asked: Place
     old: int
     new: int
     neurons: tuple[Neuron, ...]
-    same: tuple[Place, ...]
-    other: tuple[Place, ...]
+    same: tuple[Watching, ...]
+    other: tuple[Watching, ...]
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The facts of one relation to be edited, and what was passed over on the way to them.
+    """The edits of one relation, and what was passed over on the way to them.
 
-    tried: facts asked, wrong: those of them answered wrong.  without_neurons: facts of the relation
-    with no neuron of their own, below `common`; they are not asked.  answers: different ones.
+    drawn: facts drawn; of them wrong: answered wrong, without_neurons: without a neuron of its own,
+    below `common`.  answers: different ones in the relation.
     """
 
     relation: str
     facts: tuple[Planned, ...]
-    tried: int
+    drawn: int
     wrong: int
     without_neurons: int
     answers: int
+
+    @property
+    def different(self) -> int:
+        """Edited facts, each counted once."""
+        return len({planned.asked.fact for planned in self.facts})
 
     def __str__(self) -> str:
         """In words, for people."""
         if self.answers < 2:
             return f"no edit: all its facts have the same answer ({self.answers})"
-        if not self.tried:
+        if not self.drawn:
             return f"no edit: none of its {self.without_neurons} facts has neurons of its own"
-        found = f"{len(self.facts)} facts to edit" if self.facts else "no edit"
+        found = f"{len(self.facts)} edits of {self.different} facts" if self.facts else "no edit"
         return (
-            f"{found}: {self.tried} asked, {self.wrong} of them answered wrong; "
-            f"{self.without_neurons} others have no neurons of their own"
+            f"{found}: {self.drawn} drawn, {self.without_neurons} of them without neurons of their "
+            f"own, {self.wrong} answered wrong"
         )
 
 
 def plan(
-    model: Bert,
+    model: Network,
     bags: Bags,
     relation: str,
     neurons: Sequence[Sequence[Neuron]],
-    settings: Settings,
+    settings: Selection,
 ) -> Plan:
     """Choose the facts of a relation that will be edited.
 
     neurons: of each of its facts, in data order.
-    Draw order, from a generator of the relation's own (seed and name): the facts are shuffled; then
-    for each in turn the prompt it is asked by, its new answer, the facts of its relation, those of
-    others, and the prompt of each.  Facts are asked in that order until enough are answered right.
+    Two generators of the relation's own (seed and name): one draws facts, prompts and new answers
+    (`_released`, `_distinct`) until enough are answered right; the other draws, for each of these
+    in turn, the facts that watch (`_watching`).
     """
-    rng = random.Random(f"{settings.seed} {relation}")
-    shared = common_neurons(bags[relation], neurons, settings.common)
+    facts = bags[relation]
+    shared = common_neurons(facts, neurons, settings.common)
     own = [[neuron for neuron in fact if neuron not in shared] for fact in neurons]
-    answers = sorted({prompts[0].answer for prompts in bags[relation] if prompts})
-    elsewhere = [
-        (name, fact) for name in sorted(bags) if name != relation for fact in _there(bags[name])
-    ]
-    candidates = []
-    order = _there(bags[relation])
-    rng.shuffle(order)
-    for fact in order:
-        if own[fact] and len(answers) > 1:
-            candidates.append(
-                _draw(rng, bags, relation, fact, own[fact], answers, elsewhere, settings.others)
-            )
-    facts, tried = _answered_right(model, bags, candidates, settings.facts)
-    return Plan(
-        relation,
-        tuple(facts),
-        tried,
-        tried - len(facts),
-        sum(not own[fact] for fact in order),
-        len(answers),
-    )
+    there = {name: _there(bags[name]) for name in sorted(bags)}
+    answers = len({prompts[0].answer for prompts in facts if prompts})
+    bare = sum(not own[fact] for fact in there[relation])
+    if answers < 2 or bare == len(there[relation]):
+        return Plan(relation, (), 0, 0, bare, answers)
+    draw = _released if settings.draw == RELEASED else _distinct
+    tries = draw(random.Random(f"{settings.seed} {relation}"), relation, facts)
+    right, drawn, wrong, bare = _answered_right(model, bags, tries, own, settings.facts)
+    rng = random.Random(f"{settings.seed} {relation} watching")
+    edits: list[Planned] = []
+    for asked, new in right:
+        same, other = _watching(rng, bags, there, asked, settings)
+        repeat = sum(edit.asked.fact == asked.fact for edit in edits)
+        chosen = asked, prompt_at(bags, asked).answer, new, tuple(own[asked.fact])
+        edits.append(Planned(*chosen, same, other, repeat))
+    return Plan(relation, tuple(edits), drawn, wrong, bare, answers)
 
 
-def common_neurons(
-    bags: Sequence[Sequence[Prompt]], neurons: Sequence[Sequence[Neuron]], common: float
-) -> set[Neuron]:
+def common_neurons(bags: Facts, neurons: Sequence[Sequence[Neuron]], common: float) -> set[Neuron]:
     """The neurons that this share of a relation's facts have, or more."""
-    # DEVIATION: a fact counts once; the released code counts the one at hand twice (difference 13)
+    # DEVIATION: a fact counts once; the released code counts the one at hand twice (difference 14)
     counts = Counter(neuron for fact in neurons for neuron in fact)
     fewest = common * sum(1 for prompts in bags if prompts)
     return {neuron for neuron, count in counts.items() if count >= fewest}
@@ -164,54 +195,104 @@ def with_strongest(
     return replace(plan, facts=tuple(facts))
 
 
-def _there(bags: Sequence[Sequence[Prompt]]) -> list[int]:
-    """Indices of the facts that have prompts."""
-    return [index for index, prompts in enumerate(bags) if prompts]
+# --- draws -----------------------------------------------------------------------------------
 
 
-def _draw(
+def _released(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
+    """Any fact, again and again: frequent answers come up more often, as old ones and as new.
+
+    Draw order, for each: the fact, uniformly; another fact whose answer is the new one, uniformly,
+    again while that is the fact's own; the prompt.
+    """
+    # UPSTREAM: with replacement, so that a fact may be edited twice
+    there = _there(facts)
+    for _ in range(MOST_TRIES):
+        fact = rng.choice(there)
+        old = new = facts[fact][0].answer
+        while new == old:
+            new = facts[rng.choice(there)][0].answer
+        yield Try(Place(relation, fact, rng.randrange(len(facts[fact]))), new)
+
+
+def _distinct(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
+    """Every fact once, and new answers that are equally likely however many facts have them.
+
+    Draw order: the facts are shuffled; then for each in turn the prompt, and its new answer.
+    """
+    there = _there(facts)
+    answers = sorted({facts[fact][0].answer for fact in there})
+    rng.shuffle(there)
+    for fact in there:
+        prompt = rng.randrange(len(facts[fact]))
+        old = facts[fact][prompt].answer
+        yield Try(Place(relation, fact, prompt), rng.choice([new for new in answers if new != old]))
+
+
+def _watching(
     rng: random.Random,
     bags: Bags,
-    relation: str,
-    fact: int,
-    neurons: Sequence[Neuron],
-    answers: Sequence[int],
-    elsewhere: Sequence[tuple[str, int]],
-    others: int,
-) -> Planned:
-    """All that is random about one edit; see `plan` for the order."""
+    there: Mapping[str, Sequence[int]],
+    asked: Place,
+    settings: Selection,
+) -> tuple[tuple[Watching, ...], tuple[Watching, ...]]:
+    """The facts of the same relation that watch an edit, and those of other ones.
 
-    def watch(facts: Sequence[tuple[str, int]]) -> tuple[Place, ...]:
-        chosen = rng.sample(facts, min(others, len(facts)))
-        return tuple(Place(r, f, rng.randrange(len(bags[r][f]))) for r, f in chosen)
+    Released: with replacement, all prompts of each; of other relations first the relation is drawn,
+    uniformly, then its fact.  Distinct: no fact twice, one prompt of each, which is drawn after
+    them; of other relations any fact, uniformly.
+    """
+    beside = [(asked.relation, fact) for fact in there[asked.relation] if fact != asked.fact]
+    elsewhere = [name for name in there if name != asked.relation and there[name]]
+    released = settings.draw == RELEASED
+    if released:
+        same = [rng.choice(beside) for _ in range(settings.others)]
+        names = (rng.choice(elsewhere) for _ in range(settings.others if elsewhere else 0))
+        other = [(name, rng.choice(there[name])) for name in names]
+    else:
+        anywhere = [(name, fact) for name in elsewhere for fact in there[name]]
+        same, other = (
+            rng.sample(facts, min(settings.others, len(facts))) for facts in (beside, anywhere)
+        )
 
-    prompt = rng.randrange(len(bags[relation][fact]))
-    old = bags[relation][fact][prompt].answer
-    new = rng.choice([answer for answer in answers if answer != old])
-    beside = [(relation, index) for index in _there(bags[relation]) if index != fact]
-    return Planned(
-        Place(relation, fact, prompt), old, new, tuple(neurons), watch(beside), watch(elsewhere)
-    )
+    def watch(relation: str, fact: int) -> Watching:
+        count = len(bags[relation][fact])
+        read = range(count) if released else (rng.randrange(count),)
+        return Watching(relation, fact, tuple(read))
+
+    return tuple(watch(*pair) for pair in same), tuple(watch(*pair) for pair in other)
 
 
 def _answered_right(
-    model: Bert, bags: Bags, candidates: Sequence[Planned], wanted: int
-) -> tuple[list[Planned], int]:
-    """The first `wanted` candidates whose prompt is answered right, and how many were asked."""
-    # UPSTREAM: one random prompt decides whether the model knows a fact (difference 14)
-    right: list[Planned] = []
-    tried = 0
-    at_once = 4 * wanted
-    for start in range(0, len(candidates), at_once):
-        some = candidates[start : start + at_once]
-        reading = Reader(model, [prompt_at(bags, planned.asked) for planned in some]).read()
-        for planned, token in zip(some, reading.predicted.tolist(), strict=True):
-            tried += 1
-            if token == planned.old:
-                right.append(planned)
-            if len(right) == wanted:
-                return right, tried
-    return right, tried
+    model: Network, bags: Bags, tries: Iterator[Try], own: Sequence[Sequence[Neuron]], wanted: int
+) -> tuple[list[Try], int, int, int]:
+    """The first `wanted` tries with neurons of their own whose prompt is answered right, and how
+    many were drawn, were answered wrong, had no neurons."""
+    # UPSTREAM: one random prompt decides whether the model knows a fact
+    right: list[Try] = []
+    predicted: dict[Place, int] = {}  # facts are drawn again and again, but asked once
+    drawn = wrong = bare = 0
+    while some := list(islice(tries, 4 * wanted)):
+        asked = dict.fromkeys(one.asked for one in some if own[one.asked.fact])
+        unread = [place for place in asked if place not in predicted]
+        if unread:
+            reading = Reader(model, [prompt_at(bags, place) for place in unread]).read()
+            predicted |= zip(unread, reading.predicted.tolist(), strict=True)
+        for one in some:
+            drawn += 1
+            if not own[one.asked.fact]:
+                bare += 1
+            elif predicted[one.asked] != prompt_at(bags, one.asked).answer:
+                wrong += 1
+            else:
+                right.append(one)
+                if len(right) == wanted:
+                    return right, drawn, wrong, bare
+    return right, drawn, wrong, bare
+
+
+def _there(bags: Facts) -> list[int]:
+    """Indices of the facts that have prompts."""
+    return [index for index, prompts in enumerate(bags) if prompts]
 
 
 def prompt_at(bags: Bags, place: Place) -> Prompt:

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from custom_bert import Bert
-from knowledge_neurons import batching, data, interventions
-from knowledge_neurons.experiments.distant_summary import (
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.results.activations import (
     BOTH,
     HEAD,
-    RANDOM,
+    RANDOM_SENTENCES,
     SENTENCE_KINDS,
-    FactActivation,
+    ActivationRecord,
     Means,
 )
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_sentences
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
 
-RANDOM_SENTENCES = 10  # a fact's; BINGREL has at most ten of either other kind
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others
 GROUP = 64  # facts read together: enough sentences of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
@@ -48,8 +50,8 @@ def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact
     pool: the sentences of all facts, of both kinds.
     Draw order, from a generator of the fact's own (seed, relation, index), so that neither a
     resumed run nor other relations change it: a word for each sentence with the head, in data
-    order; then RANDOM_SENTENCES times a sentence of the pool, drawn again while it names head or
-    tail or has no word to mask, and its word.
+    order; then, as often as there are sentences with both that could be masked, a sentence of the
+    pool, drawn again while it was taken, names head or tail or has no word to mask, and its word.
     """
     rng = random.Random(f"{seed} {fact.relation} {fact.index}")
     named = (fact.head, fact.tail)
@@ -66,82 +68,89 @@ def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact
         add(BOTH, partial(data.mask_tail, sentence, fact.head, fact.tail))
     for sentence in fact.with_head:
         add(HEAD, partial(data.mask_random_word, sentence, named, rng))
-    for _ in range(RANDOM_SENTENCES):
-        add(RANDOM, partial(_draw_masked, pool, named, rng))
+    taken: set[int] = set()
+    for _ in texts[BOTH]:  # UPSTREAM: as many random sentences as there are of the first kind
+        add(RANDOM_SENTENCES, partial(_draw_masked, pool, named, taken, rng))
     return MaskedFact(texts, dict(unusable))
 
 
-def _draw_masked(pool: Sequence[str], named: Sequence[str], rng: random.Random) -> str:
-    """A random sentence of the pool that names neither, a random word masked."""
+def _draw_masked(
+    pool: Sequence[str], named: Sequence[str], taken: set[int], rng: random.Random
+) -> str:
+    """A random sentence of the pool that names neither, a random word masked.
+
+    DEVIATION: the released code takes any sentence, and any of its words (difference 11).
+    taken: places in the pool that were drawn before; this one is added.
+    """
     for _ in range(DRAWS):
-        sentence = rng.choice(pool)
-        if any(data.occurs(text, sentence) for text in named):
+        place = rng.randrange(len(pool))
+        sentence = pool[place]
+        if place in taken or any(data.occurs(text, sentence) for text in named):
             continue
         try:
-            return data.mask_random_word(sentence, (), rng)
+            masked = data.mask_random_word(sentence, (), rng)
         except data.CannotMask:
             continue
+        taken.add(place)
+        return masked
     raise data.CannotMask(f"{DRAWS} draws found no sentence about others")
 
 
 def neuron_activations(
-    model: Bert, prompts: Sequence[Prompt], neurons: Sequence[Sequence[Neuron]]
+    model: Network, prompts: Sequence[Prompt], neurons: Sequence[Sequence[Neuron]]
 ) -> list[list[float]]:
     """The activations at [MASK] of each prompt's own neurons, in their order."""
-    device = next(model.parameters()).device
-    cost = partial(interventions.bytes_to_read, model.config)
+    cost = partial(passes.pass_bytes, model)
     found: dict[int, list[float]] = {}
-    for planned in batching.plan(prompts, MEMORY, cost):
-        batch = batching.to_device(planned, device)
+    for batch in batching.plan(prompts, MEMORY, cost, model.device):
         read = interventions.activations(model, batch, [neurons[place] for place in batch.order])
         found |= dict(zip(batch.order, read, strict=True))
     return [found[place] for place in range(len(prompts))]
 
 
 def read_facts(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     facts: Sequence[FactSentences],
     neurons: NeuronSets,
     pool: Sequence[str],
     seed: int,
     max_tokens: int,
-) -> Iterator[list[FactActivation]]:
-    """Read the neurons of every fact on its sentences, group by group of GROUP facts.
+) -> list[ActivationRecord]:
+    """Read the neurons of every fact, GROUP of them or fewer, on its sentences.
 
     neurons: for each of KINDS the neurons of each fact, which are read in one pass.
     max_tokens: a longer sentence is cut to a window around its [MASK].
     """
-    for start in range(0, len(facts), GROUP):
-        group = range(start, min(start + GROUP, len(facts)))
-        masked = {index: mask_fact(facts[index], pool, seed) for index in group}
-        own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in group}
-        prompts = {
-            (index, kind): batching.encode_sentences(texts, tokenizer, max_tokens)
-            for index in group
-            if any(own[index].values()) and all(masked[index].texts.values())
-            for kind, texts in masked[index].texts.items()
-        }
-        means = _mean_activations(model, prompts, own)
-        yield [
-            FactActivation(
-                relation=facts[index].relation,
-                fact=facts[index].index,
-                head=facts[index].head,
-                tail=facts[index].tail,
-                sentences={kind: len(texts) for kind, texts in masked[index].texts.items()},
-                cut=sum(p.cut for kind in SENTENCE_KINDS for p in prompts.get((index, kind), ())),
-                unusable=masked[index].unusable,
-                names_tail=sum(data.occurs(facts[index].tail, t) for t in facts[index].with_head),
-                neurons={kind: len(own[index][kind]) for kind in KINDS},
-                means=means.get(index),
-            )
-            for index in group
-        ]
+    places = range(len(facts))
+    masked = {index: mask_fact(facts[index], pool, seed) for index in places}
+    own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in places}
+    prompts = {
+        (index, kind): encode_sentences(texts, tokenizer, max_tokens)
+        for index in places
+        if any(own[index].values()) and all(masked[index].texts.values())
+        for kind, texts in masked[index].texts.items()
+    }
+    means = _mean_activations(model, prompts, own)
+    return [
+        ActivationRecord(
+            relation=facts[index].relation,
+            fact=facts[index].index,
+            head=facts[index].head,
+            tail=facts[index].tail,
+            sentences={kind: len(texts) for kind, texts in masked[index].texts.items()},
+            cut=sum(p.cut for kind in SENTENCE_KINDS for p in prompts.get((index, kind), ())),
+            unusable=masked[index].unusable,
+            names_tail=sum(data.occurs(facts[index].tail, t) for t in facts[index].with_head),
+            neurons={kind: len(own[index][kind]) for kind in KINDS},
+            means=means.get(index),
+        )
+        for index in places
+    ]
 
 
 def _mean_activations(
-    model: Bert,
+    model: Network,
     prompts: Mapping[tuple[int, str], Sequence[Prompt]],
     neurons: Mapping[int, Mapping[str, Sequence[Neuron]]],
 ) -> dict[int, Means]:

@@ -8,64 +8,64 @@ Random neurons show what the change of any neuron does.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from custom_bert import Bert, BertConfig
-from knowledge_neurons import editing
-from knowledge_neurons.evaluation import Reader, Reading
-from knowledge_neurons.experiments.choose_facts import Bags, Place, Planned, prompt_at
-from knowledge_neurons.experiments.edit_summary import (
-    KNOWLEDGE,
-    RANDOM,
-    RANDOM_SAME_SIZE,
-    EditRecord,
-    Variant,
+from knowledge_neurons.editing import slots
+from knowledge_neurons.experiments.choose_facts import (
+    Bags,
+    Place,
+    Planned,
+    Watching,
+    prompt_at,
 )
-from knowledge_neurons.tokenizer import Tokenizer
-from knowledge_neurons.types import Neuron, WeightEdit
+from knowledge_neurons.networks.evaluation import Reader, Reading
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.results.edits import CHOSEN, CONTROL_SAME_SIZE, EditRecord, Variant
+from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.types import CONTROL, Neuron, WeightEdit
 
 
-def knowledge_edit(model: Bert, planned: Planned, variant: Variant) -> WeightEdit:
+def knowledge_edit(model: Network, planned: Planned, variant: Variant) -> WeightEdit:
     """The edit of the fact's own neurons; of the first top_k of them where that is asked."""
     chosen = planned.neurons[: variant.top_k]
-    return editing.update(
-        model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2
-    )
+    return slots.update(model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2)
 
 
 def random_neurons(
-    config: BertConfig, avoid: Sequence[Neuron], count: int, rng: random.Random
+    model: Network, avoid: Sequence[Neuron], count: int, rng: random.Random
 ) -> list[Neuron]:
     """Different neurons of the whole model, none of those to avoid; drawn one after the other."""
     chosen: list[Neuron] = []
-    if count > config.num_hidden_layers * config.intermediate_size - len(set(avoid)):
+    layers, _, width, _ = model.shape
+    if count > layers * width - len(set(avoid)):
         raise ValueError(f"the model does not have {count} neurons besides {len(set(avoid))}")
     while len(chosen) < count:
-        place = rng.randrange(config.num_hidden_layers * config.intermediate_size)
-        neuron = Neuron(*divmod(place, config.intermediate_size))
+        neuron = Neuron(*divmod(rng.randrange(layers * width), width))
         if neuron not in avoid and neuron not in chosen:
             chosen.append(neuron)
     return chosen
 
 
-def edits(model: Bert, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
+def edits(model: Network, planned: Planned, variant: Variant, seed: int) -> dict[str, WeightEdit]:
     """Kind of neurons -> the edit: the fact's own, as many random ones, these with a change of the
-    same size (Frobenius norm).  The random ones depend on seed and fact, not on the lambdas."""
-    # DEVIATION: the released code has its random neurons commented out (difference 16)
+    same size (Frobenius norm).  The random ones depend on seed, fact and how often it was edited
+    before, not on the lambdas."""
+    # DEVIATION: the released code has its random neurons commented out (difference 15)
     own = knowledge_edit(model, planned, variant)
-    rng = random.Random(f"{seed} {planned.asked.relation} {planned.asked.fact} neurons")
-    drawn = random_neurons(model.config, planned.neurons, len(own.neurons), rng)
+    asked, again = planned.asked, f" {planned.repeat}" * bool(planned.repeat)
+    rng = random.Random(f"{seed} {asked.relation} {asked.fact}{again} neurons")
+    drawn = random_neurons(model, planned.neurons, len(own.neurons), rng)
     lambdas = variant.lambda_1, variant.lambda_2
-    control = editing.update(model, drawn, planned.old, planned.new, *lambdas)
-    same_size = editing.resized(control, editing.size_of(own))
-    return {KNOWLEDGE: own, RANDOM: control, RANDOM_SAME_SIZE: same_size}
+    control = slots.update(model, drawn, planned.old, planned.new, *lambdas)
+    same_size = slots.resized(control, slots.size_of(own))
+    return {CHOSEN: own, CONTROL: control, CONTROL_SAME_SIZE: same_size}
 
 
 def edit_fact(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     bags: Bags,
     planned: Planned,
@@ -74,30 +74,32 @@ def edit_fact(
 ) -> Iterator[EditRecord]:
     """Edit one fact in every variant with every kind of neurons; each is undone before the next."""
     own = bags[planned.asked.relation][planned.asked.fact]
-    watched = [prompt_at(bags, place) for place in (*planned.same, *planned.other)]
+    places = [place for one in (*planned.same, *planned.other) for place in one.places]
+    rows = {place: len(own) + row for row, place in enumerate(dict.fromkeys(places))}
+    watched = [prompt_at(bags, place) for place in rows]  # once, however often a fact was drawn
     tokens = [(planned.old, planned.new)] * len(own) + [(p.answer, p.answer) for p in watched]
     reader = Reader(model, [*own, *watched], tokens)
     before = reader.read()
     old, new = tokenizer.tokens([planned.old, planned.new])
     for variant in variants:
         for kind, edit in edits(model, planned, variant, seed).items():
-            with editing.edited(model, edit):
+            with slots.edited(model, edit):
                 after = reader.read()
-            same_end = len(own) + len(planned.same)
             yield EditRecord(
                 *(planned.asked.relation, planned.asked.fact, planned.asked.prompt, old, new),
                 kind,
                 **asdict(variant),
                 neurons=[list(neuron) for neuron in edit.neurons],
-                size=editing.size_of(edit),
+                size=slots.size_of(edit),
                 prompts=_outcomes(before, after, len(own), tokenizer),
-                same=_watched(before, after, planned.same, len(own)),
-                other=_watched(before, after, planned.other, same_end),
+                same=_watched(before, after, planned.same, rows),
+                other=_watched(before, after, planned.other, rows),
+                repeat=planned.repeat,
             )
 
 
 def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenizer) -> list[dict]:
-    """Of each prompt of the fact: probability and rank of both answers, [before, after]."""
+    """Probability and rank of both answers, [before, after], for each prompt of the fact."""
     p = np.exp([before.log_probabilities[:prompts], after.log_probabilities[:prompts]])
     ranks = np.stack([before.ranks[:prompts], after.ranks[:prompts]])  # (2, prompts, old and new)
     predicted = tokenizer.tokens(after.predicted[:prompts].tolist())
@@ -113,12 +115,22 @@ def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenize
     ]
 
 
-def _watched(before: Reading, after: Reading, places: Sequence[Place], start: int) -> list[dict]:
-    """Of each watching prompt: where it stands, and the right answer's [before, after]."""
-    return [
-        {
-            "prompt": list(place),
-            "log_p": [float(r.log_probabilities[row, 0]) for r in (before, after)],
-        }
-        for row, place in enumerate(places, start)
-    ]
+def _watched(
+    before: Reading, after: Reading, facts: Sequence[Watching], rows: Mapping[Place, int]
+) -> list[dict]:
+    """Each fact that watches: which it is, and the right answers' [before, after].
+
+    rows: where a prompt stands in the readings.
+    """
+    records = []
+    for watching in facts:
+        own = [rows[place] for place in watching.places]
+        log_p = [_short(reading.log_probabilities[own, 0]) for reading in (before, after)]
+        where = {"fact": [watching.relation, watching.fact], "prompts": list(watching.prompts)}
+        records.append({**where, "log_p": log_p})
+    return records
+
+
+def _short(values: np.ndarray) -> list[float]:
+    """With the digits of a float32, which they were read in: the records are half as long."""
+    return [float(str(value)) for value in values.astype(np.float32)]

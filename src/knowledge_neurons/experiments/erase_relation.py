@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from custom_bert import Bert
-from knowledge_neurons.editing import edited
-from knowledge_neurons.evaluation import Reader
-from knowledge_neurons.experiments.choose_facts import Bags, Place
-from knowledge_neurons.experiments.erase_summary import FactRecord
+from knowledge_neurons.editing.slots import edited
+from knowledge_neurons.experiments.choose_facts import Bags, Place, prompt_at
+from knowledge_neurons.networks.evaluation import Reader
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.results.erasures import ErasureRecord
 from knowledge_neurons.types import Neuron, WeightEdit
 
 # Facts read together: enough that equal-length batches are full, few enough that an interruption
@@ -49,30 +49,29 @@ def choose_prompts(bags: Bags, relation: str, other_sample: int | None, seed: in
     return own + others
 
 
-def read_prompts(
-    model: Bert, bags: Bags, places: Sequence[Place], edits: Mapping[str, WeightEdit], done: int = 0
-) -> Iterator[list[FactRecord]]:
-    """Read the prompts before and under each edit, GROUP facts at a time, in their order.
+def by_fact(places: Sequence[Place]) -> list[list[Place]]:
+    """The same prompts, those of a fact together, in their order."""
+    facts: dict[tuple[str, int], list[Place]] = {}
+    for place in places:
+        facts.setdefault((place.relation, place.fact), []).append(place)
+    return list(facts.values())
 
-    done: so many facts are left out at the start, a multiple of GROUP.
-    """
-    facts: dict[tuple[str, int], list[int]] = {}
-    for relation, fact, prompt in places:
-        facts.setdefault((relation, fact), []).append(prompt)
-    keys = list(facts)[done:]
-    for start in range(0, len(keys), GROUP):
-        group = keys[start : start + GROUP]
-        chosen = [bags[r][f][prompt] for r, f in group for prompt in facts[r, f]]
-        reader = Reader(model, chosen)
-        readings = {"before": reader.read()}
-        for name, edit in edits.items():
-            with edited(model, edit):
-                readings[name] = reader.read()
-        records, row = [], 0
-        for r, f in group:
-            rows = slice(row, row + len(facts[r, f]))
-            log_p = {n: x.log_probabilities[rows, 0].tolist() for n, x in readings.items()}
-            ranks = {n: x.ranks[rows, 0].tolist() for n, x in readings.items()}
-            records.append(FactRecord(r, f, facts[r, f], log_p, ranks))
-            row = rows.stop
-        yield records
+
+def read_facts(
+    model: Network, bags: Bags, facts: Sequence[Sequence[Place]], edits: Mapping[str, WeightEdit]
+) -> list[ErasureRecord]:
+    """Read the prompts of facts, GROUP of them or fewer, before and under each edit."""
+    reader = Reader(model, [prompt_at(bags, place) for places in facts for place in places])
+    readings = {"before": reader.read()}
+    for name, edit in edits.items():
+        with edited(model, edit):
+            readings[name] = reader.read()
+    records, row = [], 0
+    for places in facts:
+        rows = slice(row, row + len(places))
+        log_p = {n: x.log_probabilities[rows, 0].tolist() for n, x in readings.items()}
+        ranks = {n: x.ranks[rows, 0].tolist() for n, x in readings.items()}
+        prompts = [place.prompt for place in places]
+        records.append(ErasureRecord(places[0].relation, places[0].fact, prompts, log_p, ranks))
+        row = rows.stop
+    return records

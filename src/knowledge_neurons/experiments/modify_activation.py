@@ -8,19 +8,13 @@ and leave the second alone.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from custom_bert import Bert
-from knowledge_neurons import batching, interventions
-from knowledge_neurons.experiments.modify_summary import (
-    AMPLIFY,
-    OTHER,
-    OWN,
-    SUPPRESS,
-    FactRecord,
-    Outcome,
-)
+from knowledge_neurons.editing import interventions
+from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, ChangeRecord, Outcome
 from knowledge_neurons.types import KINDS, Edit, Fact, Neuron, NeuronSets, Prompt
 
 GROUP = 64  # facts asked together: enough prompts of each length to fill batches
@@ -28,18 +22,16 @@ MEMORY = 1 << 28  # bytes that one batch may take
 
 
 def answer_probabilities(
-    model: Bert, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
+    model: Network, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
 ) -> list[list[float]]:
     """P(right answer) of each prompt: without an edit, then under each of its edits.
 
     edits: for each prompt its own, as many for all.
     """
-    device = next(model.parameters()).device
     many = len(edits[0]) if edits else 0
-    cost = partial(interventions.bytes_per_prompt, model.config, edits=many)
+    cost = partial(passes.pass_bytes, model, rows=1 + many)
     found: dict[int, list[float]] = {}
-    for planned in batching.plan(prompts, MEMORY, cost):
-        batch = batching.to_device(planned, device)
+    for batch in batching.plan(prompts, MEMORY, cost, model.device):
         p = interventions.probabilities(model, batch, [edits[place] for place in batch.order])
         of_answers = p.gather(2, batch.answers[:, None, None].expand(-1, 1 + many, 1))[:, :, 0]
         found |= dict(zip(batch.order, of_answers.tolist(), strict=True))
@@ -69,47 +61,46 @@ def draw_others(
 
 
 def modify(
-    model: Bert,
+    model: Network,
     facts: Sequence[Fact],
     own: Sequence[Sequence[Prompt]],
     others: Sequence[tuple[str, int, Sequence[Prompt]] | None],
     neurons: NeuronSets,
     scales: Sequence[float] = (SUPPRESS, AMPLIFY),
-) -> Iterator[list[FactRecord]]:
+) -> list[ChangeRecord]:
     """Scale every fact's neurons while its own and the other fact's prompts are asked.
 
-    facts: of one relation.  own: the prompts of each, none where its answer is not one token.
-    others: for each fact relation, index and prompts of the other one.
+    facts: of one relation, GROUP of them or fewer.  own: the prompts of each, none where its
+    answer is not one token.  others: for each fact relation, index and prompts of the other one.
     neurons: for each of KINDS the neurons of each fact.  scales: factors.
-    Yields the records of GROUP facts at a time.
+    Returns a record for each fact.
     """
-    for start in range(0, len(facts), GROUP):
-        group = range(start, min(start + GROUP, len(facts)))
-        edits = {i: _edits({kind: neurons[kind][i] for kind in KINDS}, scales) for i in group}
-        asked: dict[tuple[int, str], tuple[str, int, Sequence[Prompt]]] = {}
-        for i in group:
-            if own[i]:  # a fact that cannot be asked takes no part
-                asked[i, OWN] = (facts[i].relation, facts[i].index, own[i])
-                if others[i]:
-                    asked[i, OTHER] = others[i]
-        prompts = [prompt for *_, prompts in asked.values() for prompt in prompts]
-        edits_of = [edits[i] for (i, _), (*_, prompts) in asked.items() for _ in prompts]
-        rows = iter(answer_probabilities(model, prompts, edits_of))
-        outcomes = {
-            key: _outcome(relation, index, [next(rows) for _ in prompts], scales)
-            for key, (relation, index, prompts) in asked.items()
-        }
-        yield [
-            FactRecord(
-                facts[i].relation,
-                facts[i].index,
-                facts[i].answer,
-                {kind: len(neurons[kind][i]) for kind in KINDS},
-                outcomes.get((i, OWN)),
-                outcomes.get((i, OTHER)),
-            )
-            for i in group
-        ]
+    places = range(len(facts))
+    edits = {i: _edits({kind: neurons[kind][i] for kind in KINDS}, scales) for i in places}
+    asked: dict[tuple[int, str], tuple[str, int, Sequence[Prompt]]] = {}
+    for i in places:
+        if own[i]:  # a fact that cannot be asked takes no part
+            asked[i, OWN] = (facts[i].relation, facts[i].index, own[i])
+            if others[i]:
+                asked[i, OTHER] = others[i]
+    prompts = [prompt for *_, prompts in asked.values() for prompt in prompts]
+    edits_of = [edits[i] for (i, _), (*_, prompts) in asked.items() for _ in prompts]
+    rows = iter(answer_probabilities(model, prompts, edits_of))
+    outcomes = {
+        key: _outcome(relation, index, [next(rows) for _ in prompts], scales)
+        for key, (relation, index, prompts) in asked.items()
+    }
+    return [
+        ChangeRecord(
+            facts[i].relation,
+            facts[i].index,
+            facts[i].answer,
+            {kind: len(neurons[kind][i]) for kind in KINDS},
+            outcomes.get((i, OWN)),
+            outcomes.get((i, OTHER)),
+        )
+        for i in places
+    ]
 
 
 def _edits(neurons: Mapping[str, Sequence[Neuron]], scales: Sequence[float]) -> list[Edit]:

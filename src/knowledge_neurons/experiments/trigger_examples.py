@@ -7,80 +7,55 @@ by the summed activation of the fact's knowledge neurons at [MASK].
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from custom_bert import Bert
-from knowledge_neurons import batching, data
-from knowledge_neurons.experiments.distant_activation import GROUP, neuron_activations
-from knowledge_neurons.tokenizer import Tokenizer
+from knowledge_neurons.experiments.distant_activation import neuron_activations
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.results.triggers import Triggered, Triggers
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_sentences
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import FactSentences, Neuron
 
 
-@dataclass(frozen=True)
-class Triggered:
-    """One sentence and the sum of the neurons' activations at its [MASK]."""
-
-    activation: float
-    sentence: str
-    masked: str
-
-
-@dataclass(frozen=True)
-class Triggers:
-    """The sentences of a fact, highest activation first; none where it has no neurons.
-
-    label: the relation's name.  unusable: reason -> sentences that could not be masked.
-    """
-
-    relation: str
-    fact: int
-    head: str
-    label: str
-    tail: str
-    ranked: list[Triggered]
-    unusable: dict[str, int]
-
-
 def rank_sentences(
-    model: Bert,
+    model: Network,
     tokenizer: Tokenizer,
     label: str,
     facts: Sequence[FactSentences],
     neurons: Sequence[Sequence[Neuron]],
     max_tokens: int,
-) -> Iterator[list[Triggers]]:
-    """Rank the sentences of every fact of a relation, group by group as stage 4 does.
+) -> list[Triggers]:
+    """Rank the sentences of facts of a relation, as many together as stage 4 reads.
 
     label: the relation's name.  neurons: of each fact.  max_tokens: a longer sentence is cut to a
     window around its [MASK].  Equal activations stay in data order.
     """
-    for start in range(0, len(facts), GROUP):
-        group, own = facts[start : start + GROUP], neurons[start : start + GROUP]
-        masked = [_mask(fact) for fact in group]
-        usable = [
-            (place, sentence, text)
-            for place, (texts, _) in enumerate(masked)
-            if own[place]
-            for sentence, text in texts
-        ]
-        prompts = batching.encode_sentences([text for *_, text in usable], tokenizer, max_tokens)
-        read = neuron_activations(model, prompts, [own[place] for place, *_ in usable])
-        ranked: list[list[Triggered]] = [[] for _ in group]
-        for (place, sentence, text), values in zip(usable, read, strict=True):
-            ranked[place].append(Triggered(sum(values), sentence, text))
-        yield [
-            Triggers(
-                relation=fact.relation,
-                fact=fact.index,
-                head=fact.head,
-                label=label,
-                tail=fact.tail,
-                ranked=sorted(ranked[place], key=lambda found: -found.activation),
-                unusable=dict(masked[place][1]),
-            )
-            for place, fact in enumerate(group)
-        ]
+    masked = [_mask(fact) for fact in facts]
+    usable = [
+        (place, sentence, text)
+        for place, (texts, _) in enumerate(masked)
+        if neurons[place]
+        for sentence, text in texts
+    ]
+    prompts = encode_sentences([text for *_, text in usable], tokenizer, max_tokens)
+    read = neuron_activations(model, prompts, [neurons[place] for place, *_ in usable])
+    ranked: list[list[Triggered]] = [[] for _ in facts]
+    for (place, sentence, text), prompt, values in zip(usable, prompts, read, strict=True):
+        tokens = tokenizer.tokens(prompt.ids)
+        ranked[place].append(Triggered(sum(values), sentence, text, tokens))
+    return [
+        Triggers(
+            relation=fact.relation,
+            fact=fact.index,
+            head=fact.head,
+            label=label,
+            tail=fact.tail,
+            ranked=sorted(ranked[place], key=lambda found: -found.activation),
+            unusable=dict(masked[place][1]),
+        )
+        for place, fact in enumerate(facts)
+    ]
 
 
 def _mask(fact: FactSentences) -> tuple[list[tuple[str, str]], Counter[str]]:

@@ -15,11 +15,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import orjson
+import msgspec
 
-from knowledge_neurons import activation_files, artifacts, storage
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
+from knowledge_neurons.results.activations import read_activations
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, read_changes
+from knowledge_neurons.results.json_files import encode
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest
+from knowledge_neurons.results.neurons import read_fact_neurons
+from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.text.relations import by_number, split_name
 from knowledge_neurons.types import KNOWLEDGE, Neuron, Triplet
 
 STRIDE = 1 << 16
@@ -46,7 +51,7 @@ class Embedded:
 
 def embed(results: Results) -> Embedded | None:
     """Everything the browser shows; None where stage 1 has not finished a relation."""
-    names = sorted(results.scored_relations(), key=numeric)
+    names = sorted(results.scored_relations(), key=by_number)
     if not names:
         return None
     packed, rows, cut, prompts = {}, [], 0, 0
@@ -69,24 +74,19 @@ def embed(results: Results) -> Embedded | None:
 
 def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:
     """Layers of the model and neurons of a layer, as far as the manifest or the neurons tell."""
-    manifest = storage.read_manifest(results.scores(row["id"])) or {}
+    manifest = read_manifest(results.scores(row["id"])) or {}
     layer, index = row["highest"]
     return manifest.get("layers", layer + 1), manifest.get("neurons_per_layer", index + 1)
 
 
-def numeric(relation: str) -> tuple[int, str]:
-    """Sorts P19 before P101."""
-    return len(relation), relation
-
-
 def pack(value: Any) -> str:
     """JSON, gzipped, in base64; the same value gives the same text."""
-    return base64.b64encode(gzip.compress(orjson.dumps(value), 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(encode(value), 9, mtime=0)).decode()
 
 
 def unpack(text: str) -> Any:
     """What `pack` was given, as JSON has it."""
-    return orjson.loads(gzip.decompress(base64.b64decode(text)))
+    return msgspec.json.decode(gzip.decompress(base64.b64decode(text)))
 
 
 # --- a relation ------------------------------------------------------------------------------
@@ -104,17 +104,17 @@ class Relation:
 
 def read_relation(results: Results, name: str) -> Relation:
     """Put together what the stages know of a relation's facts."""
-    facts = list(artifacts.read_fact_scores(results.scores(name), baseline=False))
+    facts = list(read_fact_scores(results.scores(name), baseline=False))
     neurons = _neurons(results, name, len(facts))
     heads = _heads(results, name)
     texts = [[text_of(prompt.tokens) for prompt in fact] for fact in facts]
     kept = [[strongest(prompt.of_answer) for prompt in fact] for fact in facts]
     unions = [sorted({number(t) for scores in fact for t in scores}) for fact in kept]
     used = [n for union in unions for n in union] + [n for own in neurons for n in own]
-    label = next((prompt.relation for fact in facts for prompt in fact), name)
+    full = next((prompt.relation for fact in facts for prompt in fact), "")
     row = {
         "id": name,
-        "label": label.removeprefix(f"{name}(").removesuffix(")"),
+        "label": (split_name(full) or (name, name))[1],
         "names": [heads.get(i) or (own[0] if own else "") for i, own in enumerate(texts)],
         "answers": [fact[0].answer if fact else "" for fact in facts],
         "neurons": neurons,
@@ -137,7 +137,7 @@ def _neurons(results: Results, name: str, facts: int) -> list[list[int]]:
     path = results.fact_neurons(name, baseline=False)
     if not path.exists():
         return [[] for _ in range(facts)]
-    found = artifacts.read_fact_neurons(path)
+    found = read_fact_neurons(path)
     if len(found) != facts:
         raise ValueError(
             f"{path} has {len(found)} facts, {results.scores(name)} has {facts}: run 2_run_kn.sh "
@@ -148,17 +148,17 @@ def _neurons(results: Results, name: str, facts: int) -> list[list[int]]:
 
 def _heads(results: Results, name: str) -> dict[int, str]:
     """The heads of the facts, which stage 4 knows."""
-    path = results.distant / f"{name}.jsonl"
+    path = results.activations(name)
     if not path.exists():
         return {}
-    return {record.fact: record.head for record in activation_files.read_activations(path)}
+    return {record.fact: record.head for record in read_activations(path)}
 
 
 def _asked(results: Results, name: str, facts: int) -> dict[str, list]:
     """Stage 3: P(right answer) as it is, suppressed, amplified, of each prompt; None where it was
     not asked.  `other`: relation, fact and the three means, of the other relation's fact."""
-    path = results.modified / f"{name}.jsonl"
-    records = activation_files.read_modified(path) if path.exists() else []
+    path = results.changes(name)
+    records = read_changes(path) if path.exists() else []
     own, other = [], []
     for record in records[:facts]:
         by_prompt = record.own and zip(*_states(record.own), strict=True)

@@ -11,9 +11,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from knowledge_neurons.metrics import binomial_at_most
-from knowledge_neurons.outcomes import EditRun
-from knowledge_neurons.report.comparison import Comparison
+from knowledge_neurons.results import estimates
+from knowledge_neurons.results.comparison import Comparison
+from knowledge_neurons.results.edits import EditRun
+from knowledge_neurons.results.metrics import binomial_at_most
 
 
 def number(value: float | None, digits: int, unit: str = "", signed: bool = False) -> str:
@@ -23,6 +24,19 @@ def number(value: float | None, digits: int, unit: str = "", signed: bool = Fals
     rounded = round(value, digits) or 0.0  # no sign before 0.0
     text = f"{rounded:{'+' if signed and rounded else ''},.{digits}f}"
     return text.replace("-", "−") + (f" {unit}" if unit else "")
+
+
+def digits(row: Comparison) -> int:
+    """As many as were published, or more where our interval is narrower than they can tell."""
+    return estimates.digits(row.interval, row.digits)
+
+
+def between(interval: tuple[float, float] | None, least: int, signed: bool = False) -> str:
+    """ "35.0 to 51.1" with the digits that fit; "–" for what is not there."""
+    if interval is None:
+        return number(None, 0)
+    count = estimates.digits(interval, least)
+    return " to ".join(number(end, count, signed=signed) for end in interval)
 
 
 def total(audits: Mapping[str, Mapping[str, Any]], field: str) -> int:
@@ -127,6 +141,8 @@ def grouped(rows: Sequence[Comparison]) -> list[list[Placed]]:
 
 FILTERS = {
     "number": number,
+    "digits": digits,
+    "between": between,
     "scientific": scientific,
     "duration": duration,
     "thousands": "{:,}".format,

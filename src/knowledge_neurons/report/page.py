@@ -14,15 +14,29 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from knowledge_neurons import activation_files, figures, gallery, outcomes, published
-from knowledge_neurons.artifacts import Results
-from knowledge_neurons.experiments.modify_summary import AMPLIFY, SUPPRESS
-from knowledge_neurons.outcomes import Outcomes
-from knowledge_neurons.provenance import TIMED, Provenance, provenance
-from knowledge_neurons.report import tables
-from knowledge_neurons.report.comparison import Comparison, model_name, obstacles
-from knowledge_neurons.report.embedding import STRONGEST, embed, numeric
+from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
+from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.results import outcomes, published
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
+from knowledge_neurons.results.comparison import (
+    NAMES,
+    Comparison,
+    activations_beside,
+    changes_beside,
+    edits_beside,
+    erasures_beside,
+    main_run,
+    neurons_beside,
+)
+from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
+from knowledge_neurons.results.metrics import RESAMPLES
+from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.provenance import Provenance, provenance
+from knowledge_neurons.results.triggers import TriggerRecord, read_triggers
+from knowledge_neurons.text.relations import by_number
+from knowledge_neurons.types import BASELINE, KNOWLEDGE
 
 STAGES = {
     1: "attribution",
@@ -42,7 +56,7 @@ def render(results: Results) -> str:
     Raises ValueError for a folder without results, and for a file that is broken.
     """
     found = outcomes.read(results)
-    made = provenance(found.manifests)
+    made, edited = provenance(found.manifests), main_run(found.edits)
     script = asset("browser.js")
     return (
         environment()
@@ -51,16 +65,20 @@ def render(results: Results) -> str:
             style=Markup(asset("style.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            obstacles=obstacles(found.manifests),
+            comparable=comparability(found.manifests),
             missing=found.missing,
             found=found,
             made=made,
             run=run_of(found.manifests),
             tables=comparisons(found),
-            figures=drawn(found),
+            figures=drawn(results, found),
             triggers=triggers_of(found),
             differences=differences(),
+            checked_the_same=checked_the_same(),
             paper=published,
+            outside_band=outside_band(found.manifests),
+            resamples=RESAMPLES,
+            edit_draw=edited.draw if edited else "",
             embedded=embed(results),
             strongest=STRONGEST,
             **quadrature_of(made),
@@ -107,7 +125,7 @@ class Run:
 
 def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
     """None where no manifest of stage 1 is there."""
-    scored = [manifest for name, manifest in manifests.items() if re.fullmatch(TIMED[1], name)]
+    scored = outputs_of(manifests, 1)
     if not scored:
         return None
     return Run(
@@ -121,50 +139,70 @@ def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
     )
 
 
+def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Kind of neurons -> the relations that stage 2 could not bring to 2 to 5 neurons a fact, with
+    what they have instead; as far as its manifests say so."""
+    found: dict[str, list[str]] = {}
+    for kind, pattern in ((KNOWLEDGE, NEURONS), (BASELINE, BASE_NEURONS)):
+        for name in sorted(manifests, key=by_number):
+            manifest, refined = manifests[name], re.fullmatch(pattern, name)
+            if refined and manifest.get("in_band") is False:
+                told = "{}: {:.2f} at p = {:.2f}"
+                values = manifest["neurons_per_fact"], manifest["shared_used"]
+                found.setdefault(NAMES[kind], []).append(told.format(refined[1], *values))
+    return found
+
+
 def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
     """Table or figure -> its rows; none where its stage has not run."""
     modified, activations = found.modified, found.activations
-    run = tables.main_run(found.edits)
+    run = main_run(found.edits)
     return {
-        "counts": tables.neuron_counts(found.statistics) if found.statistics else [],
-        "suppressed": tables.changes(modified.overall, SUPPRESS) if modified else [],
-        "amplified": tables.changes(modified.overall, AMPLIFY) if modified else [],
-        "activations": tables.activations(activations.overall) if activations else [],
-        "edits": tables.edits(run) if run else [],
-        "erasures": tables.erasures(found.erasures, found.labels),
+        "counts": neurons_beside(found.statistics) if found.statistics else [],
+        "suppressed": changes_beside(modified.overall, SUPPRESS) if modified else [],
+        "amplified": changes_beside(modified.overall, AMPLIFY) if modified else [],
+        "activations": activations_beside(activations.overall) if activations else [],
+        "edits": edits_beside(run.summaries) if run else [],
+        "erasures": erasures_beside(found.erasures, found.labels),
     }
 
 
-def drawn(found: Outcomes) -> dict[str, Markup]:
+def drawn(results: Results, found: Outcomes) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    made = {one.name: Markup(figures.svg(one.figure)) for one in gallery.draw(found)}
-    return {name: made[name] for name in sorted(made, key=numeric)}
+    made = {one.name: Markup(plots.svg(one.figure)) for one in gallery.draw(results, found)}
+    return {name: made[name] for name in sorted(made, key=by_number)}
 
 
 def quadrature_of(made: Provenance) -> dict[str, Any]:
     """Relation -> audit of its quadrature, and -> how far it is from the integral, where told."""
-    audits = {name: made.quadrature[name] for name in sorted(made.quadrature, key=numeric)}
+    audits = {name: made.quadrature[name] for name in sorted(made.quadrature, key=by_number)}
     integrals = {name: one["integral"] for name, one in audits.items() if one.get("integral")}
     return {"audits": audits, "integrals": integrals}
 
 
-def triggers_of(found: Outcomes) -> list[activation_files.TriggerRecord]:
+def triggers_of(found: Outcomes) -> list[TriggerRecord]:
     """A few facts, of relations spread evenly over all: of each its first with enough sentences."""
     step = max(1, len(found.triggers) // TRIGGER_FACTS)
     chosen = found.triggers[::step][:TRIGGER_FACTS]
     firsts = (
-        next((one for one in activation_files.read_triggers(path) if enough_sentences(one)), None)
-        for path in chosen
+        next((one for one in read_triggers(path) if enough_sentences(one)), None) for path in chosen
     )
     return [record for record in firsts if record]
 
 
-def enough_sentences(record: activation_files.TriggerRecord) -> bool:
+def enough_sentences(record: TriggerRecord) -> bool:
     """For both ends of the ranking to be different ones."""
     return record.sentences >= 2 * TRIGGER_SENTENCES
 
 
 def differences() -> list[list[str]]:
     """Rows of the table of differences, the heads first; its cells are Markdown with `code`."""
-    rows = [line.strip().strip("|").split(" | ") for line in asset("differences.md").splitlines()]
-    return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-| ")]
+    lines = [line for line in asset("differences.md").splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in rows if not set("".join(row)) <= set("-| ")]
+
+
+def checked_the_same() -> list[str]:
+    """What was compared with the released code and agrees, from the same file."""
+    lines = asset("differences.md").splitlines()
+    return [line.removeprefix("- ") for line in lines if line.startswith("- ")]

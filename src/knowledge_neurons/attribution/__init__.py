@@ -1,0 +1,1 @@
+"""Scores: integrated gradients of what a model answers."""

@@ -1,0 +1,1 @@
+"""Edits of activations and of value slots."""

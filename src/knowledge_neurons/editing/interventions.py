@@ -1,0 +1,158 @@
+"""Activation edits as arguments of a call, and reading activations: the model is never touched.
+
+Section 4.3 of the paper: the activations of some neurons at the [MASK] position are multiplied by a
+factor, 0 to suppress them, 2 to amplify them.  Section 4.4 reads them.
+
+Both compute only what differs.  An edit changes nothing below its lowest neuron, so its row joins
+the batch in that layer, as a copy of the unedited prompt's: B prompts with K edits each start as B
+rows and end as B (1 + K).  Reading goes the other way: a prompt's row leaves the batch in the
+highest layer asked for, and there only [MASK] is computed.  `tests/reference/interventions.py`
+holds the slow literal twins.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from knowledge_neurons.networks import passes
+from knowledge_neurons.networks.interface import Network, check_neurons
+from knowledge_neurons.types import Batch, Edit, Neuron
+
+# --- editing ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def probabilities(
+    model: Network, batch: Batch, edits: Sequence[Sequence[Edit]] | None = None
+) -> Tensor:
+    """Probabilities at [MASK] without an edit, and under each of the prompt's edits.
+
+    edits: for each of the B prompts its own K edits, as many for every prompt; None for none.  An
+    edit without neurons or with factor 1 costs nothing.
+    Returns (B, 1 + K, V), the unedited model first; the model's dtype and device.
+    Raises ValueError for a neuron that the model does not have, or an uneven number of edits.
+
+        off = Edit((Neuron(3, 20), Neuron(3, 7)), 0.0)
+        p = probabilities(model, batch, [[off]] * len(batch.answers))  # (B, 2, V)
+    """
+    edits = [[]] * len(batch.answers) if edits is None else edits
+    if len(edits) != len(batch.answers) or len({len(own) for own in edits}) > 1:
+        raise ValueError(
+            f"{len(batch.answers)} prompts with {[len(own) for own in edits]} edits: expected "
+            "edits for each prompt, as many for all"
+        )
+    check_neurons(model, [n for own in edits for edit in own for n in edit.neurons])
+    rows = _rows_of(edits)
+    stream = _edited_stream(model, batch, rows)  # (R, D)
+    p = model.head(stream).softmax(dim=-1)  # (R, V)
+    return p[torch.tensor(rows.outcome, device=p.device)]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of an edited pass: B prompts, then the edits in the order in which they join.
+
+    prompt: whose row each is.  joining: layer -> how many edits join there.
+    scaling: layer -> row, neuron and factor of each to be scaled.  outcome: (B, 1 + K) which row
+    holds it.
+    """
+
+    prompt: list[int]
+    joining: Counter[int]
+    scaling: dict[int, list[tuple[int, int, float]]]
+    outcome: list[list[int]]
+
+
+def _rows_of(edits: Sequence[Sequence[Edit]]) -> _Rows:
+    """Plan the rows; an edit that changes nothing shares its prompt's."""
+    outcome = [[row] * (1 + len(own)) for row, own in enumerate(edits)]
+    effective = [
+        (min(edit.neurons).layer, prompt, place, edit)
+        for prompt, own in enumerate(edits)
+        for place, edit in enumerate(own, start=1)
+        if edit.neurons and edit.factor != 1
+    ]
+    rows = _Rows(list(range(len(edits))), Counter(), {}, outcome)
+    for lowest, prompt, place, edit in sorted(effective, key=lambda entry: entry[0]):
+        row = outcome[prompt][place] = len(rows.prompt)
+        rows.prompt.append(prompt)
+        rows.joining[lowest] += 1
+        for layer, index in dict.fromkeys(edit.neurons):  # a neuron named twice is scaled once
+            rows.scaling.setdefault(layer, []).append((row, index, edit.factor))
+    return rows
+
+
+def _edited_stream(model: Network, batch: Batch, rows: _Rows) -> Tensor:
+    """The stream at [MASK] after the last layer, for every row: (R, D)."""
+    prompt = torch.tensor(rows.prompt, device=batch.ids.device)  # (R,)
+    x, at = model.embed(batch.ids), batch.mask_positions  # (B, T, D), (B,)
+    for layer in range(model.shape.layers):
+        scale, running = partial(_scaled, scaling=rows.scaling.get(layer, ())), len(x)
+        step = passes.up(model, layer, x, at, scale)
+        x, at = step.x, step.at
+        joining = prompt[running : running + rows.joining[layer]]  # (J,)
+        if len(joining):
+            w = scale(step.activations[joining], first=running)  # (J, F)
+            read = model.add(layer, model.ffn_output(layer, w), step.attended[joining])  # (J, D)
+            x = torch.cat([x, passes.placed(x[joining], at[joining], read)])
+            at = torch.cat([at, at[joining]])
+    return x[:, 0]
+
+
+def _scaled(w: Tensor, scaling: Sequence[tuple[int, int, float]], first: int = 0) -> Tensor:
+    """Scale in place what w (r, F) holds of the neurons named, w being rows `first` and on."""
+    mine = [(row - first, *rest) for row, *rest in scaling if first <= row < first + len(w)]
+    if mine:
+        rows, neurons, factors = map(list, zip(*mine, strict=True))
+        w[rows, neurons] *= w.new_tensor(factors)
+    return w
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def activations(
+    model: Network, batch: Batch, neurons: Sequence[Sequence[Neuron]]
+) -> list[list[float]]:
+    """Activations at [MASK] of the neurons asked for, for each prompt its own.
+
+    neurons: B sets; a prompt without any costs nothing.
+    Returns B lists, each in the order of its neurons.
+    Raises ValueError for a neuron that the model does not have.
+
+        activations(model, batch, [[Neuron(3, 20)]] * len(batch.answers))  # [[1.9], [-0.01], ...]
+    """
+    if len(neurons) != len(batch.answers):
+        raise ValueError(f"{len(batch.answers)} prompts, but {len(neurons)} sets of neurons")
+    check_neurons(model, [neuron for own in neurons for neuron in own])
+    highest = [max((layer for layer, _ in own), default=-1) for own in neurons]
+    order = sorted((row for row, own in enumerate(neurons) if own), key=lambda row: -highest[row])
+    if not order:
+        return [[] for _ in neurons]
+    asked: dict[int, list[tuple[int, int]]] = {}  # layer -> (place in order, index) of each
+    for place, row in enumerate(order):  # who leaves last, first
+        for layer, index in neurons[row]:
+            asked.setdefault(layer, []).append((place, index))
+    x, at = model.embed(batch.ids[order]), batch.mask_positions[order]  # (R, T, D), (R,)
+    keys, found = [], []
+    for layer in range(1 + max(highest)):
+        stay, read = sum(top > layer for top in highest), []  # (r, F) each
+        leaving = x[stay:], at[stay:]
+        if stay:
+            x, at, w, _ = passes.up(model, layer, x[:stay], at[:stay])
+            read.append(w)
+        if len(leaving[0]):
+            read.append(passes.up(model, layer, *leaving, leaving=True).activations)
+        if layer in asked:
+            places, indices = map(list, zip(*asked[layer], strict=True))
+            found.append(torch.cat(read)[places, indices])
+            keys += [(order[place], layer, index) for place, index in asked[layer]]
+    values = dict(zip(keys, torch.cat(found).tolist(), strict=True))
+    return [[values[row, *neuron] for neuron in own] for row, own in enumerate(neurons)]

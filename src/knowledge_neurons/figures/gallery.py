@@ -1,0 +1,109 @@
+"""The figures of a results folder by name, drawn and written by the stages and by stage 8 alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from knowledge_neurons.figures import by_relation, plots
+from knowledge_neurons.neurons.neuron_statistics import Statistics
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
+from knowledge_neurons.results.edits import EditRun, by_lambdas
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.types import BASELINE, KNOWLEDGE
+
+# Part of the outcomes -> what is drawn of it.
+PARTS = {
+    "statistics": "layer distribution",
+    "modified": "suppress and amplify",
+    "curves": "dose-response curves",
+    "activations": "activation by kind of sentence",
+    "success": "success of edits against the number of neurons",
+    "erasures": "erasure before and after",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, the name of its file, and the files of the results folder it was drawn from."""
+
+    name: str
+    sources: Sequence[Path]
+    figure: Figure
+
+
+def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
+    """Everything that can be drawn, one after the other.
+
+    kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
+    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5.
+    """
+    labels = found.labels
+    if found.statistics:
+        yield distribution(results, found.statistics)
+    if found.modified:
+        theirs = [results.root / name for name in found.modified.theirs]
+        for name, factor in (("suppress", SUPPRESS), ("amplify", AMPLIFY)):
+            figure = by_relation.changes(found.modified, factor, labels)
+            yield Picture(name, theirs or [results.changes_summary], figure)
+    if found.activations:
+        ours = [results.activations_summary, *map(results.activations, found.activations.relations)]
+        theirs = [results.root / name for name in found.activations.theirs]
+        figure = by_relation.activations(found.activations, labels)
+        yield Picture("distant", theirs or ours, figure)
+    drawn: set[str] = set()  # of each pair of lambdas the first run by name that tried it
+    for run in found.success:
+        pictures = [one for one in success(results, run) if one.name not in drawn]
+        drawn |= {one.name for one in pictures}
+        yield from pictures
+    if found.erasures:
+        sources = [results.erasure_summary(run.run) for run in found.erasures]
+        yield Picture("erasure", sources, by_relation.erasures(found.erasures, labels))
+    for relation, curve in found.curves.items():
+        yield dose_response(results, relation, curve, labels)
+
+
+def distribution(results: Results, statistics: Mapping[str, Statistics]) -> Picture:
+    """Figure 3."""
+    layers = (statistics[kind].layers for kind in (KNOWLEDGE, BASELINE))
+    figure = plots.layer_distribution(*layers)
+    return Picture("kneurons_distribution", [results.statistics], figure)
+
+
+def dose_response(
+    results: Results, relation: str, curve: Changes, labels: Mapping[str, str]
+) -> Picture:
+    """The curve of a relation.  labels: relation -> its name."""
+    figure = plots.dose_response(by_relation.name_of(relation, labels), curve)
+    return Picture(f"dose_response-{relation}", [results.curve(relation)], figure)
+
+
+def success(results: Results, run: EditRun) -> Iterator[Picture]:
+    """Success against the number of neurons, for each pair of lambdas."""
+    for pair, curves in by_lambdas(run.summaries).items():
+        name = "edit_success-{:g}-{:g}".format(*pair)
+        yield Picture(name, [results.edits_summary(run.name)], plots.success_curve(curves))
+
+
+def save(results: Results, picture: Picture, arguments: Mapping[str, Any]) -> list[Path]:
+    """Write a figure with its manifests; return the files.  arguments: of the stage."""
+    started = time.perf_counter()
+    paths = plots.save(picture.figure, results.figure(picture.name))
+    made_from = zip(results.names(picture.sources), map(sha256_of, picture.sources), strict=True)
+    identity = {"sources_sha256": dict(made_from)}
+    for path in paths:
+        seconds = round(time.perf_counter() - started, 3)
+        write_manifest(path, identity, arguments=arguments, wall_seconds=seconds)
+    return paths
+
+
+def missing(found: Outcomes) -> dict[str, str]:
+    """What is not drawn -> what to run for it."""
+    return {what: found.missing[part] for part, what in PARTS.items() if part in found.missing}

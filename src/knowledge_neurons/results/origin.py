@@ -1,0 +1,52 @@
+"""What results are made from: the fields of model and prompts that stages record and compare.
+
+A field that an older file does not name is not compared: it says nothing about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from knowledge_neurons.results.manifests import read_manifest
+
+MODEL = ("model_sha256", "tokenizer_sha256", "lowercase", "layer_norm_eps")
+COMMON = (*MODEL, "data_sha256")
+
+
+def scores_of(neurons: Path) -> dict[str, Any]:
+    """The identity of the scores that a file of neurons was refined from, as its manifest has it.
+
+    Empty for a file of the released code, which has no manifest.
+    """
+    manifest = read_manifest(neurons) or {}
+    return manifest.get("identity", {}).get("scores", {})
+
+
+def check(neurons: Path, now: Mapping[str, Any]) -> None:
+    """Raise ValueError for neurons of another model, tokenizer or prompts than those loaded now.
+
+    now: at least COMMON.
+    """
+    scores = scores_of(neurons)
+    for field in COMMON:
+        if field in scores and scores[field] != now[field]:
+            raise ValueError(
+                f"{neurons} is of other scores: {field} was {scores[field]!r} and is "
+                f"{now[field]!r} now.  Take the model and the prompts that stage 1 had, "
+                "or run stages 1 and 2 again"
+            )
+
+
+def first_difference(
+    identities: Mapping[str, Mapping[str, Any]], fields: tuple[str, ...]
+) -> str | None:
+    """How two of the identities, by name, disagree in one of the fields; None where all agree."""
+    for field in fields:
+        named = [(name, own[field]) for name, own in identities.items() if field in own]
+        for name, value in named[1:]:
+            first, expected = named[0]
+            if value != expected:
+                return f"of {name} and {first}: {field} is {value!r} and {expected!r}"
+    return None

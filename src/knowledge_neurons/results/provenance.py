@@ -1,0 +1,119 @@
+"""What results were made with, and what they cost: the manifests of a results folder, summed up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from knowledge_neurons.results import layout
+from knowledge_neurons.results.json_files import check_numbers, naming
+from knowledge_neurons.results.manifests import start_over
+
+# The outputs of each stage whose manifests tell its seconds, so that none is counted twice.
+TIMED = {
+    1: layout.SCORES,
+    2: f"{layout.NEURONS}|{layout.STATISTICS}",
+    3: f"{layout.CHANGES}|{layout.CURVES}",
+    4: layout.ACTIVATIONS,
+    5: layout.TRIGGERS,
+    6: layout.EDITS,
+    7: layout.ERASURES,
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the outputs of all stages were made with; every different value that occurs, sorted.
+
+    models, data: as they were named on the command line; _sha256: what they were.
+    versions: package, and python -> versions.  commits: "-dirty" marks changed files.
+    seconds: stage -> wall seconds of its last runs, summed over relations.
+    quadrature: relation -> stage 1's audit of its integrals.
+    rules: such as "riemann-left, 20 steps".
+    """
+
+    models: list[str]
+    models_sha256: list[str]
+    data: list[str]
+    data_sha256: list[str]
+    seeds: list[int]
+    devices: list[str]
+    machines: list[str]
+    versions: dict[str, list[str]]
+    commits: list[str]
+    seconds: dict[int, float]
+    rules: list[str]
+    quadrature: dict[str, dict[str, Any]]
+
+
+# Of outputs that the report cannot tell of without: the fields of identity and manifest.
+NEEDED = {
+    layout.SCORES: (("relation", "rule", "steps"), ()),
+    f"{layout.NEURONS}|{layout.BASE_NEURONS}": ((), ("neurons_per_fact", "shared_used")),
+}
+
+
+def check_manifest(output: str, manifest: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The manifest, whole, if what the report needs of it is there and its numbers are in bounds.
+
+    output: its name, relative to the results folder.  path: where it is.
+    Raises ValueError naming the manifest's file and the field.
+    """
+    with naming(f"manifest of {path}", start_over(path)):
+        check_numbers(manifest)
+        for pattern, (of_identity, own) in NEEDED.items():
+            if re.fullmatch(pattern, output) and (of_identity or "in_band" in manifest):
+                identity = manifest.get("identity", {})
+                missing = {*of_identity} - identity.keys() | {*own} - manifest.keys()
+                if missing:
+                    raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    return manifest
+
+
+def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> Provenance:
+    """manifests: output, relative to the results folder -> its manifest, as `outcomes` reads."""
+    all_of = list(manifests.values())
+    identities = [manifest.get("identity", {}) for manifest in all_of]
+    arguments = [manifest.get("arguments", {}) for manifest in all_of]
+    made_with = [manifest.get("made_with", {}) for manifest in all_of]
+    packages = sorted({name for made in made_with for name in made} - {"commit", "machine"})
+    scored = {
+        manifest["identity"]["relation"]: manifest
+        for name, manifest in manifests.items()
+        if re.fullmatch(layout.SCORES, name)
+    }
+    return Provenance(
+        models=_values(arguments, "bert_model"),
+        models_sha256=_values(identities, "model_sha256"),
+        data=_values(arguments, "data_path"),
+        data_sha256=_values(identities, "data_sha256"),
+        seeds=_values([*identities, *arguments], "seed"),
+        devices=_values(all_of, "device"),
+        machines=_values(made_with, "machine"),
+        versions={name: _values(made_with, name) for name in packages},
+        commits=_values(made_with, "commit"),
+        seconds=_seconds(manifests),
+        rules=sorted({_rule(manifest["identity"]) for manifest in scored.values()}),
+        quadrature={r: m["quadrature"] for r, m in sorted(scored.items()) if "quadrature" in m},
+    )
+
+
+def _values(mappings: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
+    return sorted({mapping[key] for mapping in mappings if mapping.get(key) is not None})
+
+
+def _rule(identity: Mapping[str, Any]) -> str:
+    return f"{identity['rule']}, {identity['steps']} steps"
+
+
+def _seconds(manifests: Mapping[str, Mapping[str, Any]]) -> dict[int, float]:
+    """Stages that have run, by number."""
+    seconds: dict[int, float] = {}
+    for name, manifest in manifests.items():
+        for stage, pattern in TIMED.items():
+            if re.fullmatch(pattern, name) and "wall_seconds" in manifest:
+                seconds[stage] = seconds.get(stage, 0.0) + manifest["wall_seconds"]
+    return dict(sorted(seconds.items()))

@@ -1,0 +1,1 @@
+"""Work in groups, one writer."""

@@ -1,0 +1,59 @@
+"""What stage 2 is told: 2_run_kn.sh passes the same arguments to both of its programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.stages import arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(arguments.Settings):
+    """thresholds: baseline or not -> how its scores are refined.  pairs: random ones a fact."""
+
+    relations: list[str]
+    thresholds: dict[bool, refine.Thresholds]
+    pairs: int
+    seed: int
+
+
+def parse(description: str) -> Settings:
+    parser, default = arguments.Parser(description=description), refine.THRESHOLDS
+    arguments.add_results(parser)
+    arguments.add_relations(parser, having="scores")
+    refining = parser.add_argument_group("refining (2_get_kn.py)")
+    refining.add_argument("--coarse", type=arguments.share, default=default.coarse, help="t")
+    refining.add_argument(
+        "--base_coarse",
+        type=arguments.share,
+        default=refine.BASELINE_THRESHOLDS.coarse,
+        help="t of the baseline",
+    )
+    refining.add_argument(
+        "--shared", type=arguments.share, default=default.shared, help="p at the start"
+    )
+    refining.add_argument(
+        "--rounds",
+        type=arguments.whole(1, 100),
+        default=default.rounds,
+        help="values of p to try (released: 6)",
+    )
+    refining.add_argument(
+        "--min_prompts", type=arguments.whole(0, 10**6), default=default.min_prompts
+    )
+    refining.add_argument("--relation_share", type=arguments.share, default=default.relation_share)
+    statistics = parser.add_argument_group("statistics (2_analyze_kn.py)")
+    statistics.add_argument(
+        "--pairs", type=arguments.whole(0, 10**4), default=100, help="random pairs a fact"
+    )
+    arguments.add_seed(statistics, "those pairs")
+    args = parser.parse_args()
+    common = {
+        name: getattr(args, name) for name in ("shared", "rounds", "min_prompts", "relation_share")
+    }
+    thresholds = {
+        baseline: refine.Thresholds(coarse=coarse, **common)
+        for baseline, coarse in ((False, args.coarse), (True, args.base_coarse))
+    }
+    return arguments.settings(Settings, args, thresholds=thresholds)

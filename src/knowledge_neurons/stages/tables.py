@@ -1,0 +1,101 @@
+"""What stages show on the screen: their numbers beside the paper's, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from knowledge_neurons.results.comparison import (
+    EDITED_NAMES,
+    Comparison,
+    edits_beside,
+    erasures_beside,
+)
+from knowledge_neurons.results.edits import EDITED, EditRun, Variant
+from knowledge_neurons.results.erasures import Erasure
+from knowledge_neurons.results.estimates import Estimate, told
+from knowledge_neurons.stages import program
+
+
+def show(title: str, rows: Mapping[str, object]) -> None:
+    """Print a small aligned table under a title."""
+    width = max(map(len, rows), default=0)
+    print(program.printable(title))
+    for name, value in rows.items():
+        print(program.printable(f"  {name:<{width}}  {value}"))
+
+
+def show_beside(title: str, rows: Sequence[Comparison], more: Mapping[str, str] = {}) -> None:
+    """A table of the paper's, and more that it does not have."""
+    lines = {f"{row.quantity}, {row.neurons}": _line(row) for row in rows}
+    title += " (95 % intervals; the paper's numbers are of bert-base-cased)"
+    show(title, {**lines, **more})
+
+
+def _line(row: Comparison) -> str:
+    sign = "+" if row.signed else ""
+    ours = None if row.ours is None else Estimate(row.ours, row.interval)
+    line = f"{told(ours, row.digits, sign):>26} {row.unit:1}  {row.detail.replace('→', '->'):20}"
+    beside = "" if row.paper is None else f"paper {row.paper:{sign}.{row.digits}f} {row.unit}"
+    return f"{line}  {beside}".rstrip()
+
+
+def pair(first: float | None, second: float | None) -> str:
+    """A number of the knowledge neurons and that of what they are compared with."""
+    return " and ".join("-" if one is None else f"{one:.2f}" for one in (first, second))
+
+
+def show_edits(run: EditRun) -> None:
+    """Table 6, or a line for each variant where there are several; the rest is in the JSON."""
+    first = run.summaries[0]
+    done = f"{first.edits} edits, {run.draw} draw"
+    if len(run.summaries) == len(EDITED):
+        more = {}
+        for one in run.summaries:
+            ranks = f"median rank {one.rank_new_before:g} -> {one.rank_new:g}"
+            more[f"new answer, {EDITED_NAMES[one.kind]}"] = (
+                f"P {told(one.probability_new, 3)}, {ranks}; {one.neurons:.2f} neurons an edit, "
+                f"size of the change {one.size:.2f}"
+            )
+        title = f"Table 6: {done}, {described(first.variant)}"
+        show_beside(title, edits_beside(run.summaries), more)
+        return
+    heads = ("neurons", "change", "success", "random", "same size", "perplexity: same", "other")
+    widths = (9, 22, 22, 18, 18, 22, 22)
+    rows = {"": "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))}
+    for start in range(0, len(run.summaries), len(EDITED)):
+        own, *controls = run.summaries[start : start + len(EDITED)]
+        rates = (own.change, own.success, *(control.success for control in controls))
+        grown = (own.same_relation, own.other_relations)
+        cells = (
+            f"{own.neurons:.2f}",
+            *(told(rate.times(100), 1) for rate in rates),
+            *(told(one and one.increase, 2) for one in grown),
+        )
+        line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        rows[described(own.variant)] = line
+    show(
+        f"{done}, in each of {len(rows) - 1} ways (95 % intervals; rates in %; random, same size: "
+        "success of the controls)",
+        rows,
+    )
+
+
+def described(variant: Variant) -> str:
+    """A way to edit in words."""
+    which = "refined neurons" if variant.top_k is None else f"top {variant.top_k} neurons"
+    return f"lambdas {variant.lambda_1:g} and {variant.lambda_2:g}, {which}"
+
+
+def show_erasure(found: Erasure) -> None:
+    """Table 5 of one relation, and the accuracy."""
+    more = {}
+    for edit, erased in (("", found.erased), (", random neurons", found.random)):
+        for whose, effect in ((found.relation, erased.relation), ("others", erased.others)):
+            if effect:
+                accuracy = (effect.accuracy_before, effect.accuracy_after)
+                more[f"accuracy, {whose}{edit}"] = (
+                    "{:.1f} -> {:.1f} %".format(*(100 * one for one in accuracy))
+                    + f", {effect.facts} facts, {effect.prompts} prompts"
+                )
+    title = f"Table 5: growth of perplexity, {found.relation} erased with {found.neurons} neurons"
+    show_beside(title, erasures_beside([found], {}), more)

@@ -1,0 +1,1 @@
+"""Files of prompts and sentences -> facts, masked texts, tokens."""

@@ -1,0 +1,118 @@
+"""The library's face on a tiny model: what it adds to the parts that it is made of.
+
+Run: pytest tests/unit/test_api.py
+"""
+
+import inspect
+
+import pytest
+import torch
+
+from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.types import Edit, Neuron, Prompt, PromptScores, Triplet
+from tests.integration.checkpoints import tokenizer
+from tests.reference import integrated_gradients as literal
+from tests.reference import interventions as scaled
+from tests.reference.tiny import tiny_bert
+
+PROMPTS = ["Word1 is the capital of [MASK] .", "the capital [MASK] is Word2", "[MASK] of Word3"]
+
+
+@pytest.fixture(scope="module")
+def kn() -> KnowledgeNeurons:
+    return KnowledgeNeurons(tiny_bert(), tokenizer())
+
+
+def encoded(kn: KnowledgeNeurons) -> list[Prompt]:
+    ids = [tuple(kn.tokenizer.encode(text)) for text in PROMPTS]
+    words = kn.tokenizer.vocabulary
+    return [Prompt(one, one.index(words["[MASK]"]), words["Paris"]) for one in ids]
+
+
+def defaults(method) -> dict:
+    return {
+        name: one.default
+        for name, one in inspect.signature(method).parameters.items()
+        if one.default is not inspect.Parameter.empty
+    }
+
+
+def test_the_defaults_are_the_papers():
+    """20 steps of the left rule, scores from 0.1 of the largest, t = 0.2, p = 0.7, 3 prompts."""
+    paper, within = {"coarse": 0.2, "shared": 0.7}, {"tolerance": 1e-3}
+    steps = {"rule": "riemann-left", "steps": 20, "keep": 0.1} | within
+    assert defaults(KnowledgeNeurons.scores) == steps
+    assert defaults(KnowledgeNeurons.refine) == paper | {"min_prompts": 3}
+    assert defaults(KnowledgeNeurons.find) == paper | within
+
+
+def test_scores_are_the_sum_over_twenty_steps(kn):
+    """Each kept score within the tolerance of the literal twin's, none below 0.1 of the largest."""
+    steps = [j / 20 for j in range(20)], [1 / 20] * 20
+    for prompt, scores in zip(encoded(kn), kn.scores(PROMPTS, "Paris"), strict=True):
+        where = torch.tensor(prompt.ids), prompt.mask_position, prompt.answer
+        layers = range(len(kn.model.layers))
+        full = torch.stack(
+            [literal.integrated_gradients(kn.model, *where, layer, *steps) for layer in layers]
+        )  # (L, F)
+        largest = full.max().item()
+        assert scores.answer == "Paris" and scores.of_prediction == []
+        assert {type(one) for one in (*scores.of_answer, *scores.baseline)} == {Triplet}
+        for layer, index, score in scores.of_answer:
+            assert score == pytest.approx(full[layer, index].item(), abs=2e-3 * largest)
+            assert score >= 0.0999 * largest
+        clear = [(i, j) for i, j in (full >= 0.102 * largest).nonzero().tolist()]
+        assert set(clear) <= {(one.layer, one.index) for one in scores.of_answer}
+
+
+def made(*sets: dict[tuple[int, int], float]) -> list[PromptScores]:
+    return [
+        PromptScores(
+            [], "Paris", "x", "own(own)", of_answer=[Triplet(*k, v) for k, v in one.items()]
+        )
+        for one in sets
+    ]
+
+
+def test_refining_asks_for_three_prompts_or_all_where_there_are_fewer(kn):
+    a, b = (0, 1), (2, 5)
+    assert kn.refine(made({a: 1.0, b: 0.2}, {a: 1.0, b: 0.19})) == [Neuron(*a)]
+    assert kn.refine(made({a: 1.0}, {a: 1.0}, {b: 1.0})) == []
+    assert kn.refine(made({a: 1.0}, {a: 1.0}, {b: 1.0}), min_prompts=2, shared=0.6) == [Neuron(*a)]
+    ten = [{a: 1.0, b: 1.0 if i < 7 else 0.1} for i in range(10)]
+    assert kn.refine(made(*ten)) == [Neuron(*a), Neuron(*b)]
+    assert kn.refine(made(*ten), shared=0.71) == [Neuron(*a)]
+    assert kn.refine(made(*ten), coarse=0.1, shared=1.0) == [Neuron(*a), Neuron(*b)]
+
+
+def test_find_is_scores_and_refine(kn):
+    """Also for a t below the share of scores that are kept otherwise: all that it needs is kept."""
+    assert kn.find(PROMPTS, "Paris") == kn.refine(kn.scores(PROMPTS, "Paris"))
+    low = kn.refine(kn.scores(PROMPTS, "Paris", keep=0.02), coarse=0.02, shared=0.5)
+    assert kn.find(PROMPTS, "Paris", coarse=0.02, shared=0.5) == low
+    assert len(low) > len(kn.find(PROMPTS, "Paris"))
+
+
+def test_probabilities_with_and_without_neurons(kn):
+    """Of each prompt; the literal twin's with the neurons times a factor, 0 among them."""
+    neurons = [Neuron(0, 3), Neuron(2, 7), Neuron(1, 36)]
+    for factor in (None, 0.0, 2.0):
+        own = () if factor is None else tuple(neurons)
+        found = kn.probabilities(PROMPTS, "Paris", own, factor)
+        edit = Edit(own, factor or 0.0)
+        expected = [
+            scaled.probabilities(kn.model, prompt, edit)[prompt.answer].item()
+            for prompt in encoded(kn)
+        ]
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("prompts", ["the capital of [MASK]", []])
+def test_prompts_are_a_list(kn, prompts):
+    with pytest.raises(ValueError, match="a list of prompts"):
+        kn.scores(prompts, "Paris")
+
+
+def test_neurons_without_a_factor_are_refused(kn):
+    with pytest.raises(ValueError, match="0 suppresses them, 2 amplifies them"):
+        kn.probabilities(PROMPTS, "Paris", [Neuron(0, 3)])

@@ -1,0 +1,128 @@
+"""Numbers on the command line are refused before any work where they would fail after it."""
+
+import argparse
+
+import pytest
+
+from knowledge_neurons.stages import arguments, tables
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (arguments.seed, "-1"),
+        (arguments.seed, "1.5"),
+        (arguments.seed, str(2**63)),
+        (arguments.seed, "9" * 5000),
+        (arguments.count, "0"),
+        (arguments.count, "1e9"),
+        (arguments.count, "1000000001"),
+        (arguments.share, "0"),
+        (arguments.share, "1.0001"),
+        (arguments.share, "nan"),
+        (arguments.factor, "inf"),
+        (arguments.factor, "-1e7"),
+        (arguments.factor, "two"),
+        (arguments.tokens, "2"),
+        (arguments.real(0, 1e-2, above=True), "0"),
+        (arguments.real(0, 1e-2, above=True), "-0.0"),
+    ],
+)
+def test_refused_in_a_short_message(kind, text):
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        kind(text)
+    assert "expected a" in str(error.value) and len(str(error.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (arguments.seed, "0", 0),
+        (arguments.seed, str(2**63 - 1), 2**63 - 1),
+        (arguments.count, "1", 1),
+        (arguments.share, "1", 1.0),
+        (arguments.share, "5e-324", 5e-324),
+        (arguments.factor, "-1e6", -1e6),
+        (arguments.tokens, "3", 3),
+        (arguments.real(0, 1), "0", 0.0),
+    ],
+)
+def test_bounds_belong_to_the_range(kind, text, value):
+    assert kind(text) == value
+
+
+def test_bounds_are_named():
+    for kind, words in (
+        (arguments.seed, "a whole number, 0 or more"),
+        (arguments.whole(1, 1000), "a whole number, 1 to 1,000"),
+        (arguments.share, "a number above 0, at most 1"),
+        (arguments.real(0, 1), "a number, 0 to 1"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'x': expected {words}$"):
+            kind("x")
+
+
+def test_parser_says_it_in_one_printable_line(capsys):
+    parser = arguments.Parser()
+    parser.add_argument("--seed", type=arguments.seed)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--seed", "\x1b[31m\n-1"])
+    message = capsys.readouterr().err
+    assert end.value.code == 2
+    assert message.startswith("error: argument --seed: ") and message.count("\n") == 1
+    assert "\x1b" not in message
+
+
+def test_tables_print_no_control_characters(capsys):
+    """Text of files, such as a patch's answers, in titles, names and values."""
+    tables.show("wrote \x1b]0;x\x07", {"old\n": "\x1b[2J", "new": 3})
+    assert capsys.readouterr().out.splitlines() == [
+        "wrote \\x1b]0;x\\x07",
+        "  old\\n  \\x1b[2J",
+        "  new   3",
+    ]
+
+
+def parsed(monkeypatch, *given: str) -> arguments.ModelSettings:
+    """Settings of a stage of the model, without KN_ variables."""
+    for name in ("KN_MODEL", "KN_DATA", "KN_RESULTS", "KN_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    parser = arguments.of_neurons("what it does")
+    arguments.add_relations(parser)
+    return arguments.settings(arguments.ModelSettings, parser.parse_args(given), own="distant")
+
+
+def test_settings_are_what_the_arguments_come_to(monkeypatch):
+    """And `given` what manifests keep: as they were given, in the parser's order."""
+    settings = parsed(monkeypatch, "--relations", "P19, P36", "--max_facts", "3", "--gpus", "1")
+    assert settings.relations == ["P19", "P36"] and settings.max_facts == 3
+    assert settings.device == "cuda:1" and settings.results.root.name == "results"
+    assert list(settings.given)[:2] == ["bert_model", "revision"]
+    assert settings.given["relations"] == "P19, P36" and settings.given["device"] is None
+    assert settings.given["data_path"].endswith("data_all_allbags.json")
+    with pytest.raises(AttributeError):
+        settings.seed = 3
+
+
+def test_settings_without_arguments(monkeypatch):
+    settings = parsed(monkeypatch, "--max_facts", "0")
+    assert settings.max_facts is None and settings.given["max_facts"] == 0
+    assert settings.relations == [] and settings.device is None and settings.oov == "error"
+
+
+def test_a_device_is_named_in_this_order(monkeypatch):
+    assert parsed(monkeypatch, "--device", "cpu", "--gpus", "1").device == "cpu"
+    assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
+    with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
+        parsed(monkeypatch, "--gpus", "0,1")
+
+
+def test_results_of_the_released_commands(monkeypatch):
+    """Beside a --kn_dir the output folder may be the stage's own; else it is the results'."""
+    inside = parsed(monkeypatch, "--output_dir", "r/distant", "--kn_dir", "k").results
+    assert (str(inside.root), str(inside.kn)) == ("r", "k")
+    assert str(parsed(monkeypatch, "--output_dir", "r/distant").results.root) == "r/distant"
+    with pytest.raises(ValueError, match="--output_prefix 'a b'"):
+        parsed(monkeypatch, "--output_prefix", "a b")
+    with pytest.raises(ValueError, match="--relations"):
+        parsed(monkeypatch, "--relations", "P19/../x")

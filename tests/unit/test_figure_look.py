@@ -1,0 +1,63 @@
+"""How the figures look: every line, colour, size and place, as when they were last looked at.
+
+Run: pytest tests/unit/test_figure_look.py
+"""
+
+import hashlib
+import re
+
+import pytest
+
+from knowledge_neurons import report
+from knowledge_neurons.results.layout import Results
+from tests.reference.made_results import MadeFact, Writer
+
+PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
+# Where one differs and that is meant: look at it in the report, then write its digest here.
+LOOKS = {
+    "Figure 3: share of the neurons in each layer": "dc15ecaf9558",
+    "Change of the right answer's probability with neurons suppressed": "a47302c139d6",
+    "Change of the right answer's probability with neurons amplified": "23746df9635f",
+    "Dose and response: scaling the neurons of the facts of P19 birth": "ba9f11558bce",
+    "Mean activation of the neurons by kind of sentence": "9f1c464c3a54",
+    "Success of edits against the number of neurons edited": "b8242d62b62f",
+    "Perplexity and accuracy before and after erasing relations": "d62cc2fbcd2b",
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> dict[str, str]:
+    """What a figure shows -> its SVG, of all figures of a report on made results."""
+    facts = [MadeFact("Ann", "Rome", PROMPTS), MadeFact("Bob", "Oslo", PROMPTS)]
+    relations = {"P19": ("birth", facts), "P36": ("capital (of a state)", facts[:1])}
+    made = Writer(Results(tmp_path_factory.mktemp("made")), relations)
+    made.everything()
+    figures = re.findall(r'<svg [^>]*role="img".*?</svg>', report.render(made.results), re.DOTALL)
+    return {re.search(r'aria-label="([^"]*)"', figure)[1]: figure for figure in figures}
+
+
+def digest(figure: str) -> str:
+    """The same where machines differ in the last digits, and so in ids, which are digests too."""
+    figure = re.sub(r"(f[0-9a-f]{10}-)?\b[a-zA-Z]?[0-9a-f]{10}\b|f[0-9a-f]{10}-", "", figure)
+    figure = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}", figure)
+    return hashlib.sha256(figure.replace("-0.0", "0.0").encode()).hexdigest()[:12]
+
+
+def test_the_report_has_these_figures(drawn):
+    assert drawn.keys() == LOOKS.keys()
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_figure_looks_as_it_did(drawn, name):
+    assert digest(drawn[name]) == LOOKS[name]
+
+
+def test_a_look_is_more_than_its_text(drawn):
+    """Another colour, another width, a place a point away are other looks; a digit less is not."""
+    figure = next(iter(drawn.values()))
+    same = re.sub(r"(\d+\.\d{3})\d+", r"\1", figure)
+    assert digest(same) == digest(figure) != digest(figure.replace("#0072b2", "#0072b3"))
+    moved = re.sub(
+        r"(\d+)\.(\d+)", lambda found: f"{int(found[1]) + 1}.{found[2]}", figure, count=9
+    )
+    assert digest(moved) != digest(figure)

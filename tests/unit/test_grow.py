@@ -1,0 +1,100 @@
+"""A file that grows in groups, whoever works on them.  Run: pytest tests/unit/test_grow.py"""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from knowledge_neurons.results.layout import partial_path
+from knowledge_neurons.results.manifests import read_manifest
+from knowledge_neurons.runs.grow import Job, grow
+
+UNDER = {"device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Seven facts of two records each, three facts together; groups are noted in `asked`."""
+    asked = []
+
+    def work(some: range) -> list[str]:
+        asked.append(some)
+        return [f"{fact} {part}" for fact in some for part in "ab"]
+
+    path = tmp_path / "records.jsonl"
+    made = Job(path, {"seed": 1}, "P19", 7, 3, work, lambda record: json.dumps(record).encode(), 2)
+    return made, asked
+
+
+def lines(path) -> list[str]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+WHOLE = [f"{fact} {part}" for fact in range(7) for part in "ab"]
+
+
+def test_groups_in_order_and_what_the_manifest_says(job):
+    made, asked = job
+    assert grow(made, {"seed": 1, "flag": None}, UNDER)
+    assert asked == [range(0, 3), range(3, 6), range(6, 7)] and lines(made.path) == WHOLE
+    manifest = read_manifest(made.path)
+    assert manifest["arguments"] == {"seed": 1, "flag": None} and manifest["complete"]
+    assert (manifest["facts"], manifest["facts_resumed"], manifest["device"]) == (7, 0, "cpu")
+    assert manifest["wall_seconds"] >= 0 and manifest["made_under"][0]["threads"] == 1
+    assert not grow(made, {}, UNDER) and len(asked) == 3, "done: nothing is worked on"
+
+
+def test_an_interrupted_one_goes_on_with_the_same_groups(job):
+    """Whole groups that were handed over are kept; the file is that of an uninterrupted run."""
+    made, asked = job
+
+    def stop(some: range) -> list[str]:
+        if some.start == 6:
+            raise KeyboardInterrupt
+        return made.work(some)
+
+    with pytest.raises(KeyboardInterrupt):
+        grow(replace(made, work=stop), {}, UNDER)
+    assert not made.path.exists()
+    partial = partial_path(made.path)
+    assert lines(partial) == WHOLE[:12]
+    partial.write_bytes(partial.read_bytes()[:-3])  # killed while it wrote
+    asked.clear()
+    assert grow(made, {}, UNDER)
+    assert asked == [range(3, 6), range(6, 7)] and lines(made.path) == WHOLE
+    assert read_manifest(made.path)["facts_resumed"] == 6, "lines, two of a fact"
+
+
+def test_an_executor_may_work_ahead(job):
+    """It is handed all groups; what it yields is written in their order."""
+    made, asked = job
+
+    def backwards(work, groups):
+        results = {some: work(some) for some in reversed(groups)}
+        return (results[some] for some in groups)
+
+    assert grow(made, {}, UNDER, executor=backwards)
+    assert asked[0] == range(6, 7) and lines(made.path) == WHOLE
+
+
+def test_too_few_groups_from_an_executor_end_no_file(job):
+    made, _ = job
+    with pytest.raises(ValueError):
+        grow(made, {}, UNDER, executor=lambda work, groups: map(work, groups[:1]))
+    assert not made.path.exists() and lines(partial_path(made.path)) == WHOLE[:6]
+
+
+def test_a_second_file_and_an_ending_of_ones_own(job, tmp_path):
+    """The ending sees the second file; what it returns is in the manifest."""
+    made, _ = job
+    beside = tmp_path / "beside.jsonl"
+
+    def ending(lines, resumed):
+        found = lines.read_beside(int)
+        return {"sum": sum(found), "resumed": resumed}
+
+    made = replace(made, beside=(beside, lambda record: record[0].encode()))
+    assert grow(made, {}, UNDER, ending)
+    assert lines(made.path) == WHOLE and lines(beside)[-1] == 6
+    manifest = read_manifest(made.path)
+    assert (manifest["sum"], manifest["resumed"]) == (42, 0) and "facts" not in manifest
