@@ -113,7 +113,7 @@ def test_one_calibration_serves_all_relations(embedded, tmp_path):
     path = Results(embedded.results).calibration
     kept = json.loads(path.read_bytes())
     audit = embedded.scores_manifest(RELATION)["quadrature"]
-    assert kept["points_tried"] == audit["points_tried"] and kept["prompts"] == 24
+    assert kept["points_tried"] == audit["points_tried"] and kept["prompts"] == 16
     other = replace(embedded, results=tmp_path / "other")
     fine(other.score("P19", "--max_facts", 1))
     again = Results(other.results).calibration

@@ -106,7 +106,7 @@ def test_a_layer_in_doubt_gets_some_points_more_and_then_all(monkeypatch):
     seen = iter([[0.0] * 3, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0], [0.0], [0.0]])
     monkeypatch.setattr(adaptive, "indicator", lambda sizes: torch.tensor(next(seen)).double())
     found = adaptive.adaptive_gradients(model, clean, Probability(clean.batch.answers), scheme)
-    assert found.points.tolist() == [[3, 3, 4], [3, 27, 4], [3, 3, 9]] and next(seen, 0) == 0
+    assert found.points.tolist() == [[3, 3, 4], [3, 27, 4], [3, 3, 10]] and next(seen, 0) == 0
     off = (found.scores - exact).abs().amax(dim=2) / exact.abs().amax()
     assert off[1, 1] < 1e-6 and off[[0, 2], 1].min() > 1e-5
 
@@ -123,7 +123,7 @@ def test_doubt_is_measured_by_the_tolerance():
 
 
 @pytest.mark.parametrize(
-    "first, m, climb", [(8, 20, [8, 10, 20]), (14, 20, [14, 20]), (4, 5, [4, 5]), (6, 6, [6])]
+    "first, m, climb", [(8, 20, [8, 12, 20]), (14, 20, [14, 20]), (4, 5, [4, 5]), (6, 6, [6])]
 )
 def test_a_climb_ends_at_all_points(first, m, climb):
     assert Scheme(rule("riemann-left", m), 1e-3, (first,)).climb(0) == climb
@@ -148,7 +148,7 @@ def tried(monkeypatch, doubtful: dict[int, float], errors: dict[int, float]) -> 
     def try_(model, sample, sums, rule, layer, memory, points):
         asked.append(points)
         some = np.arange(8) < doubtful[points] * 8
-        return Tried(np.where(some, 1.0, errors.get(points, 0.0)), some * 6e-4)
+        return Tried(np.where(some, 1.0, errors.get(points, 0.0)), some * 7e-4)
 
     monkeypatch.setattr(adaptive, "_try", try_)
     return asked
@@ -160,9 +160,9 @@ def tried(monkeypatch, doubtful: dict[int, float], errors: dict[int, float]) -> 
         ({3: 0.0}, 3),
         ({3: 0.5, 4: 0.0}, 4),  # 3 + 4 / 2 against 4
         ({3: 0.125, 4: 0.0}, 3),  # 3 + 4 / 8
-        ({3: 0.25, 4: 0.25, 5: 0.0}, 5),  # 3 + 24 / 4 against 4 + 5 / 4 and 5
-        ({n: 1.0 for n in (3, 4, 5, 6, 7, 8, 10)} | {12: 0.25, 14: 0.125}, 14),  # 18 and 16.5
-        ({n: 1.0 for n in (3, 4, 5, 6, 7, 8, 10, 12, 14)}, 20),
+        ({3: 0.5, 4: 0.5, 6: 0.0}, 6),  # 3 + 24 / 2 against 4 + 6 / 2 and 6
+        ({n: 1.0 for n in (3, 4, 6, 8)} | {12: 0.25, 14: 0.125}, 14),  # 18 and 16.5
+        ({n: 1.0 for n in adaptive.RUNGS}, 20),
     ],
 )
 def test_calibration_tries_what_costs_least(monkeypatch, doubtful, expected):
@@ -175,11 +175,11 @@ def test_calibration_tries_what_costs_least(monkeypatch, doubtful, expected):
     assert set(own) == set(doubtful)
 
 
-@pytest.mark.parametrize("error, expected", [(1.9e-4, 4), (2.1e-4, 6)])
+@pytest.mark.parametrize("error, expected", [(1.6e-4, 4), (1.7e-4, 6)])
 def test_points_that_err_unannounced_are_left_out(monkeypatch, error, expected):
-    """By more than a fifth of the tolerance, at the first try or the second; in doubt one may."""
+    """By more than a sixth of the tolerance, at the first try or the second; in doubt one may."""
     model = tiny_bert()
-    tried(monkeypatch, {3: 1.0, 4: 0.0, 5: 1.0, 6: 0.0, 7: 0.0}, {4: error})
+    tried(monkeypatch, {3: 1.0, 4: 0.0, 6: 0.0}, {4: error})
     assert adaptive.calibrate(model, [clean_of(model)], RULE).first == (expected,) * LAYERS
 
 
@@ -202,7 +202,7 @@ def test_what_is_tried_is_judged_by_the_full_sums():
     assert found.indicators.shape == (5,) and (found.indicators > 0).all()
 
 
-@pytest.mark.parametrize("steps, expected", [(20, 8), (12, 8), (11, 7), (6, 4), (4, 4)])
+@pytest.mark.parametrize("steps, expected", [(20, 8), (12, 8), (11, 6), (6, 4), (4, 4)])
 def test_uncalibrated_layers_try_eight_points(steps, expected):
     """Or fewer, at most 70 % of the rule's; all where that are fewer than three."""
     found = adaptive.uncalibrated(rule("riemann-left", steps), 2)

@@ -61,7 +61,7 @@ def test_sample_is_a_prompt_of_each_fact_that_can_be_asked():
 def test_sample_has_its_size():
     bags = {"P1": [bag("a", "rome")] * 100}
     drawn = quadrature_audit.draw_sample(bags, SOURCE, tokenizer(), 16, seed=1)
-    assert len(drawn) == quadrature_audit.CALIBRATED == 24
+    assert len(drawn) == quadrature_audit.CALIBRATED == 16
 
 
 def test_calibration_replaces_the_eight_points():

@@ -12,8 +12,8 @@ than the tolerance, that layer of that prompt tries some points more, and then t
   times as large (docs/quadrature.md).  So some prompts are computed in full as well, and each layer
   tries first the number that costs least of those at which no such error was seen.
 
-`quadrature_audit` asks whether it went well.  All errors are the largest of any neuron
-of a layer, as a share of the prompt's largest score.
+`quadrature_audit` asks whether it went well.  All errors are the largest of any neuron of a layer,
+as a share of the prompt's largest score.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.networks.passes import CleanPass
 
 TOLERANCE = 1e-3
-RUNGS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # points that a layer may try: one, the next, then all
+RUNGS = (3, 4, 6, 8, 12, 14)  # points that a layer may try: one, the next, then all
 UNCALIBRATED = 8  # those where no prompts told better
 # How many times its indicator an error may be: where full sums have judged indicators, elsewhere.
-JUDGED, UNJUDGED = 3.0, 30.0
-SAFETY = 5.0  # times what a calibrated prompt may miss unannounced is the tolerance
+JUDGED, UNJUDGED = 1.5, 30.0
+SAFETY = 6.0  # times what a calibrated prompt may miss unannounced is the tolerance
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def calibrate(
     """The scheme that costs least on the sample's prompts, asked for their answers.
 
     A number of points is left out for a layer where a prompt that would be accepted errs by more
-    than a fifth of the tolerance.
+    than a sixth of the tolerance.
     """
     m = len(rule.alphas)
     sums = [

@@ -36,7 +36,7 @@ from knowledge_neurons.text.encoding import encode_fact
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Count, Prompt
 
-CALIBRATED = 24  # prompts
+CALIBRATED = 16  # prompts
 AUDITED_SHARE, FEWEST_AUDITED = 0.01, 16  # of a relation's prompts
 # The integral that a rule stands for: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
