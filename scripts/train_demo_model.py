@@ -361,7 +361,7 @@ def suppressing(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int)
         own = [prompts for _, prompts in bag]
         elsewhere = [r for r in sorted(bags) if r != relation]
         other = [rng.choice(bags[rng.choice(elsewhere)])[1] for _ in bag]
-        engine = prepare(model, tokenizer, own, Settings(tolerance=None))
+        engine = prepare(model, tokenizer, Settings(tolerance=None))
         groups = score_facts(engine, [fact for fact, _ in bag], own)
         refined = refine_scores(fact.prompts for group in groups for fact in group)
         for kind, neurons in (("neurons", refined.neurons), ("baseline", refined.baseline)):
