@@ -45,6 +45,7 @@ class Settings(arguments.ModelSettings):
     """What stage 1 is told.
 
     tolerance: None for all points.  memory: GiB, None for what is free.  outputs: of OUTPUTS.
+    layers: first and last to score, None for the default.
     """
 
     relation: str
@@ -54,6 +55,7 @@ class Settings(arguments.ModelSettings):
     dtype: str
     memory: float | None
     keep: float
+    layers: tuple[int, int] | None
     outputs: list[str]
 
     @property
@@ -67,10 +69,14 @@ class Settings(arguments.ModelSettings):
             of_prediction="ig_pred" in self.outputs,
             baseline="base" in self.outputs,
             probabilities="pred" in self.outputs,
+            layers=self.layers,
         )
 
-    def identity(self, origin: dict[str, object]) -> dict[str, object]:
-        """Everything that decides what the scores are.  origin: what model and prompts add."""
+    def identity(self, origin: dict[str, object], layers: range) -> dict[str, object]:
+        """Everything that decides what the scores are.
+
+        origin: what model and prompts add.  layers: that are scored.
+        """
         names = ("rule", "steps", "tolerance", "dtype", "seed", "keep", "outputs")
         return {
             "relation": self.relation,
@@ -79,6 +85,7 @@ class Settings(arguments.ModelSettings):
             "max_facts": self.max_facts or 0,
             "oov": self.oov,
             **{name: getattr(self, name) for name in names},
+            "layers": f"{layers.start}-{layers.stop - 1}",
         }
 
 
@@ -113,6 +120,11 @@ def parse() -> Settings:
         "--batch_size", type=steps, help="with --num_batch: their product is --steps"
     )
     parser.add_argument("--num_batch", type=steps, help="see --batch_size")
+    parser.add_argument(
+        "--layers",
+        type=arguments.layers,
+        help="score layers FIRST-LAST alone, from 0 (default: all, of a decoder all but layer 0)",
+    )
     parser.add_argument(
         "--keep", type=arguments.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
     )
@@ -171,7 +183,8 @@ def main() -> None:
     name, results = settings.relation, settings.results
     inputs = open_inputs(settings, [name])
     facts, path = inputs.facts[name], results.scores(name)
-    identity = settings.identity(inputs.identity)
+    layers = fact_scores.layers_of(inputs.pretrained.model, settings.layers)
+    identity = settings.identity(inputs.identity, layers)
     if is_done(path, identity):
         print(f"{name} is done: {path}")
         return
@@ -179,7 +192,7 @@ def main() -> None:
     model = products_in(reference, settings.dtype)
     found = inputs.encode_counted(facts)
     encoded, counts = found.prompts, counts_of(found)
-    show_task(inputs, found, counts)
+    show_task(inputs, found, counts, layers)
     write_json(results.arguments, settings.given, readable=True)
     started = time.perf_counter()
     engine = fact_scores.prepare(model, inputs.pretrained.tokenizer, settings.scoring, reference)
@@ -197,7 +210,7 @@ def main() -> None:
         return scored
 
     def ending(lines: growing.GrowingLines, resumed: int) -> dict[str, object]:
-        points = points_per_layer(lines.read_beside(Record), reference.shape.layers)
+        points = points_per_layer(lines.read_beside(Record), len(layers))
         print(f"  {points:.2f} points a layer")
         return {
             "layers": reference.shape.layers,
@@ -224,7 +237,7 @@ def main() -> None:
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
-def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object]) -> None:
+def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object], layers: range) -> None:
     """What will be scored, how, and what is left out."""
     settings, steps = inputs.settings, f"{inputs.settings.steps} steps"
     within = f"within {settings.tolerance:g} of the largest score" if settings.tolerance else None
@@ -236,6 +249,7 @@ def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object]) -> None
             "left out": str(found),
             "cut": f"{counts['prompts_cut']} prompts longer than {inputs.max_tokens} tokens",
             "rule": f"{settings.rule}, {steps}, {within or 'all points'}, {settings.dtype}",
+            "layers": f"{layers.start} to {layers.stop - 1}",
         },
     )
 

@@ -18,8 +18,8 @@ as a share of the prompt's largest score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -51,7 +51,8 @@ class Scheme:
     """How a model's layers are to be integrated.
 
     rule: the sum that is meant.  tolerance: of errors.
-    first: for each layer how many points it tries first; all of the rule's are the sum itself.
+    first: for each layer how many points it tries first; all of the rule's are the sum itself, 0
+    leaves the layer out.
     weight: how many times its indicator an error may be.
     """
 
@@ -62,18 +63,25 @@ class Scheme:
 
     def __post_init__(self):
         m = len(self.rule.alphas)
-        wrong = [n for n in self.first if type(n) is not int or not (n == m or 3 <= n < m)]
-        if wrong:
-            raise ValueError(f"a layer tries {wrong[0]} points: expected 3 to {m}, which are all")
+        wrong = [n for n in self.first if type(n) is not int or not (n in (0, m) or 3 <= n < m)]
+        if wrong or not any(self.first):
+            raise ValueError(
+                f"a layer tries {(wrong or [0])[0]} points: expected 3 to {m}, which are all"
+            )
 
     def climb(self, layer: int) -> list[int]:
         """The numbers of points that a layer tries in turn, at last all."""
         return _climb(self.first[layer], len(self.rule.alphas))
 
     @property
+    def layers(self) -> list[int]:
+        """The layers that are integrated."""
+        return [layer for layer, points in enumerate(self.first) if points]
+
+    @property
     def exact(self) -> bool:
         """Whether every layer takes all points."""
-        return set(self.first) == {len(self.rule.alphas)}
+        return set(self.first) <= {0, len(self.rule.alphas)}
 
 
 class Adapted(NamedTuple):
@@ -101,6 +109,12 @@ def uncalibrated(rule: Rule, layers: int, tolerance: float = TOLERANCE) -> Schem
     return Scheme(rule, tolerance, (fewer[-1] if fewer else len(rule.alphas),) * layers, UNJUDGED)
 
 
+def within(scheme: Scheme, layers: Collection[int]) -> Scheme:
+    """The scheme with only these of its layers."""
+    first = (points if layer in layers else 0 for layer, points in enumerate(scheme.first))
+    return replace(scheme, first=tuple(first))
+
+
 def _rungs(rule: Rule) -> list[int]:
     """Numbers of points worth trying: with more than 70 % of all there is little to win."""
     return [points for points in RUNGS if 10 * points <= 7 * len(rule.alphas)]
@@ -121,9 +135,10 @@ def adaptive_gradients(
 
     target, memory: as there.  A prompt's result depends on no other prompt.
     """
-    scores = torch.empty_like(clean.activations)  # (B, L, F)
+    scores = torch.zeros_like(clean.activations)  # (B, L, F)
     points = torch.zeros(scores.shape[:2], dtype=torch.long, device=scores.device)
-    todo = [_everyone(clean)] * model.shape.layers
+    everyone = _everyone(clean)
+    todo = [everyone if points else everyone[:0] for points in scheme.first]
     for step in range(3):
         asked = [
             (layer, rows, scheme.climb(layer)[step]) for layer, rows in enumerate(todo) if len(rows)
@@ -210,19 +225,23 @@ def calibrate(
     rule: Rule,
     tolerance: float = TOLERANCE,
     memory: int | None = None,
+    layers: Collection[int] | None = None,
 ) -> Scheme:
     """The scheme that costs least on the sample's prompts, asked for their answers.
 
-    A number of points is left out for a layer where a prompt that would be accepted errs by more
+    layers: those that are integrated; None for all.  A number of points is left out for a layer where a prompt that would be accepted errs by more
     than a sixth of the tolerance.
     """
     m = len(rule.alphas)
     sums = [
-        integrated_gradients(model, clean, Probability(clean.batch.answers), rule, memory)
+        integrated_gradients(model, clean, Probability(clean.batch.answers), rule, memory, layers)
         for clean in sample
     ]  # (B, L, F) each
     first = []
     for layer in range(model.shape.layers):
+        if layers is not None and layer not in layers:
+            first.append(0)
+            continue
         tried = cache(partial(_try, model, sample, sums, rule, layer, memory))
         best = float(m), m  # points that a prompt comes to, points tried first
         for points in _rungs(rule):

@@ -36,6 +36,7 @@ class Settings:
     reaches.
     of_answer, of_prediction: integrated gradients for the right and for the most probable token.
     baseline: activations.  probabilities: of the whole vocabulary.
+    layers: the first and the last to score, None: all but a decoder's lowest, `layers_of`.
     memory: bytes a batch may take, None: chosen from what is free.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     of_prediction: bool = False
     baseline: bool = True
     probabilities: bool = False
+    layers: tuple[int, int] | None = None
     memory: int | None = None
 
     def __post_init__(self):
@@ -105,7 +107,25 @@ def prepare(
         scheme = adaptive.all_points(rule, layers)
     else:
         scheme = adaptive.uncalibrated(rule, layers, settings.tolerance)
+    scheme = adaptive.within(scheme, layers_of(model, settings.layers))
     return Engine(model, reference or model, tokenizer, settings, scheme)
+
+
+def layers_of(model: Network, asked: tuple[int, int] | None) -> range:
+    """The layers to score: those asked for, first and last, else all but a decoder's lowest.
+
+    In a decoder's layer 0 the feed-forward output is many times what it is added to, P along the
+    path jumps, and its neurons follow the last word, whatever is asked; yet it holds the largest
+    score in half of the prompts and so raises the threshold of all others (docs/families.md).
+    Raises ValueError for layers that the model does not have.
+    """
+    count = model.shape.layers
+    if asked is None:
+        return range(1 if model.causal and count > 1 else 0, count)
+    first, last = asked
+    if not 0 <= first <= last < count:
+        raise ValueError(f"layers {first} to {last}: the model has 0 to {count - 1}")
+    return range(first, last + 1)
 
 
 def group_size(model: Network, device: torch.device) -> int:
@@ -187,7 +207,11 @@ def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
         dense["baseline"] = clean.activations
     for scores in dense.values():
         check_finite(scores)
-    kept = {name: kept_triplets(scores, settings.keep) for name, scores in dense.items()}
+    scored = engine.scheme.layers
+    kept = {
+        name: kept_triplets(scores[:, scored], settings.keep, scored[0])
+        for name, scores in dense.items()
+    }
     likely = clean.probabilities.tolist() if settings.probabilities else None
     for row, predicted in enumerate(clean.predicted.tolist()):
         values: dict[str, Any] = {name: triplets[row] for name, triplets in kept.items()}
@@ -202,8 +226,12 @@ def check_finite(scores: Tensor) -> None:
         raise ValueError("the model gives scores that are not finite: are its weights damaged?")
 
 
-def kept_triplets(scores: Tensor, keep: float) -> list[list[tuple[int, int, float]]]:
+def kept_triplets(
+    scores: Tensor, keep: float, lowest: int = 0
+) -> list[list[tuple[int, int, float]]]:
     """For each prompt the entries of (B, L, F) that reach keep times its largest.
+
+    lowest: the number of the first of the L layers.
 
     In (layer, index) order, as (layer, index, score); a prompt whose largest score is negative has
     none.  `tests/reference` holds the twin for one prompt.
@@ -211,7 +239,7 @@ def kept_triplets(scores: Tensor, keep: float) -> list[list[tuple[int, int, floa
     flat = scores.flatten(1)
     chosen = flat >= keep * flat.amax(dim=1, keepdim=True)
     rows, places = chosen.nonzero(as_tuple=True)  # (N,) each, in order
-    layers = torch.div(places, scores.shape[2], rounding_mode="floor")
+    layers = torch.div(places, scores.shape[2], rounding_mode="floor") + lowest
     columns = layers.tolist(), (places % scores.shape[2]).tolist(), flat[rows, places].tolist()
     triplets = list(zip(*columns, strict=True))
     ends = chosen.sum(dim=1).cumsum(0).tolist()

@@ -11,6 +11,7 @@ The sample also shows how far the full sums are from the integral that they stan
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,9 +63,11 @@ def draw_sample(
     for name, bag in places:
         try:
             (fact,) = data.facts_of({name: [bag]}, name, source)
-            sample.append(rng.choice(encode_fact(fact, tokenizer, max_tokens)))
+            prompts = encode_fact(fact, tokenizer, max_tokens, Counter())
         except ValueError:  # cannot be asked: a run of its own relation says why
             continue
+        if prompts:
+            sample.append(rng.choice(prompts))
         if len(sample) == CALIBRATED:
             break
     return sample
@@ -76,7 +79,8 @@ def calibrate(engine: Engine, sample: Sequence[Prompt]) -> Engine:
         return engine
     passes = [clean_pass(engine.reference, batch) for batch in batches(engine, sample)]
     rule, tolerance = engine.scheme.rule, engine.scheme.tolerance
-    scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory)
+    layers = engine.scheme.layers
+    scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory, layers)
     return replace(engine, scheme=scheme)
 
 
@@ -85,6 +89,8 @@ def calibrated(engine: Engine, points: Sequence[int]) -> Engine:
     layers = len(engine.scheme.first)
     if len(points) != layers:
         raise ValueError(f"points for {len(points)} layers: the model has {layers}")
+    if [layer for layer, tried in enumerate(points) if tried] != engine.scheme.layers:
+        raise ValueError("points for other layers than are asked for")
     scheme = Scheme(engine.scheme.rule, engine.scheme.tolerance, tuple(points))
     return replace(engine, scheme=scheme)
 
@@ -142,15 +148,15 @@ def audit(
 def compare(engine: Engine, batch: Batch) -> list[Audited]:
     """The prompts of a batch both ways, and their integrals."""
     model, scheme, memory = engine.reference, engine.scheme, engine.memory
-    clean, of = clean_pass(model, batch), Probability(batch.answers)
-    exact = integrated_gradients(model, clean, of, scheme.rule, memory)  # (B, L, F)
+    clean, of, layers = clean_pass(model, batch), Probability(batch.answers), scheme.layers
+    exact = integrated_gradients(model, clean, of, scheme.rule, memory, layers)  # (B, L, F)
     fewer = written = exact
     if not scheme.exact:
         fewer = written = adaptive.adaptive_gradients(model, clean, of, scheme, memory).scores
     if engine.model is not model:
         own = clean_pass(engine.model, batch)
         written = adaptive.adaptive_gradients(engine.model, own, of, scheme, memory).scores
-    integral = integrated_gradients(model, clean, of, INTEGRAL, memory)
+    integral = integrated_gradients(model, clean, of, INTEGRAL, memory, layers)
     for scores in (exact, written, integral):
         check_finite(scores)
     largest = adaptive.largest_scores(exact)[:, None]
@@ -161,7 +167,7 @@ def compare(engine: Engine, batch: Batch) -> list[Audited]:
         _same_coarse(written, exact),
         ((exact - integral).abs().amax(dim=2) / whole).amax(dim=1).tolist(),
         _same_coarse(exact, integral),
-        completeness_gap(model, clean, of, integral).amax(dim=1).tolist(),
+        completeness_gap(model, clean, of, integral)[:, layers].amax(dim=1).tolist(),
         strict=True,
     )
     return [Audited(*row) for row in rows]

@@ -72,6 +72,15 @@ LARGEST_FACTOR = 1e6  # of an activation, a lambda
 factor = real(-LARGEST_FACTOR, LARGEST_FACTOR)
 
 
+def layers(text: str) -> tuple[int, int]:
+    """ "1-29", or "3" for one layer: the first and the last, for argparse's `type`."""
+    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text)
+    first, last = (int(n) for n in (match[1], match[2] or match[1])) if match else (1, 0)
+    if first > last:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST-LAST, such as 1-29")
+    return first, last
+
+
 # --- arguments -------------------------------------------------------------------------------
 
 
