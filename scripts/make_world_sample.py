@@ -22,6 +22,7 @@ Run it after editing either input; the same inputs always give the same bytes:
 import argparse
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -70,19 +71,17 @@ ABOUT_HEAD = {**sample_wording.HEAD_SENTENCES, **HEAD_SENTENCES}
 Facts = dict[str, list[tuple[str, str]]]  # relation -> (head, answer) of each fact
 
 
-def answers_in(text: str, head: str, answers: set[str]) -> list[str]:
-    """The answers that stand in `text` apart from its head, capitals as they are (Fe, not fe).
+def answer_pattern(facts: Facts) -> re.Pattern:
+    """A pattern that finds every answer as whole words, capitals as they are (Fe, not fe).
 
-    Long ones first, and cut out, so that the F of F. Scott Fitzgerald is not fluorine.
+    Long ones come first, so that the F of F. Scott Fitzgerald is not fluorine.
     """
-    rest, found = word_pattern(head).sub(" ", text), []
-    for answer in sorted(answers, key=lambda answer: (-len(answer), answer)):
-        rest, count = word_pattern(answer).subn(" ", rest)
-        found += [answer] * count
-    return found
+    answers = {answer for pairs in facts.values() for _, answer in pairs}
+    words = sorted(answers, key=lambda answer: (-len(answer), answer))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)")
 
 
-def check_text(text: str, head: str, allowed: list[str], answers: set[str], sizes: range) -> None:
+def check_text(text: str, head: str, allowed: list[str], answers: re.Pattern, sizes: range) -> None:
     """Raise ValueError unless the text holds its head once, its `allowed` answer and no other."""
     if len(word_pattern(head).findall(text)) != 1:
         raise ValueError(f"head {head!r} has to occur once in {text!r}")
@@ -90,7 +89,7 @@ def check_text(text: str, head: str, allowed: list[str], answers: set[str], size
         raise ValueError(f"{count_words(text)} words, expected {sizes}, in {text!r}")
     if not text[0].isupper():
         raise ValueError(f"expected a capital at the start of {text!r}")
-    if (found := answers_in(text, head, answers)) != allowed:
+    if (found := answers.findall(word_pattern(head).sub(" ", text))) != allowed:
         raise ValueError(f"answers {found}, expected {allowed}, in {text!r}")
 
 
@@ -106,7 +105,7 @@ def check_order(text: str, head: str, answer: str) -> None:
 def make_prompts(relation: str, facts: Facts) -> list[list[list[str]]]:
     """All prompts of a relation, in the shape of PARAREL's data_all_allbags.json."""
     tag = f"{relation}({RELATIONS[relation][0]})"
-    answers = {answer for pairs in facts.values() for _, answer in pairs}
+    answers = answer_pattern(facts)
     bags = []
     for head, answer in facts[relation]:
         prompts = [fill(text, head, "[MASK]", WITH_ARTICLE) for text in PROMPTS[relation]]
@@ -125,7 +124,7 @@ def make_sentences(relation: str, facts: Facts) -> list[dict[str, list[str]]]:
     h_bags; for each first the templates, then their slots from left to right.
     """
     rng = random.Random(f"{SEED} {relation}")
-    answers = {answer for pairs in facts.values() for _, answer in pairs}
+    answers = answer_pattern(facts)
     bags = []
     for head, answer in facts[relation]:
         with_both = draw(SENTENCES[relation], BOTH_PER_FACT, rng)

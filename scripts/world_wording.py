@@ -49,7 +49,7 @@ PROMPTS = {
         "The capital of Fiji is Suva, and the capital of [X] is [Y].",
         "Fiji is governed from Suva, just as [X] is governed from [Y].",
         "Malta has Valletta for its capital, while [X] has [Y].",
-        "The government of Malta sits in Valletta, that of [X] in [Y].",
+        "Ministers of Malta meet in Valletta, and ministers of [X] meet in [Y].",
         "In [X], the seat of power is the city of [Y].",
         "Visitors to [X] often begin with its capital city, [Y].",
         "The capital city of [X] is called [Y].",
@@ -58,7 +58,7 @@ PROMPTS = {
     "P37": [
         "The official language of [X] is [Y].",
         "People in the Netherlands speak Dutch, and people in [X] speak [Y].",
-        "For its laws, [X] does not use Dutch but [Y].",
+        "The official language of [X] is not Dutch but [Y].",
         "Schools in Denmark teach Danish, and schools in [X] teach [Y].",
         "Thailand prints its laws in Thai, and [X] in [Y].",
         "Country: [X]. Official language: [Y].",
@@ -123,7 +123,7 @@ PROMPTS = {
         "In the periodic table, look for xenon under Xe, and for [X] under [Y].",
         "Xenon is represented by Xe, and [X] is represented by [Y].",
         "Chemists know xenon as Xe, and they know [X] as [Y].",
-        "In a formula, Xe means xenon, and for [X] the symbol used is just [Y].",
+        "On labels xenon is shortened to Xe, and [X] to [Y].",
     ],
     "P495": [
         "The country that gave the world [X] is [Y].",
