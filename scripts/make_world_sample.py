@@ -6,12 +6,14 @@ the wording (world_wording.py) is this project's own. Out of the two come, in th
 * data/WORLD/world_allbags.json: `{REL: [fact: [[prompt, answer, "REL(label)"], ...]]}`;
 * data/WORLD/world_distant_<REL>.json: `[{"th_bags": [...], "h_bags": [...]}]`, fact by fact.
 
-How the facts were chosen, with SmolLM2-135M-Instruct as the decoder in mind: relations and wordings
-were tried on it, a dozen facts each, and those that it hardly knew in any wording were dropped
-(currencies, sports, makers, inventors). The facts of a relation were written down before that and
-are the well-known ones, not those that it answers: what it does not know stays in, and is counted
-and left out when a model is run. Facts were only taken out where the answer is disputed, the head
-is plural, or the relation had enough.
+How facts and wordings were chosen, on SmolLM2-135M-Instruct. Well-known facts of 17 relations were
+written down; about 20 wordings a relation were tried on a dozen of its facts. Relations that it
+hardly knew in any wording were dropped (currencies, inventors, makers, sports), and so was one
+whose heads have several kinds (subclass of). Of the wordings those stayed that it mostly answers
+and that differ in their last words: its share of right answers is therefore one of chosen
+wordings. Facts went where the answer is disputed, the head is plural, an answer stands in a
+wording, or the relation had enough; none was picked because it is answered, and 74 of the 419 are
+answered in fewer than three wordings. They stay, to be counted and left out when a model is run.
 
 Run it after editing either input; the same inputs always give the same bytes:
 
