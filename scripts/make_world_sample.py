@@ -12,8 +12,9 @@ hardly knew in any wording were dropped (currencies, inventors, makers, sports),
 whose heads have several kinds (subclass of). Of the wordings those stayed that it mostly answers
 and that differ in their last words: its share of right answers is therefore one of chosen
 wordings. Facts went where the answer is disputed, the head is plural, an answer stands in a
-wording, or the relation had enough; none was picked because it is answered, and 74 of the 419 are
-answered in fewer than three wordings. They stay, to be counted and left out when a model is run.
+wording, or the relation had enough. That was done with the first trial's results at hand, so the
+facts are no random draw; but 74 of the 419 are answered in fewer than three wordings.
+They stay, to be counted and left out when a model is run.
 
 Run it after editing either input; the same inputs always give the same bytes:
 

@@ -7,7 +7,7 @@ sample_wording's SLOTS. The sample is for decoders, which read a prompt up to th
 * PROMPTS: every wording ends in "[Y].", and the eight of a relation have different words before it;
 * SENTENCES: the head comes first, the tail late, so that what stands before it tells the fact.
 
-About half of the prompts lead with the like fact of another head (Fiji and Suva, James Joyce and
+58 of the 96 wordings name the like fact of another head (Fiji and Suva, James Joyce and
 Ulysses), in the way in which people compare, because a small decoder otherwise goes on with "the".
 No such example is a fact of the sample, nor its answer an answer of the sample.
 
