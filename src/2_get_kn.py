@@ -27,7 +27,7 @@ from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.stages.refining import Settings
 
 # What the scores of relations that are refined together must have in common.
-COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length")
+COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length", "layers")
 
 
 def scored_relations(settings: Settings) -> list[str]:
