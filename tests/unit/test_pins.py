@@ -22,7 +22,8 @@ def test_conda_and_pip_install_the_same():
 
 def test_extras_pin_the_same_versions():
     """What several extras ask for is one version; the tests have all that the models need."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     pins = {pin for extra in extras.values() for pin in extra}
     assert len({pin.split("==")[0] for pin in pins}) == len(pins)
     assert set(extras["models"]) <= set(extras["dev"])
