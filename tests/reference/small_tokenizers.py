@@ -5,6 +5,8 @@ Words of the sentences are a token each; others fall into pieces, down to bytes 
 
 from __future__ import annotations
 
+import json
+
 from tokenizers import (
     AddedToken,
     Regex,
@@ -65,6 +67,11 @@ def xlm_roberta() -> Tokenizer:
         vocab_size=120, special_tokens=MASKED[:-1], unk_token="<unk>", show_progress=False
     )
     made = _trained(made, trainer)
+    # Training leaves pieces of one score in any order.
+    special, pieces = MASKED[:-1], json.loads(made.to_str())["model"]["vocab"]
+    others = [(piece, round(score, 4)) for piece, score in pieces if piece not in special]
+    others.sort(key=lambda entry: (-entry[1], entry[0]))
+    made.model = models.Unigram([*((token, 0.0) for token in special), *others], 3)
     made.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
     made.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
@@ -119,3 +126,8 @@ def _bytes(special: list[str]) -> trainers.BpeTrainer:
 def _trained(made: Tokenizer, trainer: trainers.Trainer) -> Tokenizer:
     made.train_from_iterator(SENTENCES, trainer)
     return made
+
+
+def merges(tokenizer: Tokenizer) -> list[str]:
+    """Of a BPE, as files write them: two tokens with a space between."""
+    return [" ".join(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
