@@ -33,20 +33,24 @@ from tests.reference.family_errors import ERRORS, RULE, prompts, share
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
 # GPT-Neo's attention is float32 whatever the weights are, by the library's design.
 GPT_NEO_WITHIN = 1e-5
-# bfloat16 has 8 bits: half a unit in the last place is 0.4 %, and three layers and a softmax of
-# logits of size 1 add some of them up.  float16 has 11.
-HALF_WITHIN = {torch.bfloat16: 0.1, torch.float16: 0.0125}
+# bfloat16 has 8 bits: half a unit in the last place is 0.4 %, of which three gated layers make
+# up to 8 % (LLaMA; most families 1 to 2 %).  float16 has 11 bits, an eighth of that.
+HALF_WITHIN = {torch.bfloat16: 0.2, torch.float16: 0.025}
 WINDOWED = [name for name, case in CASES.items() if case.wide]
+
+
+def tolerance(name: str, dtype: torch.dtype) -> float:
+    """What a case may be off in a dtype."""
+    in_float32 = dtype == torch.float64 and CASES[name].model_type == "gpt_neo"
+    return GPT_NEO_WITHIN if in_float32 else WITHIN[dtype]
 
 
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("name", CASES)
 def test_engine_equals_the_literal_twin(name, kind):
     """In float32 and float64, what `family_errors` measures of each kind."""
-    for dtype, within in WITHIN.items():
-        if dtype == torch.float64 and CASES[name].model_type == "gpt_neo":
-            within = GPT_NEO_WITHIN
-        assert ERRORS[kind](name, dtype) < within, dtype
+    for dtype in WITHIN:
+        assert ERRORS[kind](name, dtype) < tolerance(name, dtype), dtype
 
 
 def test_every_row_has_a_model():
@@ -74,11 +78,11 @@ def test_batch_equals_prompts_one_at_a_time(name):
         clean = passes.clean_pass(network, chosen)
         return integrated_gradients(network, clean, Probability(chosen.answers), RULE, memory)
 
-    together = scores(batch)
-    assert share(scores(batch, memory=50_000), together) < GPT_NEO_WITHIN
+    together, within = scores(batch), tolerance(name, torch.float64)
+    assert share(scores(batch, memory=50_000), together) < within
     for row, found in enumerate(together):
         (alone,) = scores(select(batch, [row]))
-        assert share(found, alone) < GPT_NEO_WITHIN  # of GPT-Neo, all others' is rounding
+        assert share(found, alone) < within
 
 
 NORMED = [name for name, case in CASES.items() if families.of(case.model_type).between]
