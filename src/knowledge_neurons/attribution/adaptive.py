@@ -229,7 +229,8 @@ def calibrate(
 ) -> Scheme:
     """The scheme that costs least on the sample's prompts, asked for their answers.
 
-    layers: those that are integrated; None for all.  A number of points is left out for a layer where a prompt that would be accepted errs by more
+    layers: those that are integrated; None for all.
+    A number of points is left out for a layer where a prompt that would be accepted errs by more
     than a sixth of the tolerance.
     """
     m = len(rule.alphas)
