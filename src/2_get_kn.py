@@ -77,8 +77,9 @@ def check_scores(results: Results, relations: list[str], lowest: float) -> dict[
 def refine(path: Path, settings: Settings) -> RefinedRelation:
     """Refine one relation; errors name its file."""
     own, baseline = (settings.thresholds[kind] for kind in (False, True))
+    scores = read_fact_scores(path, answer_token=settings.answer_token)
     try:
-        return refine_scores(read_fact_scores(path), own, baseline, settings.held_out)
+        return refine_scores(scores, own, baseline, settings.held_out)
     except NoScores as error:
         raise ValueError(f"{path} {error} (--get_ig_gold, --get_base)") from error
 
@@ -91,6 +92,8 @@ def write(
     made_from = {"scores": scores, "scores_sha256": sha256_of(results.scores(relation))}
     if settings.held_out:
         made_from["held_out"] = settings.held_out
+    if settings.answer_token:
+        made_from["answer_token"] = settings.answer_token
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
             write_manifest(

@@ -12,12 +12,14 @@ from knowledge_neurons.stages import arguments
 class Settings(arguments.Settings):
     """thresholds: baseline or not -> how its scores are refined.  pairs: random ones a fact.
 
-    held_out: every so manieth prompt finds no neurons; None for none.
+    held_out: every so manieth prompt finds no neurons; None for none.  answer_token: of answers of
+    several tokens, whose scores are refined.
     """
 
     relations: list[str]
     thresholds: dict[bool, refine.Thresholds]
     held_out: int | None
+    answer_token: int
     pairs: int
     seed: int
 
@@ -52,6 +54,13 @@ def parse(description: str) -> Settings:
         type=arguments.share,
         default=default.max_share,
         help="drop neurons that more than this share of the facts have (default: 1, none)",
+    )
+    refining.add_argument(
+        "--answer_token",
+        type=arguments.whole(0, 1000),
+        default=0,
+        help="of answers of several tokens: refine the scores for this one, from 0 (stage 1's "
+        "--answers each)",
     )
     refining.add_argument(
         "--held_out",
