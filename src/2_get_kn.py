@@ -90,10 +90,7 @@ def write(
     """Write the files of one relation, each with its manifest.  scores: their identity."""
     results = settings.results
     made_from = {"scores": scores, "scores_sha256": sha256_of(results.scores(relation))}
-    if settings.held_out:
-        made_from["held_out"] = settings.held_out
-    if settings.answer_token:
-        made_from["answer_token"] = settings.answer_token
+    made_from |= {"held_out": settings.held_out, "answer_token": settings.answer_token}
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
             write_manifest(

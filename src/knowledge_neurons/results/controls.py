@@ -21,7 +21,14 @@ RARE = "rare"  # those of a fact's neurons that few facts of its relation have
 SAME = "same"  # asked: another fact of the relation
 HELD_OUT = "held_out"  # asked: those of the fact's own prompts that found no neurons
 SETS = (KNOWLEDGE, RARE, CONTROL)
-COLUMNS = (OWN, HELD_OUT, SAME, OTHER)
+# What is asked, and of which neurons, in words.
+EFFECT_COLUMNS = {
+    OWN: "own prompts",
+    HELD_OUT: "own, held out",
+    SAME: "same relation",
+    OTHER: "other relations",
+}
+EFFECT_KINDS = {KNOWLEDGE: "knowledge neurons", RARE: "rare of them", CONTROL: "random neurons"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class ControlRecord:
 class Effects:
     """How the right answer's probability changes with the neurons of one kind times a factor.
 
-    neurons: a fact has on the mean.  changes: for those of COLUMNS that were asked, as a share.
+    neurons: a fact has on the mean.  changes: by EFFECT_COLUMNS, of what was asked, as a share.
     """
 
     kind: str
@@ -76,7 +83,7 @@ def effects_of(relations: Mapping[str, Sequence[ControlRecord]], seed: int) -> l
     for factor in (SUPPRESS, AMPLIFY):
         for kind in SETS:
             changes = {}
-            for column in COLUMNS:
+            for column in EFFECT_COLUMNS:
                 groups = [_sums(own, column, kind, factor) for own in asked.values()]
                 if change := _average([rows for rows in groups if len(rows)], seed):
                     changes[column] = change

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from knowledge_neurons.results.changes import OTHER, OWN
 from knowledge_neurons.results.comparison import (
     EDITED_NAMES,
     Comparison,
     edits_beside,
     erasures_beside,
 )
-from knowledge_neurons.results.controls import HELD_OUT, SAME, Effects
+from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS, Effects
 from knowledge_neurons.results.edits import EDITED, EditRun, Variant
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
@@ -62,19 +61,15 @@ def show_audit(audit: dict[str, Any]) -> None:
 
 def show_effects(found: Sequence[Effects]) -> None:
     """Stage 3's controls: a line for each kind of neurons and factor."""
-    names = {
-        OWN: "own prompts",
-        HELD_OUT: "own, held out",
-        SAME: "same relation",
-        OTHER: "other relations",
-    }
-    rows = {"": "".join(f"{name:>24}" for name in ("neurons", *names.values()))}
+    rows = {"": "".join(f"{name:>24}" for name in ("neurons", *EFFECT_COLUMNS.values()))}
     for one in found:
         cells = [f"{one.neurons:.2f}"]
-        for asked in names:
+        for asked in EFFECT_COLUMNS:
             change = one.changes.get(asked)
             cells.append(told(change and change.times(100), 1, "+") + " %" * bool(change))
-        rows[f"{one.kind} x {one.factor:g}"] = "".join(f"{cell:>24}" for cell in cells)
+        rows[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = "".join(
+            f"{cell:>24}" for cell in cells
+        )
     show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
 
 
