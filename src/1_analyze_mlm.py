@@ -14,11 +14,10 @@ from knowledge_neurons.stages import program  # isort: skip
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.attribution import adaptive, fact_scores, joint, quadrature, quadrature_audit
 from knowledge_neurons.attribution.quadrature_audit import Record
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import KEEP
@@ -56,6 +55,8 @@ class Settings(arguments.ModelSettings):
     memory: float | None
     keep: float
     layers: tuple[int, int] | None
+    answers: str
+    aggregate: str
     outputs: list[str]
 
     @property
@@ -70,6 +71,8 @@ class Settings(arguments.ModelSettings):
             baseline="base" in self.outputs,
             probabilities="pred" in self.outputs,
             layers=self.layers,
+            answers=self.answers,
+            aggregate=self.aggregate,
         )
 
     def identity(self, origin: dict[str, object], layers: range) -> dict[str, object]:
@@ -86,6 +89,9 @@ class Settings(arguments.ModelSettings):
             "oov": self.oov,
             **{name: getattr(self, name) for name in names},
             "layers": f"{layers.start}-{layers.stop - 1}",
+            "answers": self.answers
+            if self.answers != fact_scores.JOINT
+            else f"{self.answers}, {self.aggregate}",
         }
 
 
@@ -124,6 +130,18 @@ def parse() -> Settings:
         "--layers",
         type=arguments.layers,
         help="score layers FIRST-LAST alone, from 0 (default: all, of a decoder all but layer 0)",
+    )
+    parser.add_argument(
+        "--answers",
+        choices=fact_scores.ANSWERS,
+        default=fact_scores.OWN,
+        help="of several tokens: score the first (own), each given those before it, all at once",
+    )
+    parser.add_argument(
+        "--aggregate",
+        choices=list(joint.AGGREGATES),
+        default="sum",
+        help="with --answers joint: how the positions' scores become one",
     )
     parser.add_argument(
         "--keep", type=arguments.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
@@ -201,7 +219,7 @@ def main() -> None:
     audit["share_over_at_most"] = binomial_at_most(
         audit["over_tolerance"], audit["audited_prompts"]
     )
-    show_audit(audit)
+    tables.show_audit(audit)
 
     def score(some: range) -> list[fact_scores.ScoredFact]:
         """One group of `score_facts`."""
@@ -278,24 +296,6 @@ def points_per_layer(records: list[Record], layers: int) -> float:
     """The mean over prompts and layers."""
     prompts, points = (sum(record[key] for record in records) for key in ("prompts", "points"))
     return points / (prompts * layers) if prompts else 0.0
-
-
-def show_audit(audit: dict[str, Any]) -> None:
-    """The audit and the integral, a line each."""
-    if audit["audited_prompts"]:
-        bound = f"at most {audit['share_over_at_most']:.1%} of all, 95 % confidence"
-        print(
-            f"  audit: {audit['over_tolerance']} of {audit['audited_prompts']} prompts over "
-            f"{audit['tolerance']:g} of the largest score ({bound}), worst error "
-            f"{audit['worst_error']:.0e}; same coarse neurons in {audit['coarse_same']}"
-        )
-    if audit["layers_failed"]:
-        print(f"  layers that failed and get all points: {audit['layers_failed']}, from 0")
-    if integral := audit.get("integral"):
-        print(
-            f"  the sum over all points is {integral['median']:.1%} from the integral (median of "
-            f"{integral['prompts']} prompts); same coarse neurons in {integral['coarse_same']:.0%}"
-        )
 
 
 if __name__ == "__main__":

@@ -74,10 +74,12 @@ def check_scores(results: Results, relations: list[str], lowest: float) -> dict[
     return identities
 
 
-def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
+def refine(path: Path, settings: Settings) -> RefinedRelation:
     """Refine one relation; errors name its file."""
+    own, baseline = (settings.thresholds[kind] for kind in (False, True))
+    scores = read_fact_scores(path, answer_token=settings.answer_token)
     try:
-        return refine_scores(read_fact_scores(path), thresholds[False], thresholds[True])
+        return refine_scores(scores, own, baseline, settings.held_out)
     except NoScores as error:
         raise ValueError(f"{path} {error} (--get_ig_gold, --get_base)") from error
 
@@ -88,6 +90,7 @@ def write(
     """Write the files of one relation, each with its manifest.  scores: their identity."""
     results = settings.results
     made_from = {"scores": scores, "scores_sha256": sha256_of(results.scores(relation))}
+    made_from |= {"held_out": settings.held_out, "answer_token": settings.answer_token}
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
             write_manifest(
@@ -114,7 +117,7 @@ def main() -> None:
     with progress(len(relations), "refining", "relation") as bar:
         for relation in relations:
             started = time.perf_counter()
-            refined[relation] = refine(results.scores(relation), thresholds)
+            refined[relation] = refine(results.scores(relation), settings)
             seconds[relation] = round(time.perf_counter() - started, 3)
             bar.update()
     for relation, outcome in refined.items():

@@ -121,6 +121,7 @@ class PromptScores:
     of_answer, of_prediction: integrated gradients of the probability of either token; baseline: the
     activations themselves; all three only where large enough to be kept.
     probabilities: of the whole vocabulary at [MASK], (V,).
+    answer_token: which token of the answer was asked for, from 0.
     """
 
     tokens: list[str]
@@ -131,6 +132,7 @@ class PromptScores:
     of_prediction: list[Triplet] = field(default_factory=list)
     baseline: list[Triplet] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
+    answer_token: int = 0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -229,25 +228,35 @@ def calibrate(
 ) -> Scheme:
     """The scheme that costs least on the sample's prompts, asked for their answers.
 
-    layers: those that are integrated; None for all.  A number of points is left out for a layer
-    where a prompt that would be accepted errs by more than a sixth of the tolerance.
+    layers: those that are integrated; None for all.
+    A number of points is left out for a layer where a prompt that would be accepted errs by more
+    than a sixth of the tolerance.
     """
     m = len(rule.alphas)
     sums = [
         integrated_gradients(model, clean, Probability(clean.batch.answers), rule, memory, layers)
         for clean in sample
     ]  # (B, L, F) each
-    first = []
-    for layer in range(model.shape.layers):
-        if layers is not None and layer not in layers:
-            first.append(0)
-            continue
-        tried = cache(partial(_try, model, sample, sums, rule, layer, memory))
-        best = float(m), m  # points that a prompt comes to, points tried first
-        for points in _rungs(rule):
-            if points < best[0]:
-                best = min(best, (_cost(tried, _climb(points, m), tolerance), points))
-        first.append(best[1])
+    wanted = [n for n in range(model.shape.layers) if layers is None or n in layers]
+    tried: dict[tuple[int, int], Tried] = {}  # layer and points
+
+    def attempt(some: Sequence[int], points: int) -> None:
+        """Try so many points in layers, together: one walk for all of them."""
+        some = [layer for layer in some if (layer, points) not in tried]
+        found = _try(model, sample, sums, rule, some, memory, points) if some else []
+        tried.update({(layer, points): one for layer, one in zip(some, found, strict=True)})
+
+    best = {layer: (float(m), m) for layer in wanted}  # points a prompt comes to, tried first
+    for points in _rungs(rule):
+        left, climb = [layer for layer in wanted if points < best[layer][0]], _climb(points, m)
+        attempt(left, points)
+        doubtful = [n for n in left if (JUDGED * tried[n, points].indicators > tolerance).any()]
+        if len(climb) > 2:
+            attempt(doubtful, climb[1])
+        for layer in left:
+            cost = _cost(lambda n, layer=layer: tried[layer, n], climb, tolerance)
+            best[layer] = min(best[layer], (cost, points))
+    first = [best[n][1] if n in best else 0 for n in range(model.shape.layers)]
     return Scheme(rule, tolerance, tuple(first))
 
 
@@ -271,16 +280,20 @@ def _try(
     sample: Sequence[CleanPass],
     sums: Sequence[Tensor],
     rule: Rule,
-    layer: int,
+    layers: Sequence[int],
     memory: int | None,
     points: int,
-) -> Tried:
-    """So many points in a layer, beside the sums over all of them."""
-    errors, indicators = [], []
+) -> list[Tried]:
+    """So many points in each of the layers, beside the sums over all of them."""
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]  # of each batch
     for clean, exact in zip(sample, sums, strict=True):
         of, largest = Probability(clean.batch.answers), largest_scores(exact)
-        asked = [(layer, _everyone(clean), points)]
-        ((fewer, seen),) = _integrate(model, clean, of, rule, asked, memory)
-        errors.append((fewer - exact[:, layer]).abs().amax(dim=1) / largest)
-        indicators.append(seen / largest)
-    return Tried(*(torch.cat(parts).cpu().numpy() for parts in (errors, indicators)))
+        asked = [(layer, _everyone(clean), points) for layer in layers]
+        integrated = _integrate(model, clean, of, rule, asked, memory)
+        for layer, own, (fewer, seen) in zip(layers, found, integrated, strict=True):
+            error = (fewer - exact[:, layer]).abs().amax(dim=1) / largest
+            own.append((error, seen / largest))
+    return [
+        Tried(*(torch.cat(parts).cpu().numpy() for parts in zip(*own, strict=True)))
+        for own in found
+    ]

@@ -22,14 +22,10 @@ from torch import Tensor
 
 from knowledge_neurons.attribution import adaptive, quadrature
 from knowledge_neurons.attribution.adaptive import Scheme
-from knowledge_neurons.attribution.fact_scores import (
-    Engine,
-    batches,
-    check_finite,
-    kept_triplets,
-)
+from knowledge_neurons.attribution.fact_scores import Engine, batches
 from knowledge_neurons.attribution.gradients import completeness_gap, integrated_gradients
 from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.text import data

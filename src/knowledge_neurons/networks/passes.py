@@ -145,18 +145,27 @@ def pass_bytes(network: Network, tokens: int, rows: int = 1) -> int:
 def path_bytes(network: Network, tokens: int) -> list[int]:
     """Estimate of what a row that comes back down holds, for each layer it may start in.
 
-    Per token, each whole layer above keeps what its backward pass needs; at the widest point one
-    layer's temporaries, 4 F, come on top.  The last layer keeps 2 D a token; the head 3 V a row.
     In a causal network a row is one token, with the keys and values of those before it.
     """
+    if not network.causal:
+        return whole_path_bytes(network, tokens)
+    L, D, _, _ = network.shape
+    keys = [(L - 1 - layer) * 2 * D * tokens for layer in range(L)]  # and values, at most
+    one = whole_path_bytes(network, 1)
+    return [row + FLOAT * kept for row, kept in zip(one, keys, strict=True)]
+
+
+def whole_path_bytes(network: Network, tokens: int) -> list[int]:
+    """The same of a row that is T tokens all the way.
+
+    Per token, each whole layer above keeps what its backward pass needs; at the widest point one
+    layer's temporaries, 4 F, come on top.  The last layer keeps 2 D a token; the head 3 V a row.
+    """
     L, D, F, V = network.shape
-    rows = 1 if network.causal else tokens  # tokens that go up
     costs = []
     for layer in range(L):
         whole = max(L - 2 - layer, 0)
-        kept = rows * (whole * network.cost.kept + (4 * F if whole else 0) + 4 * D)
-        if network.causal:
-            kept += (L - 1 - layer) * 2 * D * tokens  # keys and values, at most
+        kept = tokens * (whole * network.cost.kept + (4 * F if whole else 0) + 4 * D)
         costs.append(FLOAT * (kept + 2 * F + 3 * V))
     return costs
 

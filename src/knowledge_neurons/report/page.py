@@ -30,6 +30,7 @@ from knowledge_neurons.results.comparison import (
     main_run,
     neurons_beside,
 )
+from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS
 from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
 from knowledge_neurons.results.metrics import RESAMPLES
 from knowledge_neurons.results.outcomes import Outcomes
@@ -72,6 +73,8 @@ def render(results: Results) -> str:
             run=run_of(found.manifests),
             tables=comparisons(found),
             figures=drawn(results, found),
+            effect_columns=EFFECT_COLUMNS,
+            effect_kinds=EFFECT_KINDS,
             triggers=triggers_of(found),
             differences=differences(),
             checked_the_same=checked_the_same(),
@@ -112,7 +115,7 @@ def asset(name: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What stage 1 scored, over all relations.  skipped: facts whose answer is not one token."""
+    """What stage 1 scored, over all relations.  skipped: facts that cannot be asked."""
 
     model: str
     layers: list[int]
