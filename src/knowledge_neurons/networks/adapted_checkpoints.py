@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -171,7 +172,8 @@ def _quiet(transformers: ModuleType) -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with redirect_stderr(StringIO()):  # of a .gguf's tensors it always draws a bar
+            yield
     finally:
         logging.set_verbosity(before)
         if bars:
