@@ -33,7 +33,6 @@ from tests.integration.adapted import KINDS, gguf_file, saved
 from tests.integration.checkpoints import tokenizer as bert_tokenizer
 from tests.integration.hub_server import Hub, point_at
 from tests.reference import families as twin
-from tests.reference.family_errors import share
 from tests.reference.small_tokenizers import gpt2
 from tests.reference.tiny import tiny_bert
 
