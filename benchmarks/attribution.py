@@ -65,8 +65,8 @@ from benchmarks.attribution_case import (
 from benchmarks.random_models import BERT_BASE
 from custom_bert import BertConfig
 from knowledge_neurons.attribution import adaptive
-from knowledge_neurons.attribution.adaptive import TOLERANCE, Ladder
-from knowledge_neurons.attribution.fact_scores import CALIBRATED
+from knowledge_neurons.attribution.adaptive import TOLERANCE, Scheme
+from knowledge_neurons.attribution.quadrature_audit import CALIBRATED
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.results.json_files import write_json
@@ -96,14 +96,12 @@ class Scored(NamedTuple):
     points: Tensor
 
 
-def calibrated(config: BertConfig, seed: int) -> Ladder:
+def calibrated(config: BertConfig, seed: int) -> Scheme:
     """What stage 1 finds on its own prompts before it starts, here on other ones; not timed."""
     case = make_case(config, CALIBRATED, seed + 1)
-    model, judged = case.models[torch.float32], []
-    for batch in batches(case):
-        clean = passes.clean_pass(model, batch)
-        judged.append(adaptive.judge(model, clean, Probability(batch.answers), rivals.RULE, MEMORY))
-    return adaptive.calibrate(judged, rivals.RULE, TOLERANCE)
+    model = case.models[torch.float32]
+    sample = [passes.clean_pass(model, batch) for batch in batches(case)]
+    return adaptive.calibrate(model, sample, rivals.RULE, TOLERANCE, MEMORY)
 
 
 def batches(case: Case) -> Iterator[Batch]:
@@ -113,7 +111,7 @@ def batches(case: Case) -> Iterator[Batch]:
     return batching.plan(case.prompts, MEMORY // 4, cost)
 
 
-def ours(case: Case, ladder: Ladder, dtype: torch.dtype) -> Scored:
+def ours(case: Case, scheme: Scheme, dtype: torch.dtype) -> Scored:
     """Our scores of all prompts."""
     model = case.models[dtype]
     scores = torch.empty(len(case.prompts), model.shape.layers, model.shape.neurons)
@@ -121,10 +119,10 @@ def ours(case: Case, ladder: Ladder, dtype: torch.dtype) -> Scored:
     for batch in batches(case):
         clean = passes.clean_pass(model, batch)
         found = adaptive.adaptive_gradients(
-            model, clean, Probability(batch.answers), ladder, MEMORY
+            model, clean, Probability(batch.answers), scheme, MEMORY
         )
         scores[list(batch.order)] = found.scores
-        points[list(batch.order)] = torch.from_numpy(found.points)
+        points[list(batch.order)] = found.points
     return Scored(scores, points)
 
 
@@ -135,20 +133,20 @@ class Peak(NamedTuple):
     at_end: int
 
 
-def peak_of(name: str, ladder: Ladder, prompts: int, seed: int, threads: int) -> Peak:
+def peak_of(name: str, scheme: Scheme, prompts: int, seed: int, threads: int) -> Peak:
     """Memory of one of ours in a process of its own: Python, torch, the model and the work.
 
     To be called before this process grows: a new process's peak starts at its parent's.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_here, (name, ladder, prompts, seed, threads))
+        return pool.apply(_peak_here, (name, scheme, prompts, seed, threads))
 
 
-def _peak_here(name: str, ladder: Ladder, prompts: int, seed: int, threads: int) -> Peak:
+def _peak_here(name: str, scheme: Scheme, prompts: int, seed: int, threads: int) -> Peak:
     torch.set_num_threads(threads)
     case = make_case(BERT_BASE, prompts, seed, [OURS[name]])
     before = _peak()
-    ours(case, ladder, OURS[name])
+    ours(case, scheme, OURS[name])
     return Peak(before, _peak())
 
 
@@ -172,7 +170,7 @@ class Round:
 
 def one_round(
     case: Case,
-    ladders: dict[str, Ladder],
+    schemes: dict[str, Scheme],
     counts: dict[str, int],
     pypi: rivals.Pypi | None,
     names: Sequence[str],
@@ -197,7 +195,7 @@ def one_round(
     done.bf16_gemm = gemm_rate(model.config, torch.bfloat16)
     around = [gemm_rate(model.config, torch.float32)]
     for name, dtype in OURS.items():
-        scored, seconds = rivals.timed(ours, case, ladders[name], dtype)
+        scored, seconds = rivals.timed(ours, case, schemes[name], dtype)
         done.scores[name], done.seconds[name] = scored.scores, seconds / len(case.prompts)
         if name == "exact":
             around.append(gemm_rate(model.config, torch.float32))
@@ -346,11 +344,11 @@ def main() -> None:
     load = os.getloadavg()[0]  # what else runs: with more threads than cores all times are noise
     print(f"{hardware(args.threads)}, load {load:.1f} before the start")
     print("bert-base-cased shape, random weights", flush=True)
-    ladder = calibrated(BERT_BASE, args.seed)
-    exact = adaptive.exact_ladder(rivals.RULE, BERT_BASE.num_hidden_layers, TOLERANCE)
-    ladders = {"exact": exact, "default": ladder, "default_bf16": ladder}
+    scheme = calibrated(BERT_BASE, args.seed)
+    exact = adaptive.all_points(rivals.RULE, BERT_BASE.num_hidden_layers)
+    schemes = {"exact": exact, "default": scheme, "default_bf16": scheme}
     peaks = {
-        name: peak_of(name, ladders[name], args.prompts, args.seed, args.threads) for name in OURS
+        name: peak_of(name, schemes[name], args.prompts, args.seed, args.threads) for name in OURS
     }
     case = make_case(BERT_BASE, args.prompts, args.seed, [torch.float32, torch.bfloat16])
     tokens = [len(prompt.ids) for prompt in case.prompts]
@@ -363,7 +361,7 @@ def main() -> None:
         rounds = []
         for number in range(1, args.rounds + 1):
             start = time.perf_counter()
-            rounds.append(one_round(case, ladders, counts, pypi, names))
+            rounds.append(one_round(case, schemes, counts, pypi, names))
             print(f"round {number} in {time.perf_counter() - start:.0f} s", flush=True)
     result = summary(case, rounds, peaks)
     show(result, counts)

@@ -137,9 +137,10 @@ def make_tokenizer(texts: list[str]) -> Tokenizer:
 
 def read_sample() -> tuple[list[Fact], list[str], list[list[str]], list[list[str]]]:
     """Facts, their heads, their sentences with head and answer, and those with the head alone."""
-    bags, pairs = data.read_bags(PROMPTS), read_json(PAIRS)
+    bags, pairs = data.read_bags(PROMPTS), data.read_pairs(PAIRS)
     facts = [f for relation in sorted(bags) for f in data.facts_of(bags, relation, PROMPTS)]
-    sentences = {r: read_json(SENTENCES / f"sample_distant_{r}.json") for r in bags}
+    kind = list[dict[str, list[str]]]
+    sentences = {r: read_json(SENTENCES / f"sample_distant_{r}.json", kind) for r in bags}
     own = [sentences[fact.relation][fact.index] for fact in facts]
     heads = [pairs[fact.relation][fact.index][0] for fact in facts]
     return facts, heads, [bag["th_bags"] for bag in own], [bag["h_bags"] for bag in own]
@@ -360,7 +361,7 @@ def suppressing(model: Bert, tokenizer: Tokenizer, facts: list[Fact], seed: int)
         own = [prompts for _, prompts in bag]
         elsewhere = [r for r in sorted(bags) if r != relation]
         other = [rng.choice(bags[rng.choice(elsewhere)])[1] for _ in bag]
-        engine = prepare(model, tokenizer, own, Settings(tolerance=None))
+        engine = prepare(model, tokenizer, Settings(tolerance=None))
         groups = score_facts(engine, [fact for fact, _ in bag], own)
         refined = refine_scores(fact.prompts for group in groups for fact in group)
         for kind, neurons in (("neurons", refined.neurons), ("baseline", refined.baseline)):

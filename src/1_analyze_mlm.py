@@ -13,20 +13,24 @@ from knowledge_neurons.stages import program  # isort: skip
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from custom_bert import Bert
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.attribution.quadrature_audit import Record
 from knowledge_neurons.neurons.refine import KEEP
 from knowledge_neurons.results import growing
 from knowledge_neurons.results.json_files import encode, write_json
-from knowledge_neurons.results.manifests import is_done, read_manifest
+from knowledge_neurons.results.manifests import is_done
+from knowledge_neurons.results.metrics import binomial_at_most
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
 from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages.calibrating import calibrated
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
-from knowledge_neurons.types import Fact, Prompt
+from knowledge_neurons.types import Prompt
 
 STEPS = 20  # m of the paper's Riemann sum
 MOST_STEPS = 1000
@@ -177,22 +181,28 @@ def main() -> None:
     show_task(inputs, counts)
     write_json(results.arguments, settings.given, readable=True)
     started = time.perf_counter()
-    tokenizer, seed = inputs.pretrained.tokenizer, settings.seed
-    engine = fact_scores.prepare(model, tokenizer, encoded, settings.scoring, seed, reference)
-    checked = engine.checked(encoded, seed)
+    engine = fact_scores.prepare(model, inputs.pretrained.tokenizer, settings.scoring, reference)
+    engine = calibrated(engine, inputs, identity)
+    engine, audit = quadrature_audit.audit(engine, encoded, settings.seed)
+    audit["share_over_at_most"] = binomial_at_most(
+        audit["over_tolerance"], audit["audited_prompts"]
+    )
+    show_audit(audit)
 
     def score(some: range) -> list[fact_scores.ScoredFact]:
         """One group of `score_facts`."""
         own = slice(some.start, some.stop)
-        (scored,) = fact_scores.score_facts(engine, facts[own], encoded[own], checked)
+        (scored,) = fact_scores.score_facts(engine, facts[own], encoded[own])
         return scored
 
     def ending(lines: growing.GrowingLines, resumed: int) -> dict[str, object]:
+        points = points_per_layer(lines.read_beside(Record), reference.shape.layers)
+        print(f"  {points:.2f} points a layer")
         return {
             "layers": reference.shape.layers,
             "neurons_per_layer": reference.shape.neurons,
             "facts_resumed": resumed,
-            "quadrature": repair(engine, facts, encoded, lines),
+            "quadrature": {"points_per_layer": points, **audit},
             **counts,
         }
 
@@ -204,13 +214,12 @@ def main() -> None:
         group=fact_scores.group_size(reference, inputs.device),
         work=score,
         encode=lambda fact: encode_fact_scores(fact.prompts),
-        beside=(results.quadrature(name), lambda fact: encode(fact.record)),
+        beside=(results.quadrature(name), lambda fact: encode(record_of(fact))),
         started=started,
     )
     if not grow.grow(job, settings.given, inputs.under, ending):
         print(f"{name} is done: {path}")
         return
-    show_audit(read_manifest(path)["quadrature"])
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
@@ -240,42 +249,27 @@ def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
     }
 
 
-def repair(
-    engine: fact_scores.Engine,
-    facts: list[Fact],
-    encoded: list[list[Prompt]],
-    lines: growing.GrowingLines,
-) -> dict[str, object]:
-    """Compute in full what the audit leaves in doubt, and say how the quadrature did."""
-    found = quadrature_audit.review(
-        lines.read_beside(quadrature_audit.Record),
-        engine.ladder,
-        engine.model.shape.layers,
-        same_precision=engine.model is engine.reference,
-    )
-    doubtful = found.doubtful
-    if doubtful:
-        print(f"the audit leaves {len(doubtful)} facts in doubt: computing them in full")
-    groups = fact_scores.score_facts(
-        engine.in_full(), [facts[i] for i in doubtful], [encoded[i] for i in doubtful]
-    )
-    again = (fact.prompts for group in groups for fact in group)
-    lines.replace(
-        {i: encode_fact_scores(prompts) for i, prompts in zip(doubtful, again, strict=True)}
-    )
-    return found.summary
+def record_of(fact: fact_scores.ScoredFact) -> Record:
+    return {"prompts": len(fact.prompts), "points": fact.points}
 
 
-def show_audit(audit: dict[str, object]) -> None:
-    """Points, audit and the integral, a line each."""
-    print(f"  {audit['points_per_layer']:.2f} points a layer")
+def points_per_layer(records: list[Record], layers: int) -> float:
+    """The mean over prompts and layers."""
+    prompts, points = (sum(record[key] for record in records) for key in ("prompts", "points"))
+    return points / (prompts * layers) if prompts else 0.0
+
+
+def show_audit(audit: dict[str, Any]) -> None:
+    """The audit and the integral, a line each."""
     if audit["audited_prompts"]:
+        bound = f"at most {audit['share_over_at_most']:.1%} of all, 95 % confidence"
         print(
-            f"  audit: {audit['audited_prompts']} prompts of {audit['audited_facts']} facts, worst "
-            f"error {audit['worst_error']:.0e} of the largest score, "
-            f"{audit['over_tolerance']} over {audit['tolerance']:g}; same coarse neurons in "
-            f"{audit['coarse_same']} prompts, same refined ones in {audit['refined_same']} facts"
+            f"  audit: {audit['over_tolerance']} of {audit['audited_prompts']} prompts over "
+            f"{audit['tolerance']:g} of the largest score ({bound}), worst error "
+            f"{audit['worst_error']:.0e}; same coarse neurons in {audit['coarse_same']}"
         )
+    if audit["layers_failed"]:
+        print(f"  layers that failed and get all points: {audit['layers_failed']}, from 0")
     if integral := audit.get("integral"):
         print(
             f"  the sum over all points is {integral['median']:.1%} from the integral (median of "

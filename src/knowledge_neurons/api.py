@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from knowledge_neurons.attribution import quadrature
+from knowledge_neurons.attribution import adaptive, quadrature
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks import checkpoints
@@ -53,16 +53,18 @@ class KnowledgeNeurons:
         rule: str = "riemann-left",
         steps: int = 20,
         keep: float = refine.KEEP,
+        tolerance: float | None = adaptive.TOLERANCE,
     ) -> list[PromptScores]:
         """Attribution of each prompt: equation 4 of the paper, and the activation baseline.
 
         rule, steps: quadrature of the path.  keep: neurons below this share of the prompt's largest
-        score are left out.
+        score are left out.  tolerance: of a score, as a share of its prompt's largest: every layer
+        tries eight points, then twelve, then all, until they promise a thirtieth of it.  None: all.
         Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
         """
         fact, encoded = self._encode(prompts, answer)
-        settings = Settings(rule=quadrature.rule(rule, steps), keep=keep)
-        engine = prepare(self.model, self.tokenizer, [encoded], settings)
+        settings = Settings(quadrature.rule(rule, steps), tolerance, keep)
+        engine = prepare(self.model, self.tokenizer, settings)
         ((scored,),) = score_facts(engine, [fact], [encoded])
         return [_with_triplets(prompt) for prompt in scored.prompts]
 
@@ -84,11 +86,17 @@ class KnowledgeNeurons:
         return refine.refine_fact(counts, settings.shared, min(min_prompts, len(scores)))
 
     def find(
-        self, prompts: Sequence[str], answer: str, coarse: float = 0.2, shared: float = 0.7
+        self,
+        prompts: Sequence[str],
+        answer: str,
+        coarse: float = 0.2,
+        shared: float = 0.7,
+        tolerance: float | None = adaptive.TOLERANCE,
     ) -> list[Neuron]:
         """`scores` and `refine` in one, with the paper's settings.  Returns the neurons."""
         settings = refine.Thresholds(coarse=coarse, shared=shared)
-        scores = self.scores(prompts, answer, keep=min(settings.coarse, refine.KEEP))
+        keep = min(settings.coarse, refine.KEEP)
+        scores = self.scores(prompts, answer, keep=keep, tolerance=tolerance)
         return self.refine(scores, coarse, shared)
 
     def probabilities(

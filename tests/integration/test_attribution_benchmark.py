@@ -12,10 +12,10 @@ from benchmarks import attribution as benchmark
 from benchmarks import attribution_rivals as rivals
 from benchmarks.attribution_case import LENGTHS, Case, flops, make_case
 from custom_bert import BertConfig
-from knowledge_neurons.attribution.adaptive import TOLERANCE, exact_ladder
+from knowledge_neurons.attribution.adaptive import all_points
 
 CONFIG = BertConfig(500, 48, 5, 4, 192)
-EXACT = (exact_ladder(rivals.RULE, CONFIG.num_hidden_layers, TOLERANCE), torch.float32)
+EXACT = (all_points(rivals.RULE, CONFIG.num_hidden_layers), torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def known():
     encoded = {n: encode_facts(own, pretrained.tokenizer, 64, False) for n, own in facts.items()}
     neurons = {}
     for name in SCORED:
-        engine = prepare(pretrained.model, pretrained.tokenizer, encoded[name], Settings())
+        engine = prepare(pretrained.model, pretrained.tokenizer, Settings())
         scored = [f for group in score_facts(engine, facts[name], encoded[name]) for f in group]
         neurons[name] = refine_scores(fact.prompts for fact in scored).neurons.facts
     return pretrained, encoded, neurons

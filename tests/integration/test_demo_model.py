@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.batching import plan
@@ -124,3 +125,26 @@ def test_library_says_what_is_missing():
             kn.probabilities(COLDPLAY, "London", [neuron], 0.0)
     with pytest.raises(ValueError, match="coarse is -1"):
         kn.find(COLDPLAY, "London", coarse=-1)
+
+
+def test_a_few_prompts_get_fewer_points_from_the_first_call_on(monkeypatch):
+    """Within 1e-3 of the largest score; with tolerance=None all points, and the same neurons."""
+    kn, whole, points = KnowledgeNeurons.from_pretrained(MODEL), adaptive.adaptive_gradients, []
+
+    def counted(*arguments):
+        found = whole(*arguments)
+        points.append(found.points.float().mean().item())
+        return found
+
+    monkeypatch.setattr(adaptive, "adaptive_gradients", counted)
+    fewer = kn.scores(COLDPLAY, "London")
+    assert 8 <= max(points) < 10
+    points.clear()
+    exact = kn.scores(COLDPLAY, "London", tolerance=None)
+    assert set(points) == {20.0}
+    for one, other in zip(fewer, exact, strict=True):
+        expected = {row[:2]: row.score for row in other.of_answer}
+        largest = max(expected.values())
+        assert len(one.of_answer) == len(expected)
+        assert all(abs(r.score - expected[r[:2]]) <= 1e-3 * largest for r in one.of_answer)
+    assert kn.find(COLDPLAY, "London", tolerance=None) == kn.find(COLDPLAY, "London")

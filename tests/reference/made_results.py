@@ -39,16 +39,15 @@ from tests.reference import synthetic
 SEED = 42
 QUADRATURE = {
     "tolerance": 1e-3,
-    "climbs": [[3, 20]],
+    "points_tried": [3, 4, 6],
+    "layers_failed": [],
     "points_per_layer": 4.5,
-    "audited_facts": 2,
     "audited_prompts": 6,
     "over_tolerance": 0,
+    "share_over_at_most": 0.393,
     "worst_error": 2e-4,
     "worst_written": 2e-4,
     "coarse_same": 6,
-    "refined_same": 2,
-    "repaired_facts": [],
 }
 
 

@@ -53,11 +53,7 @@ def whole(tmp_path_factory) -> Results:
     prompts = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
     facts = [MadeFact(f"H{i}", f"T{i % 3}", prompts) for i in range(4)]
     Writer(Results(root), {"P19": ("birth", facts), "P36": ("capital", facts[1:])}).everything()
-    record = {"prompts": 2, "points": 24, "accepted": [[0, 4, 1e-4]]}
-    audit = {"prompts": [[[4, 4], [0.1, 0.1], [0.0, 0.1]]], "worst": 0.1}
-    audit |= {"coarse_same": 1, "refined_same": True}
-    integral = [{"error": 0.1, "gap": 1e-6, "coarse_same": True}]
-    write_json(root / "q.jsonl", record | {"audit": audit, "integral": integral})
+    write_json(root / "q.jsonl", {"prompts": 2, "points": 24})
     averages = {f"{v}_{w}:ave_delta_ratio": 0.1 for v in ("rm", "eh") for w in ("own", "oth")}
     write_json(root / "kn/modify_activation_rlt.json", {"kn_bag-P19": averages})
     lists = ["no_kn", [[1.0, 2.0], [0.5, 0.5], [0.0, 0.0]]]

@@ -161,18 +161,6 @@ def test_a_file_beside_grows_resumes_and_ends_with_the_first(tmp_path):
     assert files_under(tmp_path) == ["a.jsonl", "b.jsonl", "manifests/a.jsonl.manifest.json"]
 
 
-def test_lines_replaced_at_the_end(tmp_path):
-    """Only those named change, whatever their length; the manifest has the new size."""
-    path = tmp_path / "a.jsonl"
-    with GrowingLines(path, IDENTITY) as lines:
-        lines.append(LINES)
-        lines.replace({0: b"[]", 5: b"[1, 2, 3, 4, 5, 6, 7, 8]"})
-        lines.finish()
-    expected = [b"[]", *LINES[1:5], b"[1, 2, 3, 4, 5, 6, 7, 8]", LINES[6]]
-    assert path.read_bytes().splitlines() == expected
-    assert is_done(path, IDENTITY)
-
-
 # --- killed at any point ---------------------------------------------------------------------
 
 
@@ -189,7 +177,6 @@ def grow(folder: Path, beside: bool = True) -> int:
             lines.append(some, [b"%d" % len(line) for line in some])
             computed += len(some)
         if not lines.finished:
-            lines.replace({1: b'{"line": "mended"}'})
             lines.finish()
     return computed
 
@@ -215,7 +202,7 @@ def killing(function, kill_at: int, after: bool):
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("function, points", [("replace", 5), ("fsync", 10)])
+@pytest.mark.parametrize("function, points", [("replace", 4), ("fsync", 8)])
 def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(
     tmp_path, monkeypatch, function, points, after
 ):
@@ -265,15 +252,6 @@ def test_the_lock_is_on_the_file_that_has_the_name(tmp_path, monkeypatch):
     with GrowingLines(path, IDENTITY) as lines:
         lines.append(LINES[:1])
         assert (tmp_path / "file.jsonl.partial").read_bytes() == LINES[0] + b"\n"
-        with pytest.raises(ValueError, match="being written by another run"):
-            GrowingLines(path, IDENTITY)
-
-
-def test_replaced_lines_stay_locked(tmp_path):
-    path = tmp_path / "file.jsonl"
-    with GrowingLines(path, IDENTITY) as lines:
-        lines.append(LINES)
-        lines.replace({0: b"[]"})
         with pytest.raises(ValueError, match="being written by another run"):
             GrowingLines(path, IDENTITY)
 

@@ -1,11 +1,14 @@
 """Formulas and intervals against what is known of them by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.metrics import (
+    binomial_at_most,
     binomial_interval,
     bootstrap_interval,
     bootstrap_intervals,
@@ -100,6 +103,19 @@ def test_wilson_interval_by_hand():
 def test_wilson_interval_refuses_impossible_counts(successes, trials):
     with pytest.raises(ValueError):
         binomial_interval(successes, trials)
+
+
+@pytest.mark.parametrize("successes, trials", [(0, 16), (1, 16), (3, 200), (7, 8)])
+def test_a_rate_above_the_bound_would_have_shown_more(successes, trials):
+    """At the bound, so few successes or fewer come in 5 of 100 samples."""
+    bound = binomial_at_most(successes, trials)
+    terms = range(successes + 1)
+    chances = [math.comb(trials, k) * bound**k * (1 - bound) ** (trials - k) for k in terms]
+    assert sum(chances) == pytest.approx(0.05)
+
+
+def test_a_bound_without_trials_or_failures_is_1():
+    assert binomial_at_most(0, 0) == binomial_at_most(4, 4) == 1.0
 
 
 def test_top_k_by_hand():

@@ -119,6 +119,15 @@ def test_numbers_of_the_run_stand_in_the_tables(plain):
     assert "1450.0 → 2996.0" in texts and "3 facts of 2 relations" in html
 
 
+def test_the_audit_is_pooled_over_relations(tmp_path):
+    """6 prompts of each of two, none over: at most 1 - 0.05^(1/12) of all."""
+    made = writer(tmp_path)
+    made.quadrature = QUADRATURE
+    made.everything()
+    html = report.render(made.results)
+    assert "<strong>12</strong> prompts audited" in html and "at most 22.1 % of all" in html
+
+
 def test_relations_outside_the_band_are_named_beside_table_2(tmp_path):
     """With what they have instead and what to try; nothing where stage 2 reached the band."""
     made = writer(tmp_path)

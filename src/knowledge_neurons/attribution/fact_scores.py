@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from knowledge_neurons.attribution import adaptive, gradients, quadrature, quadrature_audit
-from knowledge_neurons.attribution.adaptive import Adapted, Audited, Ladder
-from knowledge_neurons.attribution.quadrature_audit import Record, Triplets
+from knowledge_neurons.attribution import adaptive, quadrature
+from knowledge_neurons.attribution.adaptive import Scheme
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
@@ -24,11 +22,6 @@ from knowledge_neurons.text.relations import full_name
 from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
-CALIBRATED = 16  # prompts
-# With fewer prompts than this, calibrating costs more than it saves.
-FEWEST_PROMPTS = 256
-# The integral that a rule stands for, on checked facts: exact for polynomials of degree 19.
-INTEGRAL = quadrature.rule("gauss-legendre", 10)
 # Facts attributed together share batches; what an interruption loses is one group.  On a CPU about
 # ten seconds of work: so many products a group, of facts as PARAREL has them.
 CPU_GROUP_PRODUCTS, LARGEST_GROUP = 1e12, 8
@@ -71,14 +64,14 @@ class Engine:
     """A model ready to score prompts.
 
     model: the one that scores.  reference: the same weights in full precision, for calibration and
-    audit; the model itself where it has full precision.  ladder: how paths are integrated.
+    audit; the model itself where it has full precision.  scheme: how paths are integrated.
     """
 
     model: Network
     reference: Network
     tokenizer: Tokenizer
     settings: Settings
-    ladder: Ladder
+    scheme: Scheme
 
     @property
     def device(self) -> torch.device:
@@ -91,34 +84,15 @@ class Engine:
     @property
     def approximate(self) -> bool:
         """Whether scores may differ from full sums in full precision."""
-        return bool(self.ladder.trust) or self.model is not self.reference
-
-    def checked(self, encoded: Sequence[list[Prompt]], seed: int) -> set[int]:
-        """Indices of the facts to check; none where there is nothing to find."""
-        if not self.settings.of_answer:
-            return set()
-        return quadrature_audit.draw_checked([bool(prompts) for prompts in encoded], seed)
-
-    def in_full(self) -> Engine:
-        """The same, evaluating all points."""
-        ladder = adaptive.exact_ladder(
-            self.ladder.rule, self.model.shape.layers, self.ladder.tolerance
-        )
-        return replace(self, ladder=ladder)
+        return not self.scheme.exact or self.model is not self.reference
 
 
 @dataclass(frozen=True)
 class ScoredFact:
-    """The scores of a fact's prompts, and how they were integrated.
-
-    record: what `quadrature_audit.review` wants to know: number of `prompts`; `points` evaluated,
-    over prompts and layers; `accepted`: [layer, points of the accepted rule, largest indicator of
-    the fact's prompts]; of a checked fact `audit`, None where scores are full sums anyway, and
-    `integral`, both None for all other facts.
-    """
+    """The scores of a fact's prompts, and how many points were evaluated over them and layers."""
 
     prompts: list[PromptScores]
-    record: Record
+    points: int
 
 
 # --- before ----------------------------------------------------------------------------------
@@ -157,30 +131,15 @@ def encode_facts(
 
 
 def prepare(
-    model: Network,
-    tokenizer: Tokenizer,
-    encoded: Sequence[list[Prompt]],
-    settings: Settings,
-    seed: int = 0,
-    reference: Network | None = None,
+    model: Network, tokenizer: Tokenizer, settings: Settings, reference: Network | None = None
 ) -> Engine:
-    """Calibrate on some of the prompts that are to be scored; few prompts get all points anyway."""
-    tolerance = settings.tolerance or adaptive.TOLERANCE
-    whole = adaptive.exact_ladder(settings.rule, model.shape.layers, tolerance)
-    engine = Engine(model, reference or model, tokenizer, settings, whole)
-    prompts = [prompt for of_fact in encoded for prompt in of_fact]
-    wanted = settings.of_answer or settings.of_prediction
-    fewer = adaptive.rungs_of(settings.rule)
-    if not (settings.tolerance and wanted and fewer and len(prompts) >= FEWEST_PROMPTS):
-        return engine
-    sample = random.Random(seed).sample(prompts, CALIBRATED)
-    judged = []
-    for batch in _batches(engine, sample):
-        clean = passes.clean_pass(engine.reference, batch)
-        of = Probability(batch.answers)
-        judged.append(adaptive.judge(engine.reference, clean, of, settings.rule, engine.memory))
-    ladder = adaptive.calibrate(judged, settings.rule, settings.tolerance)
-    return replace(engine, ladder=ladder)
+    """An engine that has seen no prompts: see `quadrature_audit.calibrate` for one that has."""
+    rule, layers = settings.rule, model.shape.layers
+    if settings.tolerance is None:
+        scheme = adaptive.all_points(rule, layers)
+    else:
+        scheme = adaptive.uncalibrated(rule, layers, settings.tolerance)
+    return Engine(model, reference or model, tokenizer, settings, scheme)
 
 
 def group_size(model: Network, device: torch.device) -> int:
@@ -196,134 +155,85 @@ def group_size(model: Network, device: torch.device) -> int:
 
 
 def score_facts(
-    engine: Engine,
-    facts: Sequence[Fact],
-    encoded: Sequence[list[Prompt]],
-    checked: Collection[int] = (),
+    engine: Engine, facts: Sequence[Fact], encoded: Sequence[list[Prompt]]
 ) -> Iterator[list[ScoredFact]]:
-    """Attribute the facts' prompts, group by group of `group_size` facts, in data order.
-
-    checked: indices of facts (their `index`) that are computed in full and as integrals too.
-    """
+    """Attribute the facts' prompts, group by group of `group_size` facts, in data order."""
     size = group_size(engine.model, engine.device)
     for start in range(0, len(facts), size):
         group = range(start, min(start + size, len(facts)))
         prompts = [prompt for place in group for prompt in encoded[place]]
         owners = [facts[place] for place in group for _ in encoded[place]]
-        scored = iter(_score_prompts(engine, prompts, owners, checked))
-        yield [_scored_fact([next(scored) for _ in encoded[place]]) for place in group]
+        scored = iter(_score_prompts(engine, prompts, owners))
+        for_each = [[next(scored) for _ in encoded[place]] for place in group]
+        yield [ScoredFact([s for s, _ in one], sum(n for _, n in one)) for one in for_each]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """One prompt: its scores, its row of an Adapted, and its check."""
+class _Scored(NamedTuple):
+    """A prompt: the predicted token's id, the scores and more of PromptScores, points evaluated."""
 
-    scores: PromptScores
+    predicted: int
+    values: dict[str, Any]
     points: int
-    rungs: np.ndarray
-    indicators: np.ndarray
-    check: _Check | None = None
-
-
-@dataclass(frozen=True)
-class _Check:
-    """One prompt in full precision: the full sums' triplets, and the fewer points' errors.
-
-    audited: None where scores are full sums anyway.  integral: the full sums beside the integral.
-    """
-
-    exact: Triplets
-    audited: Audited | None
-    integral: Record
 
 
 def _score_prompts(
-    engine: Engine, prompts: Sequence[Prompt], owners: Sequence[Fact], checked: Collection[int]
-) -> list[_Scored]:
-    """Scores of the prompts, in their order."""
-    found: dict[int, _Scored] = {}
-    for batch in _batches(engine, prompts):
-        rows = [row for row, place in enumerate(batch.order) if owners[place].index in checked]
-        for place, (predicted, values, rest) in zip(
-            batch.order, _score_batch(engine, batch, rows), strict=True
-        ):
+    engine: Engine, prompts: Sequence[Prompt], owners: Sequence[Fact]
+) -> list[tuple[PromptScores, int]]:
+    """Scores of the prompts and points evaluated for them, in their order."""
+    found: dict[int, tuple[PromptScores, int]] = {}
+    for batch in batches(engine, prompts):
+        for place, scored in zip(batch.order, _score_batch(engine, batch), strict=True):
+            owner = owners[place]
             scores = PromptScores(
                 tokens=engine.tokenizer.tokens(prompts[place].ids),
-                answer=owners[place].answer,
-                predicted=engine.tokenizer.tokens([predicted])[0],
-                relation=full_name(owners[place].relation, owners[place].label),
-                **values,
+                answer=owner.answer,
+                predicted=engine.tokenizer.tokens([scored.predicted])[0],
+                relation=full_name(owner.relation, owner.label),
+                **scored.values,
             )
-            found[place] = _Scored(scores, **rest)
+            found[place] = scores, scored.points
     return [found[place] for place in range(len(prompts))]
 
 
-def _batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
+def batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
     """Equal-length batches on the engine's device; their rows get what the prompts leave."""
     points = len(engine.settings.rule.alphas)
     cost = partial(passes.prompt_bytes, engine.model, points=points)
     yield from batching.plan(prompts, engine.memory // 4, cost, engine.device)
 
 
-def _score_batch(
-    engine: Engine, batch: Batch, checked: list[int]
-) -> Iterator[tuple[int, dict, dict]]:
-    """For each prompt: the predicted token's id, the fields of PromptScores, those of _Scored."""
+def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
+    """Each prompt of a batch, in its order."""
     settings, model = engine.settings, engine.model
     clean = passes.clean_pass(model, batch)
-    integrate = partial(
-        adaptive.adaptive_gradients, model, clean, ladder=engine.ladder, memory=engine.memory
-    )
     dense: dict[str, Tensor] = {}  # (B, L, F) each
-    adapted: list[Adapted] = []
-    if settings.of_answer:
-        adapted.append(integrate(Probability(batch.answers)))
-        dense["of_answer"] = adapted[-1].scores
-    if settings.of_prediction:
-        adapted.append(integrate(Probability(clean.predicted)))
-        dense["of_prediction"] = adapted[-1].scores
+    points = torch.zeros(len(batch.order), dtype=torch.long)
+    for name, wanted, tokens in (
+        ("of_answer", settings.of_answer, batch.answers),
+        ("of_prediction", settings.of_prediction, clean.predicted),
+    ):
+        if wanted:
+            of = Probability(tokens)
+            found = adaptive.adaptive_gradients(model, clean, of, engine.scheme, engine.memory)
+            dense[name] = found.scores
+            points += found.points.sum(dim=1)
     if settings.baseline:
         dense["baseline"] = clean.activations
-    if not all(torch.isfinite(scores).all() for scores in dense.values()):
-        raise ValueError("the model gives scores that are not finite: are its weights damaged?")
+    for scores in dense.values():
+        check_finite(scores)
     kept = {name: kept_triplets(scores, settings.keep) for name, scores in dense.items()}
-    checks = _check(engine, batch, checked) if checked else {}
     likely = clean.probabilities.tolist() if settings.probabilities else None
     for row, predicted in enumerate(clean.predicted.tolist()):
-        values = {name: triplets[row] for name, triplets in kept.items()}
+        values: dict[str, Any] = {name: triplets[row] for name, triplets in kept.items()}
         if likely:
             values["probabilities"] = likely[row]
-        yield predicted, values, _how(adapted, row) | {"check": checks.get(row)}
+        yield _Scored(predicted, values, int(points[row]))
 
 
-def _how(adapted: list[Adapted], row: int) -> dict:
-    """Points, rungs and indicators of a prompt, over all that was integrated for it."""
-    none = np.zeros((0,), int)
-    return {
-        "points": int(sum(one.points[row].sum() for one in adapted)),
-        "rungs": np.stack([one.rungs[row] for one in adapted]) if adapted else none,
-        "indicators": np.stack([one.indicators[row] for one in adapted]) if adapted else none,
-    }
-
-
-def _check(engine: Engine, batch: Batch, rows: list[int]) -> dict[int, _Check]:
-    """What rows of a batch come to in full, in full precision."""
-    model, some = engine.reference, batching.select(batch, rows)
-    clean, audited = passes.clean_pass(model, some), [None] * len(rows)
-    of = Probability(some.answers)
-    if engine.approximate:
-        exact, audited = adaptive.audit(model, clean, of, engine.ladder, engine.memory)
-    else:
-        rule = engine.settings.rule
-        exact = gradients.integrated_gradients(model, clean, of, rule, engine.memory)
-    integral = gradients.integrated_gradients(model, clean, of, INTEGRAL, engine.memory)
-    gaps = gradients.completeness_gap(model, clean, of, integral).amax(dim=1)
-    errors = (exact - integral).abs().amax(dim=(1, 2)) / adaptive.largest_scores(integral)
-    kept = [kept_triplets(scores, engine.settings.keep) for scores in (exact, integral)]
-    compared = map(quadrature_audit.compare_integral, *kept, errors.tolist(), gaps.tolist())
-    return {
-        row: _Check(*check) for row, *check in zip(rows, kept[0], audited, compared, strict=True)
-    }
+def check_finite(scores: Tensor) -> None:
+    """Raise ValueError for infinite scores and those that are no numbers."""
+    if not torch.isfinite(scores).all():
+        raise ValueError("the model gives scores that are not finite: are its weights damaged?")
 
 
 def kept_triplets(scores: Tensor, keep: float) -> list[list[tuple[int, int, float]]]:
@@ -340,27 +250,3 @@ def kept_triplets(scores: Tensor, keep: float) -> list[list[tuple[int, int, floa
     triplets = list(zip(*columns, strict=True))
     ends = chosen.sum(dim=1).cumsum(0).tolist()
     return [triplets[a:b] for a, b in zip([0, *ends], ends, strict=False)]
-
-
-# --- after -----------------------------------------------------------------------------------
-
-
-def _scored_fact(prompts: list[_Scored]) -> ScoredFact:
-    accepted: dict[tuple[int, int], float] = {}
-    for one in prompts:
-        for rungs, indicators in zip(one.rungs, one.indicators, strict=True):
-            for layer, (rung, seen) in enumerate(zip(rungs, indicators, strict=True)):
-                key = (layer, int(rung))
-                if seen > 0:
-                    accepted[key] = max(accepted.get(key, 0.0), float(seen))
-    checks = [one.check for one in prompts if one.check]
-    audited = [check.audited for check in checks if check.audited]
-    written, exact = [one.scores.of_answer for one in prompts], [check.exact for check in checks]
-    record = {
-        "prompts": len(prompts),
-        "points": sum(one.points for one in prompts),
-        "accepted": [[*key, seen] for key, seen in sorted(accepted.items())],
-        "audit": quadrature_audit.compare(written, exact, audited) if audited else None,
-        "integral": [check.integral for check in checks] or None,
-    }
-    return ScoredFact([one.scores for one in prompts], record)

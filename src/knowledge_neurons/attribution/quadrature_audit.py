@@ -1,191 +1,200 @@
-"""Whether scores from fewer points may be trusted: checked facts, the review, what to do again.
+"""Stage 1: how few points will do for a model, and whether they do for a relation.
 
-Stage 1 keeps a record beside the scores of every fact: how many points it took, which rules were
-accepted at which indicator, and for checked facts the errors against full sums.  When all facts are
-done, `review` reads the records: if the audit saw an error that an indicator had not announced, all
-facts whose indicators are in doubt in its light are named, to be computed in full.  If it saw that
-errors within the tolerance change neuron sets, as they do where many scores lie near a threshold,
-all facts are.
+`calibrate` finds on some prompts of the data, whatever their relation, how many points each layer
+tries first; it is done once for all relations.  `audit` is acceptance sampling: before a relation
+is scored, a random sample of its prompts is computed both ways, and a layer in which a prompt is
+off by more than the tolerance gets all points in that relation.
 
-Checked facts also show how far the full sums are from the integral that they stand for.
+The sample also shows how far the full sums are from the integral that they stand for.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
-from msgspec import Meta
+from torch import Tensor
 
-from knowledge_neurons.attribution import adaptive
-from knowledge_neurons.attribution.adaptive import Audited, Ladder
+from knowledge_neurons.attribution import adaptive, quadrature
+from knowledge_neurons.attribution.adaptive import Scheme
+from knowledge_neurons.attribution.fact_scores import (
+    Engine,
+    batches,
+    check_finite,
+    kept_triplets,
+)
+from knowledge_neurons.attribution.gradients import completeness_gap, integrated_gradients
+from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.types import Count, Layer, Number
+from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_fact
+from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.types import Batch, Count, Prompt
 
-CHECKED_SHARE, FEWEST_CHECKED = 0.01, 4  # of the facts
-SAME_SETS = 0.995  # share of prompts and of facts whose neurons must be those of the full sums
-
-Triplets = list[tuple[int, int, float]]
-
-
-class Audit(TypedDict):
-    """What `compare` says of a fact."""
-
-    prompts: Annotated[list[tuple[list[int], list[Number], list[Number]]], Meta(min_length=1)]
-    worst: Number
-    coarse_same: Count
-    refined_same: bool
-
-
-class Integral(TypedDict):
-    """What `compare_integral` says of a prompt."""
-
-    error: Number
-    gap: Number
-    coarse_same: bool
+CALIBRATED = 16  # prompts
+AUDITED_SHARE, FEWEST_AUDITED = 0.01, 16  # of a relation's prompts
+# The integral that a rule stands for: exact for polynomials of degree 19.
+INTEGRAL = quadrature.rule("gauss-legendre", 10)
 
 
 class Record(TypedDict):
-    """What stage 1 keeps of each fact, see `fact_scores.ScoredFact`."""
+    """What stage 1 keeps of each fact: points evaluated, over its prompts and layers."""
 
     prompts: Count
     points: Count
-    accepted: list[tuple[Layer, Count, Annotated[float, Meta(gt=0, le=1e30)]]]
-    audit: Audit | None
-    integral: list[Integral] | None
 
 
-def draw_checked(has_prompts: Sequence[bool], seed: int) -> set[int]:
-    """The facts to check, by index: a share of those that have prompts, drawn from the seed."""
-    asked = [index for index, has in enumerate(has_prompts) if has]
-    count = min(len(asked), max(FEWEST_CHECKED, round(CHECKED_SHARE * len(asked))))
-    return set(random.Random(seed).sample(asked, count))
+# --- calibration -----------------------------------------------------------------------------
 
 
-def compare(
-    written: Sequence[Triplets], exact: Sequence[Triplets], audited: Sequence[Audited]
-) -> Audit:
-    """A fact's audit: the kept scores of each prompt as written, beside its full sums.
-
-    Returns per prompt `rungs`, `indicators` and `errors` of its layers; `worst` difference of a
-    score, as a share of the prompt's largest; how many prompts have the same coarse neurons, and
-    whether the fact has the same refined ones (both at the paper's thresholds).
-    """
-    t = refine.THRESHOLDS
-    coarse = [[set(refine.coarse(one, t.coarse)) for one in kind] for kind in (written, exact)]
-    refined = [
-        set(refine.refine_fact(refine.count_coarse(kind, t.coarse), t.shared, t.min_prompts))
-        for kind in (written, exact)
-    ]
-    return {
-        "prompts": [
-            [one.rungs.tolist(), one.indicators.tolist(), one.errors.tolist()] for one in audited
-        ],
-        "worst": max(map(_largest_difference, written, exact)),
-        "coarse_same": sum(a == b for a, b in zip(*coarse, strict=True)),
-        "refined_same": refined[0] == refined[1],
-    }
+def draw_sample(
+    bags: Mapping[str, list], source: Path, tokenizer: Tokenizer, max_tokens: int, seed: int
+) -> list[Prompt]:
+    """A prompt of each of some facts, drawn from those of all relations that can be asked."""
+    rng = random.Random(seed)
+    places = [(name, bag) for name in sorted(bags) for bag in bags[name]]
+    rng.shuffle(places)
+    sample = []
+    for name, bag in places:
+        try:
+            (fact,) = data.facts_of({name: [bag]}, name, source)
+            sample.append(rng.choice(encode_fact(fact, tokenizer, max_tokens)))
+        except ValueError:  # cannot be asked: a run of its own relation says why
+            continue
+        if len(sample) == CALIBRATED:
+            break
+    return sample
 
 
-def compare_integral(exact: Triplets, integral: Triplets, error: float, gap: float) -> Integral:
-    """A prompt's full sums beside the integral: kept scores of both.
+def calibrate(engine: Engine, sample: Sequence[Prompt]) -> Engine:
+    """The engine with the numbers of points that cost least on the sample."""
+    if engine.scheme.exact or not sample:
+        return engine
+    passes = [clean_pass(engine.reference, batch) for batch in batches(engine, sample)]
+    rule, tolerance = engine.scheme.rule, engine.scheme.tolerance
+    scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory)
+    return replace(engine, scheme=scheme)
 
-    error: largest difference of any neuron, as a share of the prompt's largest integral.
-    gap: the integral's completeness gap, the largest of the layers, in probability.
-    """
-    t = refine.THRESHOLDS.coarse
-    same = set(refine.coarse(exact, t)) == set(refine.coarse(integral, t))
-    return {"error": error, "gap": gap, "coarse_same": same}
+
+def calibrated(engine: Engine, points: Sequence[int]) -> Engine:
+    """The engine as a calibration left it; ValueError where these cannot be its points."""
+    layers = len(engine.scheme.first)
+    if len(points) != layers:
+        raise ValueError(f"points for {len(points)} layers: the model has {layers}")
+    scheme = Scheme(engine.scheme.rule, engine.scheme.tolerance, tuple(points))
+    return replace(engine, scheme=scheme)
 
 
-def _largest_difference(written: Triplets, exact: Triplets) -> float:
-    """The largest difference of a score that both kept, as a share of the largest score."""
-    a, b = ({(layer, index): score for layer, index, score in kind} for kind in (written, exact))
-    largest = max(b.values(), default=1.0)
-    return max((abs(a[key] - b[key]) for key in a.keys() & b.keys()), default=0.0) / largest
+# --- audit -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Review:
-    """What the records of a relation say.
+class Audited:
+    """One prompt both ways.
 
-    doubtful: facts to compute in full.  summary: for the manifest.
+    errors: (L,) of fewer points.  worst: difference of any score as it will be written, which may
+    be in fewer digits.  coarse_same: whether that gives the coarse neurons of the full sums.
+    integral: distance of the full sums from it.  integral_same: whether it gives the same coarse
+    neurons.  gap: the integral's completeness gap, the largest of the layers, in probability.
     """
 
-    doubtful: list[int]
-    summary: dict[str, Any]
+    errors: np.ndarray
+    worst: float
+    coarse_same: bool
+    integral: float
+    integral_same: bool
+    gap: float
 
 
-def review(
-    records: Sequence[Record], ladder: Ladder, layers: int, same_precision: bool = True
-) -> Review:
-    """Judge a relation by its facts' records, in data order.
+def audit(
+    engine: Engine, encoded: Sequence[list[Prompt]], seed: int
+) -> tuple[Engine, dict[str, Any]]:
+    """Compare a sample of a relation's prompts with full sums in full precision.
 
-    same_precision: False where products were taken in fewer digits than the full sums': then neuron
-    sets may differ for that, and full sums in the same few digits would not mend it.
+    encoded: the prompts of each fact.
+    Returns the engine to score the relation with, in which layers that failed take all points, and
+    what was found, for the manifest.
     """
-    audits = [record["audit"] for record in records if record["audit"]]
-    for index, record in enumerate(records):
-        _check_lengths(index, record["audit"], layers)
-    audited = [Audited(*map(np.asarray, one)) for audit in audits for one in audit["prompts"]]
-    after = adaptive.distrust(ladder, audited)
-    doubtful = [
-        index
-        for index, record in enumerate(records)
-        if any(
-            after.trust.get((layer, points), np.inf) * seen > ladder.tolerance
-            for layer, points, seen in record["accepted"]
-        )
-    ]
-    coarse, refined = (
-        sum(audit[key] for audit in audits) for key in ("coarse_same", "refined_same")
-    )
-    differ = coarse < SAME_SETS * len(audited) or refined < SAME_SETS * len(audits)
-    if differ and same_precision:
-        doubtful = [index for index, record in enumerate(records) if record["accepted"]]
-    errors = np.array([one.errors.max() for one in audited])
-    prompts = sum(record["prompts"] for record in records)
-    spent = sum(record["points"] for record in records)
-    summary = {
-        "tolerance": ladder.tolerance,
-        "climbs": ladder.climbs,
-        "points_per_layer": spent / (prompts * layers) if prompts else 0.0,
-        "audited_facts": len(audits),
-        "audited_prompts": len(audited),
-        "over_tolerance": int((errors > ladder.tolerance).sum()),
-        "worst_error": float(errors.max(initial=0.0)),
-        "worst_written": max((audit["worst"] for audit in audits), default=0.0),
-        "coarse_same": coarse,
-        "refined_same": refined,
-        "repaired_facts": doubtful,
+    prompts = [prompt for of_fact in encoded for prompt in of_fact]
+    count = min(len(prompts), max(FEWEST_AUDITED, round(AUDITED_SHARE * len(prompts))))
+    sample = random.Random(seed).sample(prompts, count) if engine.settings.of_answer else []
+    found = [one for batch in batches(engine, sample) for one in compare(engine, batch)]
+    scheme, layers = engine.scheme, len(engine.scheme.first)
+    errors = np.array([one.errors for one in found]).reshape(len(found), layers)
+    failed = [layer for layer in range(layers) if (errors[:, layer] > scheme.tolerance).any()]
+    first = [len(scheme.rule.alphas) if i in failed else n for i, n in enumerate(scheme.first)]
+    audited = found if engine.approximate else []
+    record = {
+        "tolerance": scheme.tolerance,
+        "points_tried": first,
+        "layers_failed": failed,
+        **summary(audited, scheme.tolerance),
     }
-    of_integral = [prompt for record in records for prompt in record["integral"] or ()]
-    if of_integral:
-        summary["integral"] = _integral_summary(of_integral)
-    return Review(doubtful, summary)
+    if found:
+        record["integral"] = integral_summary(found)
+    return replace(engine, scheme=replace(scheme, first=tuple(first))), record
 
 
-def _check_lengths(fact: int, audit: Audit | None, layers: int) -> None:
-    """Raise ValueError for a record of a damaged file."""
-    for prompt in audit["prompts"] if audit else ():
-        if any(len(values) != layers for values in prompt):
-            raise ValueError(
-                f"the record of fact {fact}'s quadrature has another number of layers than the "
-                f"model, {layers}: remove the relation's .partial files and run the stage again"
-            )
+def compare(engine: Engine, batch: Batch) -> list[Audited]:
+    """The prompts of a batch both ways, and their integrals."""
+    model, scheme, memory = engine.reference, engine.scheme, engine.memory
+    clean, of = clean_pass(model, batch), Probability(batch.answers)
+    exact = integrated_gradients(model, clean, of, scheme.rule, memory)  # (B, L, F)
+    fewer = written = exact
+    if not scheme.exact:
+        fewer = written = adaptive.adaptive_gradients(model, clean, of, scheme, memory).scores
+    if engine.model is not model:
+        own = clean_pass(engine.model, batch)
+        written = adaptive.adaptive_gradients(engine.model, own, of, scheme, memory).scores
+    integral = integrated_gradients(model, clean, of, INTEGRAL, memory)
+    for scores in (exact, written, integral):
+        check_finite(scores)
+    largest = adaptive.largest_scores(exact)[:, None]
+    whole = adaptive.largest_scores(integral)[:, None]
+    rows = zip(
+        ((fewer - exact).abs().amax(dim=2) / largest).cpu().numpy(),
+        ((written - exact).abs().amax(dim=2) / largest).amax(dim=1).tolist(),
+        _same_coarse(written, exact),
+        ((exact - integral).abs().amax(dim=2) / whole).amax(dim=1).tolist(),
+        _same_coarse(exact, integral),
+        completeness_gap(model, clean, of, integral).amax(dim=1).tolist(),
+        strict=True,
+    )
+    return [Audited(*row) for row in rows]
 
 
-def _integral_summary(prompts: Sequence[Integral]) -> dict[str, Any]:
-    """What `compare_integral` said of the prompts, in one; errors and coarse_same as shares."""
-    errors = np.array([prompt["error"] for prompt in prompts])
+def _same_coarse(a: Tensor, b: Tensor) -> list[bool]:
+    """For each prompt whether two kinds of scores (B, L, F) give the same coarse neurons."""
+    t = refine.THRESHOLDS.coarse
+    sets = ([{one[:2] for one in prompt} for prompt in kept_triplets(kind, t)] for kind in (a, b))
+    return [one == other for one, other in zip(*sets, strict=True)]
+
+
+def summary(audited: Sequence[Audited], tolerance: float) -> dict[str, Any]:
+    """How many prompts were over the tolerance, and the worst errors."""
+    errors = [float(one.errors.max()) for one in audited]
     return {
-        "prompts": len(prompts),
+        "audited_prompts": len(audited),
+        "over_tolerance": sum(error > tolerance for error in errors),
+        "worst_error": max(errors, default=0.0),
+        "worst_written": max((one.worst for one in audited), default=0.0),
+        "coarse_same": sum(one.coarse_same for one in audited),
+    }
+
+
+def integral_summary(found: Sequence[Audited]) -> dict[str, Any]:
+    """How far full sums are from the integral: errors and coarse_same as shares."""
+    errors = np.array([one.integral for one in found])
+    return {
+        "prompts": len(found),
         "median": float(np.median(errors)),
         "p95": float(np.quantile(errors, 0.95)),
         "largest": float(errors.max()),
-        "coarse_same": float(np.mean([prompt["coarse_same"] for prompt in prompts])),
-        "completeness_gap": max(prompt["gap"] for prompt in prompts),
+        "coarse_same": float(np.mean([one.integral_same for one in found])),
+        "completeness_gap": max(one.gap for one in found),
     }

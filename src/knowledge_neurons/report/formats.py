@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from knowledge_neurons.results import estimates
 from knowledge_neurons.results.comparison import Comparison
 from knowledge_neurons.results.edits import EditRun
+from knowledge_neurons.results.metrics import binomial_at_most
 
 
 def number(value: float | None, digits: int, unit: str = "", signed: bool = False) -> str:
@@ -40,6 +41,11 @@ def between(interval: tuple[float, float] | None, least: int, signed: bool = Fal
 
 def total(audits: Mapping[str, Mapping[str, Any]], field: str) -> int:
     return sum(audit[field] for audit in audits.values())
+
+
+def over_at_most(audits: Mapping[str, Mapping[str, Any]]) -> float:
+    """The share of all prompts over the tolerance that the audited ones allow."""
+    return binomial_at_most(total(audits, "over_tolerance"), total(audits, "audited_prompts"))
 
 
 def weighted(integrals: Mapping[str, Mapping[str, Any]], field: str) -> float:
@@ -141,6 +147,7 @@ FILTERS = {
     "duration": duration,
     "thousands": "{:,}".format,
     "total": total,
+    "over_at_most": over_at_most,
     "weighted": weighted,
     "lambdas": lambdas,
     "marked": marked,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from knowledge_neurons.results.atomic import naming_full_disk, rename, replacing, sync
+from knowledge_neurons.results.atomic import naming_full_disk, rename, sync
 from knowledge_neurons.results.json_files import decode
 from knowledge_neurons.results.layout import partial_path
 from knowledge_neurons.results.manifests import (
@@ -111,16 +111,6 @@ class GrowingLines:
             decode(line, kind, f"{path}, line {number}", start_over(self.path))
             for number, line in enumerate(path.read_bytes().splitlines(), start=1)
         ]
-
-    def replace(self, lines: Mapping[int, bytes]) -> None:
-        """Give some lines of the first file, by number from 0, another content."""
-        if not lines:
-            return
-        with replacing(self.partial) as new, self.partial.open("rb") as old:
-            for number, line in enumerate(old):
-                new.write(lines[number] + b"\n" if number in lines else line)
-        self._files[0].close()
-        self._files[0] = _locked(self.partial, self.path)
 
     def finish(self, **facts: Any) -> None:
         """Write the final manifest, then give the files their final names."""

@@ -71,8 +71,13 @@ class Results:
     def scores(self, relation: str) -> Path:
         return self.root / f"{self.prefix}-{relation}.rlt.jsonl"
 
+    @property
+    def calibration(self) -> Path:
+        """How many points each layer tries, for all relations."""
+        return self.root / f"{self.prefix}.calibration.json"
+
     def quadrature(self, relation: str) -> Path:
-        """How each fact was integrated, a line per fact."""
+        """How many points each fact took, a line per fact."""
         return self.root / f"{self.prefix}-{relation}.quadrature.jsonl"
 
     def scored_relations(self) -> list[str]:

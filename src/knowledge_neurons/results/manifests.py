@@ -142,13 +142,11 @@ class Quadrature(TypedDict):
 
     tolerance: Number | None
     points_per_layer: Number
-    audited_facts: Count
     audited_prompts: Count
     over_tolerance: Count
     worst_error: Number
     coarse_same: Count
-    refined_same: Count
-    repaired_facts: list[Index]
+    layers_failed: NotRequired[list[Index]]  # not in manifests of before
     integral: NotRequired[Integral]
 
 

@@ -101,6 +101,16 @@ def mean_share(shares: Sequence[float], seed: int) -> Estimate:
     return Estimate(mean, bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
 
 
+def binomial_at_most(successes: int, trials: int) -> float:
+    """The rate that is not exceeded with 95 % confidence (Clopper and Pearson 1934); 1 of no trial.
+
+    binomial_at_most(0, 16)        # 0.171
+    """
+    if successes == trials:
+        return 1.0
+    return float(stats.beta.ppf(CONFIDENCE, successes + 1, trials - successes))
+
+
 # --- what a model says of a fact -------------------------------------------------------------
 
 

@@ -54,8 +54,8 @@ def grow(
 
     arguments, under: of the run, and its device and threads, for the manifest.  Encoding and
     writing have a thread of their own.
-    ending: when all records are there, what else the manifest says of them, from the lines (it may
-    replace some) and from how many of them an earlier run had made.
+    ending: when all records are there, what else the manifest says of them, from the lines and from
+    how many of them an earlier run had made.
     """
     if is_done(job.path, job.identity):
         return False
