@@ -24,6 +24,7 @@ from knowledge_neurons.stages import arguments, tables
         (arguments.factor, "-1e7"),
         (arguments.factor, "two"),
         (arguments.tokens, "2"),
+        (arguments.tokens, str(2**20 + 1)),
         (arguments.real(0, 1e-2, above=True), "0"),
         (arguments.real(0, 1e-2, above=True), "-0.0"),
     ],
@@ -43,7 +44,10 @@ def test_refused_in_a_short_message(kind, text):
         (arguments.share, "1", 1.0),
         (arguments.share, "5e-324", 5e-324),
         (arguments.factor, "-1e6", -1e6),
+        (arguments.factor, "1e6", 1e6),
         (arguments.tokens, "3", 3),
+        (arguments.tokens, str(2**20), 2**20),
+        (arguments.count, "1000000000", 10**9),
         (arguments.real(0, 1), "0", 0.0),
     ],
 )

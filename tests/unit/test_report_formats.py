@@ -30,7 +30,19 @@ def test_numbers_have_a_true_minus_and_their_digits(value, digits, unit, signed,
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.84, "0.8 s"), (75.2, "75 s"), (700, "12 min"), (12_240, "3.4 h")]
+    "seconds, text",
+    [
+        (0.84, "0.8 s"),
+        (9.9, "9.9 s"),
+        (10, "10 s"),
+        (75.2, "75 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (700, "12 min"),
+        (7199, "120 min"),
+        (7200, "2.0 h"),
+        (12_240, "3.4 h"),
+    ],
 )
 def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
     assert formats.duration(seconds) == text
