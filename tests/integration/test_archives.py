@@ -227,6 +227,36 @@ def test_archive_that_grows_a_thousandfold_is_an_error(tmp_path):
     assert time.perf_counter() - started < 1
 
 
+def test_the_largest_checkpoint_that_is_taken(tmp_path):
+    """8 GiB of weights, 256 MiB of anything else, which members at their limits have."""
+    limits, enough = sources.LIMITS, 1 << 40
+    for name, most in (("pytorch_model.bin", 8 << 30), ("vocab.txt", 256 << 20)):
+        info = tarfile.TarInfo(f"bert/{name}")
+        info.size = most
+        sources._check_member(info, enough, limits)
+        sources._check_member(info, 0, limits)  # nothing may follow it
+        with pytest.raises(ValueError, match=f"has {most} bytes, more than a checkpoint needs"):
+            sources._check_member(info, -1, limits)
+        info.size += 1
+        with pytest.raises(ValueError, match=f"has {most + 1} bytes, more than"):
+            sources._check_member(info, enough, limits)
+    info = tarfile.TarInfo("bert/events.log")
+    info.size = 9 << 30  # not wanted, so not unpacked
+    sources._check_member(info, enough, limits)
+    assert (limits.members, limits.header) == (1000, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "size, most", [(10, 100 << 20), (1 << 20, 100 << 20), (2 << 20, 200 << 20), (1 << 30, 16 << 30)]
+)
+def test_an_archive_may_grow_a_hundredfold(tmp_path, size, most):
+    """One of less than a MiB as one of a MiB; to 16 GiB at most, however large it is."""
+    archive = tmp_path / "bert.tar.gz"
+    with archive.open("wb") as file:
+        file.truncate(size)
+    assert sources.LIMITS.total_of(archive) == most
+
+
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_header_that_is_too_large_is_an_error(folder, tmp_path, small, kind):
     """tarfile would take it into memory whole."""

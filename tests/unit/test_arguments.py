@@ -4,7 +4,8 @@ import argparse
 
 import pytest
 
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.neurons.refine import Thresholds
+from knowledge_neurons.stages import arguments, refining, tables
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,11 @@ def test_settings_without_arguments(monkeypatch):
     settings = parsed(monkeypatch, "--max_facts", "0")
     assert settings.max_facts is None and settings.given["max_facts"] == 0
     assert settings.relations == [] and settings.device is None and settings.oov == "error"
+    assert (settings.max_seq_length, settings.seed, settings.do_lower_case) == (128, 42, None)
+    settings = parsed(monkeypatch)
+    assert settings.max_facts is None and settings.given["max_facts"] == -1
+    for given, facts in (("1", 1), ("-5", None)):
+        assert parsed(monkeypatch, "--debug", given).max_facts == facts
 
 
 def test_a_device_is_named_in_this_order(monkeypatch):
@@ -130,3 +136,56 @@ def test_results_of_the_released_commands(monkeypatch):
         parsed(monkeypatch, "--output_prefix", "a b")
     with pytest.raises(ValueError, match="--relations"):
         parsed(monkeypatch, "--relations", "P19/../x")
+
+
+@pytest.mark.parametrize(
+    ("flag", "inside", "beyond"),
+    [
+        ("--layer_norm_eps", "0.01", "0.0101"),
+        ("--max_facts", str(-(2**63) + 1), str(-(2**63))),
+        ("--max_seq_length", "3", "2"),
+    ],
+)
+def test_bounds_of_flags(monkeypatch, capsys, flag, inside, beyond):
+    parsed(monkeypatch, flag, inside)
+    with pytest.raises(SystemExit):
+        parsed(monkeypatch, flag, beyond)
+    assert f"argument {flag}" in capsys.readouterr().err
+
+
+def refining_of(monkeypatch, *given: str) -> refining.Settings:
+    """What stage 2 is told."""
+    monkeypatch.setattr("sys.argv", ["2_get_kn.py", *given])
+    return refining.parse("what it does")
+
+
+def test_stage_2_is_told_the_papers_thresholds(monkeypatch):
+    settings = refining_of(monkeypatch)
+    assert settings.thresholds == {False: Thresholds(), True: Thresholds(coarse=0.5)}
+    assert (settings.pairs, settings.seed, settings.relations) == (100, 42, [])
+    flags = ["--coarse", "0.3", "--base_coarse", "0.6", "--shared", "0.8", "--rounds", "2"]
+    flags += ["--min_prompts", "1", "--relation_share", "0.2", "--pairs", "0"]
+    common = {"shared": 0.8, "rounds": 2, "min_prompts": 1, "relation_share": 0.2}
+    settings = refining_of(monkeypatch, *flags)
+    assert settings.thresholds == {
+        False: Thresholds(coarse=0.3, **common),
+        True: Thresholds(coarse=0.6, **common),
+    }
+    assert settings.pairs == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "inside", "beyond"),
+    [
+        ("--rounds", (1, 100), (0, 101)),
+        ("--min_prompts", (0, 10**6), (-1, 10**6 + 1)),
+        ("--pairs", (0, 10**4), (-1, 10**4 + 1)),
+        ("--coarse", (1,), (0, 1.01)),
+    ],
+)
+def test_bounds_of_stage_2(monkeypatch, flag, inside, beyond):
+    for number in inside:
+        refining_of(monkeypatch, flag, str(number))
+    for number in beyond:
+        with pytest.raises(SystemExit):
+            refining_of(monkeypatch, flag, str(number))

@@ -218,3 +218,16 @@ def test_reading_needs_no_torch(results):
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r}); {program}"]
     ended = subprocess.run([*command, str(results.root)], capture_output=True, text=True)
     assert ended.stdout.split() == ["7", "False"], ended.stderr
+
+
+def test_summaries_are_written_for_people_and_records_for_programs(results):
+    """Indented, a number a line; of records every line is whole."""
+    readable = [results.changes_summary, results.curve(FIRST)]
+    readable += [results.edits_summary(run) for run in results.edit_runs()]
+    readable += [manifest_path(path) for path in (results.curve(FIRST), results.changes_summary)]
+    for path in readable:
+        lines = path.read_text().splitlines()
+        assert lines[0] == "{" and lines[1].startswith('  "'), path
+    change = json.loads(results.changes_summary.read_text())["change"]["neurons"]["own"]
+    assert list(change) == ["0", "2"], "factors are as short as they were given"
+    assert len(results.statistics.read_text().splitlines()) == 1

@@ -212,6 +212,17 @@ def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
             assert bars | lines <= palette | {plots.INK}
 
 
+@pytest.mark.parametrize(("relations", "width"), [(15, plots.COLUMN), (16, plots.TEXT)])
+def test_sixteen_rows_are_few(few, relations, width):
+    """Fifteen relations and all of them; of erasures, which have no total, sixteen."""
+    one = few.modified.relations["P5"]
+    names = {f"P{place}": one for place in range(relations)}
+    figure = by_relation.changes(Modified(few.modified.overall, names, {}), 0.0, {})
+    assert len(rows_of(figure)) == relations + 1 and figure.get_size_inches()[0] == width
+    runs = [replace(few.erasures[0], run=f"P{place}") for place in range(relations + 1)]
+    assert by_relation.erasures(runs, {}).get_size_inches()[0] == width
+
+
 def test_many_rows_take_the_width_of_the_text(found, pictures):
     (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
     assert (width == plots.TEXT) == (len(found.modified.relations) > by_relation.FEW)

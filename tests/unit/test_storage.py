@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ import pytest
 
 from knowledge_neurons.results import atomic
 from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.json_files import check_numbers, write_json
 from knowledge_neurons.results.layout import (
     Results,
     manifest_beside,
@@ -160,8 +162,12 @@ def test_temporaries_of_killed_runs_are_removed_by_the_next(tmp_path):
         one.write_bytes(b"half")
     write_atomic(path, b"content")
     assert files_under(tmp_path) == sorted(one.name for one in (path, alive, other))
-    os.utime(alive, (0, 0))
-    atomic._temporaries.cache_clear()  # as the next process begins
+    for age, stays in ((3500, True), (3700, False)):
+        now = time.time()
+        os.utime(alive, (now - age, now - age))
+        atomic._temporaries.cache_clear()  # as the next process begins
+        write_atomic(path, b"content")
+        assert alive.exists() == stays, "those older than an hour are removed"
     write_atomic(path, b"content")
     assert files_under(tmp_path) == sorted(one.name for one in (path, other))
 
@@ -181,6 +187,37 @@ def test_json_of_what_is_none_is_refused_and_writes_nothing(tmp_path, value):
     with pytest.raises((TypeError, ValueError), match=r"is no JSON|at \$\.x.* is not finite"):
         write_json(tmp_path / "file.json", {"x": value, "none": None})
     assert files_under(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "number, fits", [(1e30, True), (-1e30, True), (1.001e30, False), (-2e30, False)]
+)
+def test_numbers_beyond_all_reason_are_damage(number, fits):
+    """Of a float, in a list, an array or a record: larger than 1e30 is no measurement."""
+    record = Estimate(number, None)
+    for value, where in (
+        (number, r"\$ "),
+        (np.float64(number), r"\$ "),
+        ({"a": [0.0, number]}, r"\$\.a\[1\] "),
+        (np.array([1.0, number]), r"\$\[1\] "),
+        ([record], r"\$\[0\]\.value "),
+    ):
+        if fits:
+            check_numbers(value)
+        else:
+            with pytest.raises(ValueError, match=f"the number at {where}"):
+                check_numbers(value)
+
+
+def test_long_values_are_cut_where_files_differ(tmp_path):
+    """120 characters of each are told, so that a message stays readable."""
+    path = tmp_path / "file.json"
+    path.touch()
+    write_manifest(path, {"a": "x" * 118, "b": "y" * 119})
+    with pytest.raises(ValueError) as error:
+        is_done(path, {"a": "", "b": ""})
+    assert f"a is '{'x' * 118}' there and '' now" in str(error.value)
+    assert f"b is '{'y' * 119}... there and '' now" in str(error.value)
 
 
 @pytest.mark.parametrize("content", [None, b'{"a": ', b""])
