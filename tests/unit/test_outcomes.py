@@ -172,28 +172,29 @@ def test_empty_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
+    "name, advice",
     [
-        "kn/statistics.json",
-        "modify_activation/summary.json",
-        f"dose_response/{FIRST}.json",
-        "distant/summary.json",
-        f"distant/{FIRST}.jsonl",
-        f"trigger_examples_th/{FIRST}.jsonl",
-        "edit/edit-1-8.json",
-        f"erase/{FIRST}.json",
+        ("kn/statistics.json", "run stage 2 again"),
+        ("modify_activation/summary.json", "run stage 3 again"),
+        (f"dose_response/{FIRST}.json", "run stage 3 again"),
+        ("distant/summary.json", "run stage 4 again"),
+        (f"distant/{FIRST}.jsonl", "To start over: rm "),
+        (f"trigger_examples_th/{FIRST}.jsonl", "To start over: rm "),
+        ("edit/edit-1-8.json", "run stage 6 again"),
+        (f"erase/{FIRST}.json", "run stage 7 again"),
     ],
 )
 @pytest.mark.parametrize("content", ['{"neurons": 3}', '[{"a": 1}, 2]', '{"cut": [1, '])
-def test_broken_file_is_named(results, tmp_path, name, content):
-    """Another shape, or cut off, whatever the stage."""
+def test_broken_file_is_named(results, tmp_path, name, advice, content):
+    """Another shape, or cut off, whatever the stage; and what to run again."""
     folder = Path(name).parent
     shutil.copytree(results.root / folder, tmp_path / folder)
     path = tmp_path / name
     path.write_text(content + "\n")
     manifest_path(path).unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")) as error:
         outcomes.read(Results(tmp_path))
+    assert advice in str(error.value)
 
 
 def test_cut_records_are_named(tmp_path):

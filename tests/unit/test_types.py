@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from knowledge_neurons.results.edits import LogP, Rank, Size
+from knowledge_neurons.results.edits import AskedPrompt, LogP, Rank, Size, Watched
 from knowledge_neurons.types import Count, Fact, Index, Layer, Number, Share
 
 
@@ -15,7 +15,7 @@ from knowledge_neurons.types import Count, Fact, Index, Layer, Number, Share
         (Count, (0, 2**40 - 1), (-1, 2**40)),
         (Number, (-1e30, 1e30), (-1.001e30, 1.001e30)),
         (Share, (0.0, 1.0001), (-1e-9, 1.00011)),
-        (LogP, (-1e6, 1e-3), (-1.001e6, 1.1e-3)),
+        (LogP, (-1e6, 1e-3), (-1e6 - 0.5, 1.1e-3)),
         (Rank, (1, 2**40 - 1), (0, 2**40)),
         (Size, (0.0, 1e30), (-1e-9, 1.001e30)),
     ],
@@ -26,6 +26,22 @@ def test_bounds_of_numbers_in_files(kind, inside, beyond):
     for number in beyond:
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(number, kind)
+
+
+def test_before_and_after_are_two():
+    """Of a prompt of an edited fact, and of a fact that watches, of which a prompt is read."""
+    prompt = {"p_old": [0.5, 0.1], "p_new": [0.1, 0.5], "rank_old": [1, 2], "rank_new": [2, 1]}
+    prompt |= {"predicted": "x"}
+    watched = {"fact": ["P1", 0], "prompts": [0], "log_p": [[-1.0], [-2.0]]}
+    assert msgspec.convert(prompt, AskedPrompt) == prompt
+    assert msgspec.convert(watched, Watched) == watched
+    for field in ("p_old", "p_new", "rank_old", "rank_new"):
+        for wrong in (prompt[field][:1], [*prompt[field], 1]):
+            with pytest.raises(msgspec.ValidationError, match=field):
+                msgspec.convert(prompt | {field: wrong}, AskedPrompt)
+    for wrong in ([[-1.0]], [[-1.0]] * 3, [[], []]):
+        with pytest.raises(msgspec.ValidationError, match="log_p"):
+            msgspec.convert(watched | {"log_p": wrong}, Watched)
 
 
 @pytest.mark.parametrize(
