@@ -12,6 +12,7 @@ import tarfile
 import time
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,8 +191,11 @@ def test_archive_within_the_limits(folder, tmp_path, small):
 
 
 def test_archive_of_many_members_is_an_error(folder, tmp_path, small):
-    """Empty ones too: the archive is named."""
-    bomb = with_members(folder, tmp_path / "bomb.tar", *[member(f"m{i}") for i in range(9)])
+    """Six are enough, empty ones count too: the archive is named."""
+    rest = 6 - len(list(folder.iterdir()))
+    empty = [member(f"m{i}") for i in range(rest + 1)]
+    assert_is_tiny(from_pretrained(with_members(folder, tmp_path / "tiny.tar", *empty[1:])))
+    bomb = with_members(folder, tmp_path / "bomb.tar", *empty)
     with pytest.raises(ValueError, match=r"bomb\.tar: over 6 members"):
         from_pretrained(bomb)
 
@@ -203,6 +207,21 @@ def test_member_that_is_too_large_is_an_error(folder, tmp_path, small, name):
     bomb = with_members(folder, tmp_path / "bomb.tar", large)
     with pytest.raises(ValueError, match=rf"bomb\.tar: member 'sub/{name}' has 400000 bytes"):
         from_pretrained(bomb)
+
+
+def test_members_together_are_bounded(folder, tmp_path, monkeypatch):
+    """To the byte, wanted or not."""
+    total = sum(path.stat().st_size for path in folder.iterdir()) + 700
+    archive = with_members(folder, tmp_path / "tiny.tar", member("notes", bytes(700)))
+    monkeypatch.setattr(sources, "LIMITS", replace(SMALL, total=total))
+    with pytest.raises(ValueError, match=rf"tiny\.tar: over {total} bytes"):
+        from_pretrained(archive)  # the zeros at its end count too
+    monkeypatch.setattr(sources, "LIMITS", replace(SMALL, total=total - 1))
+    with pytest.raises(ValueError, match=r"member 'notes' has 700 bytes, more than"):
+        from_pretrained(archive)
+    ending = 2 * tarfile.RECORDSIZE
+    monkeypatch.setattr(sources, "LIMITS", replace(SMALL, total=total + ending))
+    assert_is_tiny(from_pretrained(archive))
 
 
 def test_what_follows_the_last_member_is_bounded(folder, tmp_path, small):
