@@ -60,6 +60,29 @@ def test_paths_are_the_contracts(tmp_path):
     assert manifest_path(path) == tmp_path / "manifests/TREx-all-P1.rlt.jsonl.manifest.json"
 
 
+def test_names_of_what_is_chosen_and_repeated(tmp_path):
+    """Facts chosen in stage 5; the second edit of a fact; the K strongest neurons."""
+    results = Results(tmp_path)
+    assert results.triggers("P19").name == "P19.jsonl"
+    assert results.triggers("P19", [0, 3]).name == "P19@0,3.jsonl"
+    assert results.triggers_text("P19", 3).name == "P19-3.txt"
+    patch = results.patch("edit-1-8", "P19-3", (1.0, 8.0), None, 0)
+    assert patch == tmp_path / "edit/edit-1-8/P19-3-1-8.safetensors"
+    again = results.patch("run", "P19-3", (0.5, 8.0), 20, 1)
+    assert again == tmp_path / "edit/run/P19-3@2-0.5-8-top_20.safetensors"
+    assert Results(tmp_path, kn_dir=tmp_path / "other").statistics.parent.name == "other"
+
+
+def test_scores_of_a_longer_prefix_are_not_ours(tmp_path):
+    """mine-2-P19 is of the prefix mine-2."""
+    for name in ("mine-P19", "mine-2-P36"):
+        (tmp_path / f"{name}.rlt.jsonl").touch()
+        (tmp_path / f"{name}.rlt.jsonl.partial").touch()
+    for prefix, found in (("mine", ["P19"]), ("mine-2", ["P36"]), ("other", [])):
+        results = Results(tmp_path, prefix)
+        assert results.scored_relations() == results.unfinished_relations() == found
+
+
 def test_relations_are_found_by_their_finished_files(tmp_path):
     """No partial files, no manifests, no other prefix, the baseline apart; sorted."""
     results = Results(tmp_path)
