@@ -82,6 +82,13 @@ def test_the_same_results_give_the_same_bytes(plain):
     assert report.render(made.results) == html
 
 
+def test_the_template_leaves_no_gaps(plain):
+    """A line of the template that decides something leaves no line in the page."""
+    _, html = plain
+    body = html[html.index("<body>") : html.index("<script")]
+    assert body.count("\n\n") < 100 and html.endswith("</html>\n")
+
+
 def test_another_model_is_told_and_no_verdict_is_passed(plain):
     _, html = plain
     assert "the paper&#39;s is bert-base-cased with 12 layers" in html
