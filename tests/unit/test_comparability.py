@@ -178,6 +178,13 @@ def test_another_model_or_data(manifests):
     assert "27,737 facts" in data and "27,738 facts, 253,448 prompts" in data
 
 
+def test_counts_that_no_manifest_tells_are_none(manifests, known):
+    for one in scored(manifests):
+        del one["facts"], one["prompts"]
+    (reason,) = comparability(manifests).common
+    assert reason.startswith("the data are 34 relations, 0 facts, 0 prompts, the paper's 34")
+
+
 def test_other_prompts_of_the_same_number(manifests, known):
     scored(manifests)[3]["identity"]["data_sha256"] = "ef" * 32
     (reason,) = [r for r in comparability(manifests).common if "other prompts" in r]

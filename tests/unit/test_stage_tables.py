@@ -5,6 +5,7 @@ Run: pytest tests/unit/test_stage_tables.py
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 from knowledge_neurons.results.edits import EDITED, EditRun, Perplexity, Summary, Variant
 from knowledge_neurons.results.erasures import Effect, Erased, Erasure
@@ -99,9 +100,10 @@ def test_a_line_for_each_of_several_variants(capsys):
         ["lambdas 1 and 8, refined neurons", *cells],
         ["lambdas 0.5 and 8, top 20 neurons", *cells],
     ]
-    for head, cell in zip(heads, cells, strict=True):
-        end = lines[1].index(head) + len(head)
+    ends = [lines[1].index(head) + len(head) for head in heads]
+    for end, cell in zip(ends, cells, strict=True):
         assert all(line[:end].endswith(cell) for line in lines[2:]), "columns end alike"
+    assert [after - before for before, after in pairwise(ends)] == [22, 22, 18, 18, 22, 22]
 
 
 def test_table_5(capsys):
