@@ -1,7 +1,7 @@
 """Would the tests notice?  Changes of one operator, comparison or constant of the library.
 
     pip install -e .[dev,guard]
-    python -m benchmarks.guard --seed 1                  # 80 changes: 20 minutes, one core
+    python -m benchmarks.guard --seed 1                  # 80 changes: half an hour, one core
     python -m benchmarks.guard --sample 20 --wing results
 
 Mutation testing with the changes of cosmic-ray, on a copy of the tree.  Every test module is run
