@@ -265,6 +265,8 @@ def copy_of_tree(folder: Path) -> Path:
 def prepare() -> None:
     """This process as all children should find it."""
     os.nice(10)
+    # A shell's background job ignores it; then so do the programs that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
     for name in HEAVY:

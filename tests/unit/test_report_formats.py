@@ -42,6 +42,7 @@ def test_numbers_have_a_true_minus_and_their_digits(value, digits, unit, signed,
         (7199, "120 min"),
         (7200, "2.0 h"),
         (12_240, "3.4 h"),
+        (36_000_000, "10000.0 h"),
     ],
 )
 def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
