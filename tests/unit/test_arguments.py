@@ -3,9 +3,10 @@
 import argparse
 
 import pytest
+import torch
 
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, refining, tables
+from knowledge_neurons.stages import arguments, inputs, refining, tables
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,21 @@ def test_a_device_is_named_in_this_order(monkeypatch):
     assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
     with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
         parsed(monkeypatch, "--gpus", "0,1")
+
+
+@pytest.mark.parametrize(("there", "taken"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, taken):
+    """Unless a device is named; one that cannot hold a number is refused by its name."""
+    tried = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch, "empty", lambda size, device: tried.append((size, device)))
+    assert inputs._device(None) == inputs._device("") == torch.device(taken)
+    assert inputs._device("cuda:1") == torch.device("cuda:1")
+    assert tried == [(0, torch.device(name)) for name in (taken, taken, "cuda:1")]
+    with pytest.raises(ValueError, match="device 'meta' cannot be used here: it holds no numbers"):
+        inputs._device("meta")
+    with pytest.raises(ValueError, match="device 'gpu' cannot be used here: "):
+        inputs._device("gpu")
 
 
 def test_results_of_the_released_commands(monkeypatch):
