@@ -23,6 +23,7 @@ class Hub:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
         self.requests: list[str] = []
         self.broken = ""  # GET of this file: the connection drops
+        self.status = 0  # of every answer, where it is not 0
         self.commit = ""  # answers say this one; "": a digest of the repository's content
         hub = self
 
@@ -50,6 +51,8 @@ class Hub:
         repo, revision, name = map(unquote, match.groups()) if match else ("", "", "")
         if match:
             self.requests.append(f"{request.command} {repo}/{revision}/{name}")
+        if self.status:
+            return self.send(request, self.status, {})
         files = self.repos.get(repo, {}).get(revision)
         if files is None:
             error = "RevisionNotFound" if repo in self.repos else "RepoNotFound"
