@@ -7,6 +7,7 @@ or torch.load(weights_only=True).
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,8 @@ def load(
     else:
         name, where = source, where | {"revision": revision, "cache_dir": cache_dir}
     with _named(source), _quiet(transformers):
+        if model_type != GGUF:
+            families.of(model_type)
         config = transformers.AutoConfig.from_pretrained(name, **where)
         family = families.of(config.model_type)
         kind = transformers.AutoModelForMaskedLM
@@ -76,7 +79,14 @@ def load(
             kind = transformers.AutoModelForCausalLM
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
         how = {"config": config, "dtype": getattr(torch, weights), "output_loading_info": True}
+        how["ignore_mismatched_sizes"] = True  # they are in the report too, with their names
         model, report = kind.from_pretrained(name, **how, **where)
+        if wrong := sorted(report["mismatched_keys"]):
+            tensor, got, expected = wrong[0]
+            raise ValueError(
+                f"{len(wrong)} tensors have another shape than the config says, the first is "
+                f"{tensor}: {list(got)}, expected {list(expected)}"
+            )
         if missing := sorted(report["missing_keys"]):
             raise ValueError(
                 f"{len(missing)} tensors are missing, the first is {missing[0]}: the file has no "
@@ -89,8 +99,9 @@ def load(
         _check_values(network)
 
     def save(folder: Path) -> None:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with _quiet(transformers):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
 
     return Pretrained(source, network, words, fingerprint(network), None, save)
 
@@ -139,9 +150,16 @@ def _named(source: str) -> Iterator[None]:
     """Whatever the library raises over a checkpoint as one line that names it."""
     try:
         yield
-    except (ValueError, OSError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except pickle.UnpicklingError as error:  # whose own message advises to read the file unsafely
+        raise ValueError(
+            f"{source}: the weights cannot be read safely: the file is damaged, or holds more than "
+            "tensors"
+        ) from error
+    except Exception as error:  # a damaged file raises anything: SafetensorError, struct.error, ...
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = " ".join(lines) or type(error).__name__
+        said = " ".join(lines) or "the file is damaged"
+        if not isinstance(error, (ValueError, OSError, ImportError)):
+            said = f"cannot be read ({type(error).__name__}: {said})"
         raise ValueError(f"{source}: {said if len(said) < 600 else short(said)}") from error
 
 

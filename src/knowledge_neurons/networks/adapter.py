@@ -50,21 +50,25 @@ class AdaptedNetwork:
                     "layers go up in one batch, so it has to lie on one device"
                 )
         try:
-            for layer in self._layers:
-                matrix = families.part(layer, self.family.matrix)
+            for layer in range(len(self._layers)):
+                matrix = self._matrix(layer)
+                if not _plain(matrix):
+                    raise ValueError(
+                        f"{named}'s {self.family.matrix} in layer {layer} is a "
+                        f"{type(matrix).__name__}, expected a plain linear map: load the model "
+                        "without quantisation or adapters"
+                    )
                 for name in filter(None, (self.family.after, self.family.between)):
-                    families.part(layer, name)
-            _ = self._head
-        except AttributeError as error:
+                    families.part(self._layers[layer], name)
+            stream = self.words.new_zeros(1, self.shape.width)
+            V = self.head(stream).shape[-1]
+        except (AttributeError, TypeError) as error:
             raise ValueError(
                 f"{named} is not built as the family {self.model.config.model_type!r} is: {error}."
                 "  Give a ...ForMaskedLM or ...ForCausalLM whose layers all have one FFN matrix"
             ) from error
-        if not isinstance(matrix, nn.Linear) and type(matrix).__name__ != "Conv1D":
-            raise ValueError(
-                f"{named}'s {self.family.matrix} is a {type(matrix).__name__}, expected a plain "
-                "linear map: load the model without quantisation"
-            )
+        if len(self.words) != V:
+            raise ValueError(f"{named}: its head gives {V} logits for {len(self.words)} words")
 
     def to(self, device: torch.device | str) -> AdaptedNetwork:
         """Move the model, in place."""
@@ -200,7 +204,7 @@ class AdaptedNetwork:
         with _hooked(*hooks):
             x = self._call(layer, x, cache)
         total = seen.get("sum", x[rows, at])
-        attended = (total - self._between(layer, seen["y"])).to(self._full)
+        attended = total.to(self._full) - self._between(layer, seen["y"]).to(self._full)
         kept = tuple(part[:, :, :-1] for part in cache.seen) if self.causal else ()
         return Step(x, at, seen["w"], attended, kept)
 
@@ -255,6 +259,12 @@ class AdaptedNetwork:
         with _hooked(*((layer, "before", note) for layer in self._layers)), torch.no_grad():
             self.model(ids, use_cache=False)
         return found
+
+
+def _plain(matrix: nn.Module) -> bool:
+    """Whether it is Linear or GPT-2's Conv1D itself; quantised ones are classes derived of them."""
+    known = type(matrix) is nn.Linear or type(matrix).__name__ == "Conv1D"
+    return known and matrix.weight.dim() == 2 and matrix.weight.is_floating_point()
 
 
 def _at_last(value: Any) -> Any:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 
+from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
 
 from knowledge_neurons.text.tokenizer import MASK, check_texts
@@ -54,8 +55,11 @@ class SubwordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, with the special tokens that the model wants around it."""
+        return self._encoded(text).ids
+
+    def _encoded(self, text: str) -> Encoding:
         check_texts([text])
-        return self._fast.encode(text).ids
+        return self._fast.encode(text)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The token of each id, as the tokenizer writes it."""
@@ -71,7 +75,7 @@ class SubwordTokenizer:
 
     def encode_before(self, before: str) -> list[int]:
         """Ids of what a decoder reads before an answer: no space at the end, nothing after it."""
-        ids = self.encode(before.rstrip())
+        ids = self.encode(before.rstrip(" "))
         while ids and ids[-1] in self.special and len(ids) > 1:  # some put an end behind each text
             ids.pop()
         return ids
@@ -87,18 +91,25 @@ class SubwordTokenizer:
         Raises ValueError, to be completed by who asked, for an answer that the vocabulary lacks and
         for one whose first token would begin in the text before it.
         """
+        if not answer.strip():
+            raise ValueError("is empty")
         if self.mask is None:
-            head, tail = self.encode_before(before), []
-            whole = self.encode_before(f"{before}{answer}")
+            head = self.encode_before(before)
+            whole = self._encoded(f"{before}{answer}")
         else:
             ids = self.encode_masked(before, after)
-            place = ids.index(self.mask)
-            head, tail = ids[:place], ids[place + 1 :]
-            whole = self.encode(f"{before}{answer}{after}")
-        end = len(whole) - len(tail)
-        found = whole[len(head) : end]
-        if whole[: len(head)] != head or whole[max(end, 0) :] != tail:
+            head = ids[: ids.index(self.mask)]
+            whole = self._encoded(f"{before}{answer}{after}")
+        # Behind the mask there may be other tokens than behind a word (XLM-R puts a space there),
+        # so the answer's end is where its letters end.
+        start = end = len(head)
+        last = len(before) + len(answer)
+        texts = [not special for special in whole.special_tokens_mask]
+        while end < len(whole) and texts[end] and whole.offsets[end][0] < last:
+            end += 1
+        if whole.ids[:start] != head or (end > start and whole.offsets[end - 1][1] > last):
             raise ValueError("cannot be told apart from the text around it by this tokenizer")
+        found = whole.ids[start:end]
         if not found or self.unknown in found:
             raise ValueError("is not in the model's vocabulary")
         return found
