@@ -114,7 +114,7 @@ def test_an_audit_that_finds_nothing_changes_nothing():
 @pytest.mark.parametrize("facts, audited", [(4, 8), (20, 16), (1000, 20)])
 def test_a_share_of_the_prompts_is_audited(monkeypatch, facts, audited):
     """1 %, at least 16, or all where there are fewer."""
-    one = Audited(np.zeros(3), 0.0, True, 0.0, True, 0.0)
+    one = Audited(np.zeros(3), 0.0, True, np.zeros(3), True, 0.0)
     monkeypatch.setattr(quadrature_audit, "compare", lambda engine, batch: [one] * len(batch.order))
     _, record = quadrature_audit.audit(engine(), encoded(facts), seed=1)
     assert record["audited_prompts"] == record["integral"]["prompts"] == audited

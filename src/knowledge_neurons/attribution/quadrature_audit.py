@@ -102,7 +102,7 @@ class Audited:
     errors: (L,) of fewer points.  worst: difference of any score as it will be written, which may
     be in fewer digits.  coarse_same: whether that gives the coarse neurons of the full sums.
     integral: (L,) distances of the full sums from it.  integral_same: whether it gives the same
-    coarse neurons.  gap: the integral's completeness gap, the largest of the layers, in probability.
+    coarse neurons.  gap: its completeness gap, the largest of the layers, in probability.
     """
 
     errors: np.ndarray
