@@ -138,9 +138,10 @@ def make_tokenizer(texts: list[str]) -> Tokenizer:
 
 def read_sample() -> tuple[list[Fact], list[str], list[list[str]], list[list[str]]]:
     """Facts, their heads, their sentences with head and answer, and those with the head alone."""
-    bags, pairs = data.read_bags(PROMPTS), read_json(PAIRS)
+    bags, pairs = data.read_bags(PROMPTS), data.read_pairs(PAIRS)
     facts = [f for relation in sorted(bags) for f in data.facts_of(bags, relation, PROMPTS)]
-    sentences = {r: read_json(SENTENCES / f"sample_distant_{r}.json") for r in bags}
+    kind = list[dict[str, list[str]]]
+    sentences = {r: read_json(SENTENCES / f"sample_distant_{r}.json", kind) for r in bags}
     own = [sentences[fact.relation][fact.index] for fact in facts]
     heads = [pairs[fact.relation][fact.index][0] for fact in facts]
     return facts, heads, [bag["th_bags"] for bag in own], [bag["h_bags"] for bag in own]

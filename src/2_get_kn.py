@@ -12,6 +12,7 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.stages.refining import Settings
 
+FEWEST_FACTS = 10  # of a relation in which a neuron of most of them is worth a word
 # What the scores of relations that are refined together must have in common.
 COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length", "layers")
 
@@ -128,6 +130,8 @@ def main() -> None:
     tables.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
     if outside := advice(refined, thresholds):
         tables.show("Not the paper's setting", outside)
+    if shared := shared_by_most(refined):
+        tables.show("Neurons of most facts, so hardly of one: --max_share leaves them out", shared)
 
 
 # --- showing ---------------------------------------------------------------------------------
@@ -144,6 +148,20 @@ def _row(refined: RefinedRelation) -> str:
 def _average(refined: Refined) -> str:
     """Neurons a fact, marked where p did not bring them into the band."""
     return f"{refined.average:5.2f}{' ' if refined.in_band else '*'}"
+
+
+def shared_by_most(refined: dict[str, RefinedRelation]) -> dict[str, str]:
+    """Relation -> the knowledge neurons that more than half of its facts have, of enough facts."""
+    rows = {}
+    for relation, outcome in refined.items():
+        facts = outcome.neurons.facts
+        counts = Counter(neuron for own in facts for neuron in own)
+        most = [(n, count) for n, count in counts.most_common(3) if 2 * count > len(facts)]
+        if most and len(facts) >= FEWEST_FACTS:
+            rows[relation] = ", ".join(
+                f"layer {n.layer} neuron {n.index} ({count / len(facts):.0%})" for n, count in most
+            )
+    return rows
 
 
 def advice(

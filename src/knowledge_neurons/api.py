@@ -68,7 +68,7 @@ class KnowledgeNeurons:
 
         rule, steps: quadrature of the path.  keep: neurons below this share of the prompt's largest
         score are left out.  tolerance: of a score, as a share of its prompt's largest: every layer
-        tries eight points and takes all unless those promise a thirtieth of it.  None: all points.
+        tries eight points, then twelve, then all, until they promise a thirtieth of it.  None: all.
         Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
         """
         fact, encoded = self._encode(prompts, answer)

@@ -23,6 +23,7 @@ class Hub:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
         self.requests: list[str] = []
         self.broken = ""  # GET of this file: the connection drops
+        self.status = 0  # of every answer, where it is not 0
         self.commit = ""  # answers say this one; "": a digest of the repository's content
         hub = self
 
@@ -52,6 +53,8 @@ class Hub:
             self.requests.append(f"{request.command} {repo}/{revision}/{name}")
         elif request.path.startswith("/api/models/"):
             return self.answer_about(request)
+        if self.status:
+            return self.send(request, self.status, {})
         files = self.repos.get(repo, {}).get(revision)
         if files is None:
             error = "RevisionNotFound" if repo in self.repos else "RepoNotFound"

@@ -12,6 +12,7 @@ import tarfile
 import time
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,8 +191,11 @@ def test_archive_within_the_limits(folder, tmp_path, small):
 
 
 def test_archive_of_many_members_is_an_error(folder, tmp_path, small):
-    """Empty ones too: the archive is named."""
-    bomb = with_members(folder, tmp_path / "bomb.tar", *[member(f"m{i}") for i in range(9)])
+    """Six are enough, empty ones count too: the archive is named."""
+    rest = 6 - len(list(folder.iterdir()))
+    empty = [member(f"m{i}") for i in range(rest + 1)]
+    assert_is_tiny(from_pretrained(with_members(folder, tmp_path / "tiny.tar", *empty[1:])))
+    bomb = with_members(folder, tmp_path / "bomb.tar", *empty)
     with pytest.raises(ValueError, match=r"bomb\.tar: over 6 members"):
         from_pretrained(bomb)
 
@@ -203,6 +207,21 @@ def test_member_that_is_too_large_is_an_error(folder, tmp_path, small, name):
     bomb = with_members(folder, tmp_path / "bomb.tar", large)
     with pytest.raises(ValueError, match=rf"bomb\.tar: member 'sub/{name}' has 400000 bytes"):
         from_pretrained(bomb)
+
+
+def test_members_together_are_bounded(folder, tmp_path, monkeypatch):
+    """To the byte, wanted or not."""
+    total = sum(path.stat().st_size for path in folder.iterdir()) + 700
+    archive = with_members(folder, tmp_path / "tiny.tar", member("notes", bytes(700)))
+    monkeypatch.setattr(sources, "LIMITS", replace(SMALL, total=total))
+    with pytest.raises(ValueError, match=rf"tiny\.tar: over {total} bytes"):
+        from_pretrained(archive)  # the zeros at its end count too
+    monkeypatch.setattr(sources, "LIMITS", replace(SMALL, total=total - 1))
+    with pytest.raises(ValueError, match=r"member 'notes' has 700 bytes, more than"):
+        from_pretrained(archive)
+    ending = 2 * tarfile.RECORDSIZE
+    monkeypatch.setattr(sources, "LIMITS", replace(SMALL, total=total + ending))
+    assert_is_tiny(from_pretrained(archive))
 
 
 def test_what_follows_the_last_member_is_bounded(folder, tmp_path, small):
@@ -225,6 +244,36 @@ def test_archive_that_grows_a_thousandfold_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"member 'pytorch_model\.bin' has 268435456 bytes"):
         from_pretrained(tmp_path / "bomb.tar.gz")
     assert time.perf_counter() - started < 1
+
+
+def test_the_largest_checkpoint_that_is_taken(tmp_path):
+    """8 GiB of weights, 256 MiB of anything else, which members at their limits have."""
+    limits, enough = sources.LIMITS, 1 << 40
+    for name, most in (("pytorch_model.bin", 8 << 30), ("vocab.txt", 256 << 20)):
+        info = tarfile.TarInfo(f"bert/{name}")
+        info.size = most
+        sources._check_member(info, enough, limits)
+        sources._check_member(info, 0, limits)  # nothing may follow it
+        with pytest.raises(ValueError, match=f"has {most} bytes, more than a checkpoint needs"):
+            sources._check_member(info, -1, limits)
+        info.size += 1
+        with pytest.raises(ValueError, match=f"has {most + 1} bytes, more than"):
+            sources._check_member(info, enough, limits)
+    info = tarfile.TarInfo("bert/events.log")
+    info.size = 9 << 30  # not wanted, so not unpacked
+    sources._check_member(info, enough, limits)
+    assert (limits.members, limits.header) == (1000, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "size, most", [(10, 100 << 20), (1 << 20, 100 << 20), (2 << 20, 200 << 20), (1 << 30, 16 << 30)]
+)
+def test_an_archive_may_grow_a_hundredfold(tmp_path, size, most):
+    """One of less than a MiB as one of a MiB; to 16 GiB at most, however large it is."""
+    archive = tmp_path / "bert.tar.gz"
+    with archive.open("wb") as file:
+        file.truncate(size)
+    assert sources.LIMITS.total_of(archive) == most
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])

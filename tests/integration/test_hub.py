@@ -229,6 +229,16 @@ def test_unreachable_hub_with_a_cache(hub, folder, tmp_path, monkeypatch, no_pau
     assert_is_tiny(from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache"))
 
 
+@pytest.mark.parametrize("status, asked", [(500, 1), (503, 1), (499, 2), (403, 2)])
+def test_hub_that_fails_is_not_asked_for_files(hub, tmp_path, no_pauses, status, asked):
+    """From 500 on it is down, and the cache is all there is; a refusal is an answer."""
+    hub.status = status
+    with pytest.raises(ValueError, match=r"bert-base-cased: cannot get config\.json") as error:
+        from_pretrained("bert-base-cased", cache_dir=tmp_path / "cache")
+    assert len(hub.requests) == asked
+    assert (f"'{status} " in str(error.value)) == (asked == 1)
+
+
 @pytest.fixture
 def silent_hub(monkeypatch):
     """A server that takes connections and never answers."""

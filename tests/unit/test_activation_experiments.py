@@ -14,6 +14,7 @@ from knowledge_neurons.results.activations import (
     SENTENCE_KINDS,
     ActivationRecord,
     authors_activations,
+    summary_of,
     table_row,
 )
 from knowledge_neurons.results.changes import (
@@ -21,6 +22,7 @@ from knowledge_neurons.results.changes import (
     Outcome,
     authors_averages,
     average_change,
+    modified_of,
     read_changes,
 )
 from knowledge_neurons.results.json_files import encode_float32
@@ -65,6 +67,26 @@ def test_no_average_of_nothing():
     found = average_change(both, "own", "neurons", 0.0, 1)
     assert found.value == pytest.approx(-0.2) and found.interval is None, "a single fact"
     assert list(authors_averages(both, "neurons")) == ["kn_bag-P2"]
+
+
+def test_facts_that_could_not_be_asked_are_counted_by_reason():
+    """An answer of several tokens, no other relation, no neurons of a kind."""
+    asked = RECORDS["P1"][0]
+    alone = replace(asked, fact=1, other=None)
+    left_out = ChangeRecord("P1", 2, "x", {"neurons": 0, "baseline": 3}, None, None)
+    bare = replace(asked, relation="P2", neurons={"neurons": 0, "baseline": 1})
+    found = modified_of({"P2": [bare], "P1": [asked, alone, left_out]}, seed=1)
+    assert found.counts == {
+        "facts": 4,
+        "answer_not_one_token": 1,
+        "no_other_relation": 1,
+        "without_neurons": 2,
+        "without_baseline": 2,
+    }
+    assert list(found.relations) == ["P1", "P2"] and not found.theirs
+    assert list(found.overall["neurons"]["own"]) == [0.0, 2.0]
+    half = found.relations["P1"]["neurons"]["other"][0.0]
+    assert half.value == pytest.approx(-0.6) and half.interval is None, "of one fact"
 
 
 def test_authors_averages():
@@ -247,6 +269,27 @@ def test_table_pools_the_neurons_of_a_relation():
     assert row.contrasts["head - random"].interval == pytest.approx((0.5, 0.5))  # of each the same
     assert row.contrasts["both - head"].interval == (1.5, 2.5)
     assert table_row(READ, "baseline", seed=1) is None
+
+
+def test_what_was_skipped_is_counted_by_reason():
+    """Of each fact that was not read every reason; sentences of those that were."""
+    more = {"both: no": 2, "head: no": 1}
+    cut = replace(READ[0], cut=3, unusable=more, names_tail=2)
+    other = replace(READ[3], relation="P2", unusable={"both: no": 1, "x": 4}, names_tail=1)
+    found = summary_of({"P1": [cut, *READ[1:]], "P2": [other]}, seed=1)
+    assert found["facts"] == 5
+    assert found["facts_skipped"] == {
+        "no sentence: both": 2,
+        "no sentence: head": 0,
+        "no sentence: random": 0,
+        "no neurons: neurons": 1,
+        "no neurons: baseline": 5,
+    }
+    assert found["sentences_read"] == {"both": 2, "head": 2, "random": 2}
+    assert found["sentences_cut"] == 3 and found["head_sentences_with_the_tail"] == 3
+    assert list(found["sentences_unusable"].items()) == [("x", 4), ("both: no", 3), ("head: no", 1)]
+    assert found["table"]["baseline"] is None
+    assert found["table"]["neurons"] == table_row(READ, "neurons", seed=1)
 
 
 def test_table_is_the_slow_twins_over_relations():

@@ -3,8 +3,10 @@
 import argparse
 
 import pytest
+import torch
 
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.neurons.refine import Thresholds
+from knowledge_neurons.stages import arguments, inputs, refining, tables
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,7 @@ from knowledge_neurons.stages import arguments, tables
         (arguments.factor, "-1e7"),
         (arguments.factor, "two"),
         (arguments.tokens, "2"),
+        (arguments.tokens, str(2**20 + 1)),
         (arguments.real(0, 1e-2, above=True), "0"),
         (arguments.real(0, 1e-2, above=True), "-0.0"),
     ],
@@ -43,7 +46,10 @@ def test_refused_in_a_short_message(kind, text):
         (arguments.share, "1", 1.0),
         (arguments.share, "5e-324", 5e-324),
         (arguments.factor, "-1e6", -1e6),
+        (arguments.factor, "1e6", 1e6),
         (arguments.tokens, "3", 3),
+        (arguments.tokens, str(2**20), 2**20),
+        (arguments.count, "1000000000", 10**9),
         (arguments.real(0, 1), "0", 0.0),
     ],
 )
@@ -108,6 +114,11 @@ def test_settings_without_arguments(monkeypatch):
     settings = parsed(monkeypatch, "--max_facts", "0")
     assert settings.max_facts is None and settings.given["max_facts"] == 0
     assert settings.relations == [] and settings.device is None and settings.oov == "error"
+    assert (settings.max_seq_length, settings.seed, settings.do_lower_case) == (128, 42, None)
+    settings = parsed(monkeypatch)
+    assert settings.max_facts is None and settings.given["max_facts"] == -1
+    for given, facts in (("1", 1), ("-5", None)):
+        assert parsed(monkeypatch, "--debug", given).max_facts == facts
 
 
 def test_a_device_is_named_in_this_order(monkeypatch):
@@ -115,6 +126,21 @@ def test_a_device_is_named_in_this_order(monkeypatch):
     assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
     with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
         parsed(monkeypatch, "--gpus", "0,1")
+
+
+@pytest.mark.parametrize(("there", "taken"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, taken):
+    """Unless a device is named; one that cannot hold a number is refused by its name."""
+    tried = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch, "empty", lambda size, device: tried.append((size, device)))
+    assert inputs._device(None) == inputs._device("") == torch.device(taken)
+    assert inputs._device("cuda:1") == torch.device("cuda:1")
+    assert tried == [(0, torch.device(name)) for name in (taken, taken, "cuda:1")]
+    with pytest.raises(ValueError, match="device 'meta' cannot be used here: it holds no numbers"):
+        inputs._device("meta")
+    with pytest.raises(ValueError, match="device 'gpu' cannot be used here: "):
+        inputs._device("gpu")
 
 
 def test_results_of_the_released_commands(monkeypatch):
@@ -126,3 +152,56 @@ def test_results_of_the_released_commands(monkeypatch):
         parsed(monkeypatch, "--output_prefix", "a b")
     with pytest.raises(ValueError, match="--relations"):
         parsed(monkeypatch, "--relations", "P19/../x")
+
+
+@pytest.mark.parametrize(
+    ("flag", "inside", "beyond"),
+    [
+        ("--layer_norm_eps", "0.01", "0.0101"),
+        ("--max_facts", str(-(2**63) + 1), str(-(2**63))),
+        ("--max_seq_length", "3", "2"),
+    ],
+)
+def test_bounds_of_flags(monkeypatch, capsys, flag, inside, beyond):
+    parsed(monkeypatch, flag, inside)
+    with pytest.raises(SystemExit):
+        parsed(monkeypatch, flag, beyond)
+    assert f"argument {flag}" in capsys.readouterr().err
+
+
+def refining_of(monkeypatch, *given: str) -> refining.Settings:
+    """What stage 2 is told."""
+    monkeypatch.setattr("sys.argv", ["2_get_kn.py", *given])
+    return refining.parse("what it does")
+
+
+def test_stage_2_is_told_the_papers_thresholds(monkeypatch):
+    settings = refining_of(monkeypatch)
+    assert settings.thresholds == {False: Thresholds(), True: Thresholds(coarse=0.5)}
+    assert (settings.pairs, settings.seed, settings.relations) == (100, 42, [])
+    flags = ["--coarse", "0.3", "--base_coarse", "0.6", "--shared", "0.8", "--rounds", "2"]
+    flags += ["--min_prompts", "1", "--relation_share", "0.2", "--pairs", "0"]
+    common = {"shared": 0.8, "rounds": 2, "min_prompts": 1, "relation_share": 0.2}
+    settings = refining_of(monkeypatch, *flags)
+    assert settings.thresholds == {
+        False: Thresholds(coarse=0.3, **common),
+        True: Thresholds(coarse=0.6, **common),
+    }
+    assert settings.pairs == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "inside", "beyond"),
+    [
+        ("--rounds", (1, 100), (0, 101)),
+        ("--min_prompts", (0, 10**6), (-1, 10**6 + 1)),
+        ("--pairs", (0, 10**4), (-1, 10**4 + 1)),
+        ("--coarse", (1,), (0, 1.01)),
+    ],
+)
+def test_bounds_of_stage_2(monkeypatch, flag, inside, beyond):
+    for number in inside:
+        refining_of(monkeypatch, flag, str(number))
+    for number in beyond:
+        with pytest.raises(SystemExit):
+            refining_of(monkeypatch, flag, str(number))

@@ -39,6 +39,20 @@ def test_no_more_than_so_many_wait():
     assert started == [0, 1, 2]
 
 
+def test_four_wait_unless_told_otherwise():
+    free = threading.Event()
+    with Background(lambda n: free.wait(5)) as call:
+        for n in range(4):
+            call(n)
+        blocked = threading.Thread(target=call, args=(4,))
+        blocked.start()
+        time.sleep(0.05)
+        assert blocked.is_alive()
+        free.set()
+        blocked.join(5)
+        assert not blocked.is_alive()
+
+
 def test_what_it_raises_comes_out():
     """In a later call or at the end of the block."""
 

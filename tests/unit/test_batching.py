@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_neurons.networks.batching import collate, plan
+from knowledge_neurons.networks import batching
+from knowledge_neurons.networks.batching import collate, plan, select
 from knowledge_neurons.types import Prompt
 
 
@@ -71,3 +73,35 @@ def test_batches_are_made_on_the_device():
     """All three tensors (the meta device is there on every machine)."""
     (made,) = plan([prompt_of(4, 0)], 100, cost, torch.device("meta"))
     assert {t.device.type for t in (made.ids, made.mask_positions, made.answers)} == {"meta"}
+
+
+def test_rows_of_a_batch():
+    """In the order asked for, each with its place in the prompts."""
+    batch = collate([prompt_of(4, place) for place in range(5)], [4, 1, 3])
+    some = select(batch, [2, 0])
+    assert some.order == (3, 4)
+    assert some.ids[:, 0].tolist() == [3000, 4000] and some.answers.tolist() == [21, 28]
+    assert some.mask_positions.tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("free, budget", [(600 << 20, 300 << 20), (64 << 30, 1 << 30)])
+def test_half_of_what_is_free_at_most_a_gib(monkeypatch, free, budget):
+    monkeypatch.setattr(batching, "_free_memory", lambda: free)
+    assert batching.memory_budget(torch.device("cpu")) == budget
+
+
+@pytest.mark.parametrize("free, budget", [(20 << 30, 10 << 30), (80 << 30, 16 << 30)])
+def test_half_of_what_is_free_on_a_gpu_at_most_16_gib(monkeypatch, free, budget):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 << 30))
+    assert batching.memory_budget(torch.device("cuda")) == budget
+
+
+def test_free_memory_is_what_linux_says(monkeypatch, tmp_path):
+    """In bytes; all of it where nobody says."""
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:   1234 kB\n")
+    real, path = open, str(tmp_path / "meminfo")
+    monkeypatch.setattr("builtins.open", lambda name: real(path))
+    assert batching._free_memory() == 1234 * 1024
+    (tmp_path / "meminfo").unlink()
+    monkeypatch.setattr(batching.os, "sysconf", {"SC_PHYS_PAGES": 7, "SC_PAGE_SIZE": 4096}.get)
+    assert batching._free_memory() == 7 * 4096

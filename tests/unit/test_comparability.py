@@ -10,7 +10,8 @@ from knowledge_neurons.results import published
 
 WEIGHTS = "ab" * 32
 REFINED = {"shared": 0.7, "step": 0.05, "fewest": 2.0, "most": 5.0, "rounds": 6}
-REFINED |= {"min_prompts": 3, "relation_share": 0.1}
+REFINED |= {"min_prompts": 3, "relation_share": 0.1, "max_share": 1.0}
+REFINED |= {"held_out": None, "answer_token": 0}
 PAPER = {  # output -> identity, {} in place of the relation
     "TREx-all-{}.rlt.jsonl": {
         "model_sha256": WEIGHTS,
@@ -23,6 +24,8 @@ PAPER = {  # output -> identity, {} in place of the relation
         "tolerance": 1e-3,
         "dtype": "float32",
         "keep": 0.1,
+        "layers": "0-11",
+        "answers": "own",
         "seed": 7,
     },
     "kn/kn_bag-{}.json": REFINED | {"coarse": 0.2},
@@ -106,7 +109,14 @@ def test_other_weights_under_the_papers_name(manifests, monkeypatch):
         ("rlt", "lowercase", True, None),
         ("rlt", "dtype", "bfloat16", None),
         ("rlt", "tolerance", 0.01, None),
-        ("rlt", "max_seq_length", 20, None),
+        ("rlt", "max_seq_length", 127, None),
+        ("rlt", "tolerance", 1.1e-3, None),
+        ("rlt", "keep", 0.11, None),
+        ("rlt", "steps", 21, None),
+        ("kn/kn_bag", "step", 0.1, None),
+        ("kn/kn_bag", "fewest", 1.0, None),
+        ("kn/kn_bag", "most", 6.0, None),
+        ("kn/kn_bag", "relation_share", 0.2, None),
         ("kn/kn_bag", "coarse", 0.3, None),
         ("kn/base_kn_bag", "coarse", 0.2, None),
         ("kn/kn_bag", "shared", 0.5, None),
@@ -115,6 +125,8 @@ def test_other_weights_under_the_papers_name(manifests, monkeypatch):
         ("modify", "scales", [0.0, 3.0], "suppressed"),
         ("distant", "max_seq_length", 128, "activations"),
         ("distant", "pool_sha256", "ef" * 32, "activations"),
+        ("distant", "pairs_sha256", "ef" * 32, "activations"),
+        ("edit", "variants", [{"lambda_1": 0.0, "lambda_2": 8.0, "top_k": None}], "edits"),
         ("edit", "draw", "distinct", "edits"),
         ("edit", "facts_per_relation", 5, "edits"),
         ("erase", "neurons", 10, "erasures"),
@@ -169,6 +181,13 @@ def test_another_model_or_data(manifests):
     assert "27,737 facts" in data and "27,738 facts, 253,448 prompts" in data
 
 
+def test_counts_that_no_manifest_tells_are_none(manifests, known):
+    for one in scored(manifests):
+        del one["facts"], one["prompts"]
+    (reason,) = comparability(manifests).common
+    assert reason.startswith("the data are 34 relations, 0 facts, 0 prompts, the paper's 34")
+
+
 def test_other_prompts_of_the_same_number(manifests, known):
     scored(manifests)[3]["identity"]["data_sha256"] = "ef" * 32
     (reason,) = [r for r in comparability(manifests).common if "other prompts" in r]
@@ -183,3 +202,18 @@ def test_results_of_several_models(manifests, known):
 def test_no_manifest_of_stage_1(manifests):
     found = comparability({"kn/statistics.json": {}})
     assert "no manifest of stage 1" in found.common[0] and not found.verified
+
+
+def test_settings_that_are_better_than_the_papers_do(manifests, known):
+    """Longer prompts, smaller errors, more scores kept."""
+    for one in scored(manifests):
+        one["identity"] |= {"max_seq_length": 512, "tolerance": 1e-5, "keep": 0.0}
+    assert not comparability(manifests).common
+
+
+def test_a_sha256_is_told_by_its_start(manifests, known):
+    manifests["distant/P1.jsonl"]["identity"]["pool_sha256"] = "ef" * 32
+    (reason,) = comparability(manifests).of("activations")
+    assert reason == (
+        f"stage 4 has pool_sha256 {'ef' * 8}..., the paper {published.SENTENCES_SHA256[:16]}..."
+    )

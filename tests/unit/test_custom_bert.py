@@ -277,6 +277,15 @@ def test_many_missing_tensors_are_counted():
         BertNetwork.from_state(TINY, state)
 
 
+@pytest.mark.parametrize(("missing", "end"), [(6, "weight"), (7, "bias and 1 more")])
+def test_six_tensors_are_named(missing, end):
+    state = published()
+    for name in sorted(n for n in state if n.startswith("bert.encoder.layer.2."))[-missing:]:
+        del state[name]
+    with pytest.raises(ValueError, match=rf"missing(.*, ){{5}}bert\S*{end}$"):
+        BertNetwork.from_state(TINY, state)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -54,6 +54,12 @@ def test_update_by_hand():
     assert edit.after[0, :3].tolist() == pytest.approx([-2.0, 44.0, 0.0])
 
 
+def test_the_papers_lambdas_are_1_and_8():
+    model = tiny_bert()
+    given, usual = update(model, NEURONS, 7, 20, 1, 8), update(model, NEURONS, 7, 20)
+    assert torch.equal(given.after, usual.after)
+
+
 def test_computing_an_edit_leaves_the_model_alone():
     model = tiny_bert()
     before = bits(model)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge_neurons.results.estimates import MOST_DIGITS, Estimate, Interval, digits, told
+from knowledge_neurons.results.estimates import Estimate, Interval, digits, told
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,10 @@ from knowledge_neurons.results.estimates import MOST_DIGITS, Estimate, Interval,
         ((0.01, 0.08), 1, 3),
         ((0.123, 0.223), 1, 2),
         ((100.0, 350.0), 0, 0),
-        ((0.5, 0.5 + 1e-12), 2, MOST_DIGITS),
+        ((0.5, 0.5 + 1e-12), 2, 6),  # no more, however narrow
+        ((0.5, 0.5 + 2e-6), 2, 6),
+        ((0.5, 0.5 + 2e-5), 2, 6),
+        ((0.5, 0.5 + 2e-4), 2, 5),
         ((0.5, 0.5), 2, 2),
         (None, 2, 2),
     ],

@@ -9,7 +9,10 @@ import re
 import pytest
 
 from knowledge_neurons import report
+from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.layout import Results
+from tests.reference import synthetic
 from tests.reference.made_results import MadeFact, Writer
 
 PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
@@ -23,6 +26,9 @@ LOOKS = {
     "Success of edits against the number of neurons edited": "b8242d62b62f",
     "Perplexity and accuracy before and after erasing relations": "d62cc2fbcd2b",
 }
+
+# Of many relations: as wide as the text, lower rows, longer names.
+LOOKS_OF_MANY = {"suppress": "ce502c71d8b8", "distant": "7a4815965a12", "erasure": "462d9b539bd6"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,14 @@ def test_the_report_has_these_figures(drawn):
 @pytest.mark.parametrize("name", LOOKS)
 def test_a_figure_looks_as_it_did(drawn, name):
     assert digest(drawn[name]) == LOOKS[name]
+
+
+def test_figures_of_many_relations_look_as_they_did(tmp_path):
+    """Seventeen, which is one too many for the width of a column."""
+    results = synthetic.write(tmp_path, 17, ("modified", "activations", "erasures", "triggers"))
+    pictures = gallery.draw(results, outcomes.read(results))
+    looks = {one.name: digest(plots.svg(one.figure)) for one in pictures if one.name != "amplify"}
+    assert looks == LOOKS_OF_MANY
 
 
 def test_a_look_is_more_than_its_text(drawn):

@@ -41,7 +41,10 @@ def test_axes_tell_what_is_drawn(figure):
     assert [formatter(y) for y in (-0.2, 0, 0.2)] == ["20%", "0%", "20%"]
 
 
-@pytest.mark.parametrize(("layers", "numbered"), [(1, [1]), (12, list(range(1, 13)))])
+@pytest.mark.parametrize(
+    ("layers", "numbered"),
+    [(1, [1]), (12, list(range(1, 13))), (14, list(range(1, 15))), (15, list(range(1, 16, 2)))],
+)
 def test_layers_are_numbered(layers, numbered):
     shares = [1 / layers] * layers
     assert list(plots.layer_distribution(shares, shares).axes[1].get_xticks()) == numbered
@@ -51,6 +54,13 @@ def test_many_layers_are_numbered_sparsely():
     """bert-large has 24."""
     ticks = list(plots.layer_distribution([1 / 24] * 24, [1 / 24] * 24).axes[1].get_xticks())
     assert ticks == list(range(1, 25, 2))
+
+
+def test_axes_of_the_layers_leave_room_and_are_never_empty():
+    """A tenth above the largest share; a hundredth where there is no neuron at all."""
+    for shares, top in ((NEURONS, 0.66), ([0.0] * 4, 0.011), ([0.02] * 4, 0.022)):
+        panels = plots.layer_distribution(shares, shares).axes
+        assert [panel.get_ylim() for panel in panels] == [pytest.approx((-top, top))] * 2
 
 
 def test_save_writes_pdf_and_png_and_nothing_else(figure, tmp_path):
@@ -173,6 +183,14 @@ def test_success_curve_draws_rates_and_their_intervals():
     assert panel.get_ylim()[1] >= 0.7
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["knowledge neurons", "random, same size"]
+
+
+@pytest.mark.parametrize("success, top", [(0.0, 0.5), (0.3, 0.5), (0.9, 0.9686)])
+def test_axis_of_success_begins_at_zero_and_reaches_a_half_at_least(success, top):
+    """Above that with a twentieth of room beside matplotlib's own."""
+    own = [summary(1.0, Estimate(success / 2, None)), summary(2.0, Estimate(success, None))]
+    low, high = plots.success_curve({"knowledge": own}).axes[0].get_ylim()
+    assert (low, high) == pytest.approx((-0.02, top), abs=1e-3)
 
 
 def test_values_without_an_interval_are_drawn_without_a_band():

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 
 from knowledge_neurons.results.layout import partial_path
 from knowledge_neurons.results.manifests import read_manifest
-from knowledge_neurons.runs.grow import Job, grow
+from knowledge_neurons.runs import grow as module
+from knowledge_neurons.runs.grow import Job, grow, progress
 
 UNDER = {"device": "cpu", "threads": 1}
 
@@ -98,3 +100,34 @@ def test_a_second_file_and_an_ending_of_ones_own(job, tmp_path):
     assert lines(made.path) == WHOLE and lines(beside)[-1] == 6
     manifest = read_manifest(made.path)
     assert (manifest["sum"], manifest["resumed"]) == (42, 0) and "facts" not in manifest
+
+
+@pytest.mark.parametrize("watched, seconds", [(True, 0.1), (False, 15.0)])
+def test_progress_is_shown_seldom_where_nobody_watches(monkeypatch, watched, seconds):
+    """A log gets a line every 15 seconds; facts of an earlier run count as done."""
+    monkeypatch.setattr("sys.stderr", StringIO())
+    monkeypatch.setattr("sys.stderr.isatty", lambda: watched)
+    with progress(10, "P19", "fact", 3) as bar:
+        assert (bar.total, bar.initial, bar.n, bar.unit) == (10, 3, 3, "fact")
+        assert bar.mininterval == seconds and bar.desc == "P19"
+    with progress(10, "P19", "fact") as bar:
+        assert bar.n == 0
+
+
+def test_each_fact_is_counted_when_its_group_is_done(job, monkeypatch):
+    """Groups of three, three and one."""
+    made, _ = job
+    seen = []
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        update = staticmethod(seen.append)
+
+    monkeypatch.setattr(module, "progress", lambda *told: seen.append(told) or Bar())
+    assert grow(made, {}, UNDER)
+    assert seen == [(7, "P19", "fact", 0), 3, 3, 1]

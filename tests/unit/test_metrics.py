@@ -60,6 +60,22 @@ def test_bootstrap_is_seeded():
     assert draw[0] == draw[1] != draw[2]
 
 
+def test_bootstrap_draws_2000_samples_unless_told_otherwise():
+    """And its interval has 95 % of them between its ends."""
+    seen = []
+
+    def statistic(means):
+        seen.append(means[:, 0, 0])
+        return means[:, 0, 0]
+
+    values = np.random.default_rng(0).normal(size=(50, 1))
+    low, high = bootstrap_interval([values], statistic, seed=0)
+    assert seen[0].shape == (2000,)
+    assert (np.sum(seen[0] < low), np.sum(seen[0] > high)) == (50, 50)
+    bootstrap_interval([values], statistic, seed=0, resamples=300)
+    assert seen[1].shape == (300,)
+
+
 def test_bootstrap_refuses_an_empty_group():
     with pytest.raises(ValueError, match="at least one row"):
         bootstrap_interval([np.ones((3, 1)), np.ones((0, 1))], mean_of_groups, seed=0)

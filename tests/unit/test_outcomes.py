@@ -172,28 +172,29 @@ def test_empty_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
+    "name, advice",
     [
-        "kn/statistics.json",
-        "modify_activation/summary.json",
-        f"dose_response/{FIRST}.json",
-        "distant/summary.json",
-        f"distant/{FIRST}.jsonl",
-        f"trigger_examples_th/{FIRST}.jsonl",
-        "edit/edit-1-8.json",
-        f"erase/{FIRST}.json",
+        ("kn/statistics.json", "run stage 2 again"),
+        ("modify_activation/summary.json", "run stage 3 again"),
+        (f"dose_response/{FIRST}.json", "run stage 3 again"),
+        ("distant/summary.json", "run stage 4 again"),
+        (f"distant/{FIRST}.jsonl", "To start over: rm "),
+        (f"trigger_examples_th/{FIRST}.jsonl", "To start over: rm "),
+        ("edit/edit-1-8.json", "run stage 6 again"),
+        (f"erase/{FIRST}.json", "run stage 7 again"),
     ],
 )
 @pytest.mark.parametrize("content", ['{"neurons": 3}', '[{"a": 1}, 2]', '{"cut": [1, '])
-def test_broken_file_is_named(results, tmp_path, name, content):
-    """Another shape, or cut off, whatever the stage."""
+def test_broken_file_is_named(results, tmp_path, name, advice, content):
+    """Another shape, or cut off, whatever the stage; and what to run again."""
     folder = Path(name).parent
     shutil.copytree(results.root / folder, tmp_path / folder)
     path = tmp_path / name
     path.write_text(content + "\n")
     manifest_path(path).unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")) as error:
         outcomes.read(Results(tmp_path))
+    assert advice in str(error.value)
 
 
 def test_cut_records_are_named(tmp_path):
@@ -218,3 +219,16 @@ def test_reading_needs_no_torch(results):
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r}); {program}"]
     ended = subprocess.run([*command, str(results.root)], capture_output=True, text=True)
     assert ended.stdout.split() == ["7", "False"], ended.stderr
+
+
+def test_summaries_are_written_for_people_and_records_for_programs(results):
+    """Indented, a number a line; of records every line is whole."""
+    readable = [results.changes_summary, results.curve(FIRST)]
+    readable += [results.edits_summary(run) for run in results.edit_runs()]
+    readable += [manifest_path(path) for path in (results.curve(FIRST), results.changes_summary)]
+    for path in readable:
+        lines = path.read_text().splitlines()
+        assert lines[0] == "{" and lines[1].startswith('  "'), path
+    change = json.loads(results.changes_summary.read_text())["change"]["neurons"]["own"]
+    assert list(change) == ["0", "2"], "factors are as short as they were given"
+    assert len(results.statistics.read_text().splitlines()) == 1

@@ -16,7 +16,9 @@ from knowledge_neurons.figures import by_relation, gallery, plots
 from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.activations import Activations, TableRow
 from knowledge_neurons.results.changes import Modified
+from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_manifest, sha256_of
 from knowledge_neurons.types import KINDS
 from tests.reference import synthetic
 
@@ -212,6 +214,17 @@ def test_figures_are_as_wide_as_a_column_or_the_text(pictures):
             assert bars | lines <= palette | {plots.INK}
 
 
+@pytest.mark.parametrize(("relations", "width"), [(15, plots.COLUMN), (16, plots.TEXT)])
+def test_sixteen_rows_are_few(few, relations, width):
+    """Fifteen relations and all of them; of erasures, which have no total, sixteen."""
+    one = few.modified.relations["P5"]
+    names = {f"P{place}": one for place in range(relations)}
+    figure = by_relation.changes(Modified(few.modified.overall, names, {}), 0.0, {})
+    assert len(rows_of(figure)) == relations + 1 and figure.get_size_inches()[0] == width
+    runs = [replace(few.erasures[0], run=f"P{place}") for place in range(relations + 1)]
+    assert by_relation.erasures(runs, {}).get_size_inches()[0] == width
+
+
 def test_many_rows_take_the_width_of_the_text(found, pictures):
     (width,) = {p.figure.get_size_inches()[0] for p in pictures if p.name == "suppress"}
     assert (width == plots.TEXT) == (len(found.modified.relations) > by_relation.FEW)
@@ -224,3 +237,19 @@ def test_facts_that_could_not_be_asked_leave_an_empty_panel():
     figure = by_relation.changes(found, 0.0, {"P1": "colour"})
     assert [panel.get_title() for panel in figure.axes] == ["Own facts"]
     assert rows_of(figure) == ["P1 colour"] and not figure.axes[0].patches
+
+
+def test_a_saved_figure_tells_what_it_was_made_from_and_how_long_it_took(tmp_path):
+    """Both files have a manifest, with the digest of each source."""
+    results = Results(tmp_path)
+    source = results.curve("P5")
+    write_json(source, {})
+    figure = plots.layer_distribution([1.0], [1.0])
+    paths = gallery.save(results, gallery.Picture("small", [source], figure), {"a": 1})
+    assert [path.name for path in paths] == ["small.pdf", "small.png"]
+    for path in paths:
+        manifest = read_manifest(path)
+        assert manifest["identity"] == {
+            "sources_sha256": {"dose_response/P5.json": sha256_of(source)}
+        }
+        assert manifest["arguments"] == {"a": 1} and 0 < manifest["wall_seconds"] < 60

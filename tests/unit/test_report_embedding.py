@@ -149,24 +149,24 @@ def test_without_neurons_the_shape_is_that_of_what_is_known(tmp_path):
 
 def test_prompts_of_which_scores_are_left_out_are_counted(tmp_path):
     """49 scores are one too many, 48 are not."""
-    many = [Triplet(0, i, 1.0 + i) for i in range(embedding.STRONGEST + 1)]
+    many = [Triplet(0, i, 1.0 + i) for i in range(49)]
     scores = PromptScores(["[CLS]"], "Rome", "Oslo", "P19(birth)", of_answer=many)
     results = Results(tmp_path)
     fact = [scores, replace(scores, of_answer=many[1:])]
     results.scores("P19").write_bytes(encode_fact_scores(fact) + b"\n")
     found = embedding.embed(results)
     assert found.cut == 1
-    assert len(embedding.unpack(found.relations["P19"])["neurons"][0]) == embedding.STRONGEST
+    assert len(embedding.unpack(found.relations["P19"])["neurons"][0]) == 48
 
 
 def test_the_strongest_scores_of_a_prompt_are_kept():
     triplets = [Triplet(0, i, float(i % 70)) for i in range(100)]
     kept = embedding.strongest(triplets)
-    assert len(kept) == embedding.STRONGEST
+    assert len(kept) == 48
     assert min(t.score for t in kept) >= max(t.score for t in set(triplets) - set(kept))
     assert embedding.strongest(triplets[:10]) == triplets[:10]
     equals = [Triplet(0, i, 1.0) for i in range(60)]
-    assert embedding.strongest(equals) == equals[: embedding.STRONGEST], "of equals the first"
+    assert embedding.strongest(equals) == equals[:48], "of equals the first"
 
 
 @pytest.mark.parametrize(

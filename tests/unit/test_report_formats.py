@@ -30,7 +30,20 @@ def test_numbers_have_a_true_minus_and_their_digits(value, digits, unit, signed,
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.84, "0.8 s"), (75.2, "75 s"), (700, "12 min"), (12_240, "3.4 h")]
+    "seconds, text",
+    [
+        (0.84, "0.8 s"),
+        (9.9, "9.9 s"),
+        (10, "10 s"),
+        (75.2, "75 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (700, "12 min"),
+        (7199, "120 min"),
+        (7200, "2.0 h"),
+        (12_240, "3.4 h"),
+        (36_000_000, "10000.0 h"),
+    ],
 )
 def test_durations_are_told_in_the_unit_that_suits_them(seconds, text):
     assert formats.duration(seconds) == text
@@ -73,3 +86,34 @@ def test_commits_are_short_and_keep_their_mark():
     )
     assert formats.short_commit("0ab1ecfad24061c932cc34957f079fa2deabd607") == "0ab1ecfad2"
     assert formats.short_commit("<b>") == "<b>"
+
+
+def test_means_over_prompts_of_means_of_relations():
+    """Weighted by how many prompts each has; of none at all 0, not an error."""
+    found = {"P1": {"prompts": 30, "gap": 0.1}, "P2": {"prompts": 10, "gap": 0.5}}
+    assert formats.total(found, "prompts") == 40
+    assert formats.weighted(found, "gap") == pytest.approx(0.2)
+    assert (
+        formats.weighted({}, "gap")
+        == formats.weighted({"P1": found["P1"] | {"prompts": 0}}, "gap")
+        == 0
+    )
+
+
+def test_code_of_markdown_is_escaped():
+    assert formats.code("`<b>` is & `b`") == "<code>&lt;b&gt;</code> is &amp; <code>b</code>"
+
+
+def test_filters_of_text():
+    filters = formats.FILTERS
+    assert (
+        filters["ucfirst"]("own facts of P1") == "Own facts of P1" and filters["ucfirst"]("") == ""
+    )
+    assert filters["thousands"](253448) == "253,448"
+    assert filters["file_name"]("data/sample.json") == "sample.json"
+
+
+def test_equal_numbers_lie_at_the_start_of_their_axis():
+    """All of them zero: no division by nothing."""
+    ((only,),) = formats.grouped([Comparison("a", "x", 0.0, (0.0, 0.0), None, 1)])
+    assert (only.zero, only.ours, only.paper, only.low, only.width) == (2.0, 2.0, None, 2.0, 0.0)

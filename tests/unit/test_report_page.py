@@ -13,8 +13,11 @@ import pytest
 from knowledge_neurons import report
 from knowledge_neurons.report import page
 from knowledge_neurons.report.comparability import TABLES, Comparability
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from tests.reference.made_results import QUADRATURE, MadeFact, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +80,13 @@ def test_only_the_pages_own_script_may_run(plain):
 def test_the_same_results_give_the_same_bytes(plain):
     made, html = plain
     assert report.render(made.results) == html
+
+
+def test_the_template_leaves_no_gaps(plain):
+    """A line of the template that decides something leaves no line in the page."""
+    _, html = plain
+    body = html[html.index("<body>") : html.index("<script")]
+    assert body.count("\n\n") < 100 and html.endswith("</html>\n")
 
 
 def test_another_model_is_told_and_no_verdict_is_passed(plain):
@@ -224,3 +234,49 @@ def test_a_comparable_run_is_judged(plain, monkeypatch, verified):
         assert ">not verified<" in html and not any(v in html for v in verdicts)
     assert '<p class="aside">Not comparable with the paper: stage 7 has neurons 5' in html
     assert html.count(">not comparable<") == 2  # Table 5's: P19 and all others
+
+
+def trigger_file(results: Results, relation: str, sentences: list[int]) -> None:
+    """Stage 5's records of facts with so many ranked sentences."""
+    lines = []
+    for fact, count in enumerate(sentences):
+        ranked = [Triggered(float(-place), "one", "[MASK]", ["[MASK]"]) for place in range(count)]
+        triggers = Triggers(relation, fact, "head", "label", "tail", ranked, {})
+        lines.append(encode_triggers(triggers, [], 2) + b"\n")
+    write_atomic(results.triggers(relation), b"".join(lines))
+
+
+@pytest.mark.parametrize(
+    "relations, shown",
+    [(1, [1]), (4, [1, 2, 3, 4]), (7, [1, 2, 3, 4]), (8, [1, 3, 5, 7]), (13, [1, 4, 7, 10])],
+)
+def test_trigger_sentences_of_four_relations_spread_over_all(tmp_path, relations, shown):
+    """The first fact of each that has four sentences, two for either end; a step of two of 8."""
+    results = Results(tmp_path)
+    for place in range(1, relations + 1):
+        trigger_file(results, f"P{place:02}", [3, 0, 4, 9])
+    found = page.triggers_of(outcomes.read(results))
+    assert [(one.relation, one.fact) for one in found] == [(f"P{n:02}", 2) for n in shown]
+    assert [len(one.top) for one in found] == [2] * len(shown)
+
+
+def test_relations_without_enough_sentences_show_none(tmp_path):
+    trigger_file(Results(tmp_path), "P1", [3, 3])
+    trigger_file(Results(tmp_path), "P2", [4])
+    assert [one.relation for one in page.triggers_of(outcomes.read(Results(tmp_path)))] == ["P2"]
+
+
+def test_a_run_is_summed_over_its_relations():
+    """What a manifest does not tell counts as none; other stages' are not looked at."""
+    told = {"layers": 12, "facts": 10, "prompts": 40, "skipped_facts": [3, 4], "prompts_cut": 2}
+    named = {"arguments": {"bert_model": "models/tiny.tar.gz"}}
+    found = page.run_of(
+        {
+            "a-P1.rlt.jsonl": told | named,
+            "a-P2.rlt.jsonl": told | {"layers": 4, "arguments": {"bert_model": "x/base"}},
+            "a-P3.rlt.jsonl": {},
+            "kn/statistics.json": {"facts": 1000},
+        }
+    )
+    assert found == page.Run("base, tiny, unknown", [4, 12], 3, 20, 80, 4, 4)
+    assert page.run_of({"kn/statistics.json": {"facts": 1000}}) is None

@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ import pytest
 
 from knowledge_neurons.results import atomic
 from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.json_files import check_numbers, write_json
 from knowledge_neurons.results.layout import (
     Results,
     manifest_beside,
@@ -56,6 +58,29 @@ def test_paths_are_the_contracts(tmp_path):
     assert Results(tmp_path, "mine").scores("P1") == tmp_path / "mine-P1.rlt.jsonl"
     path = results.scores("P1")
     assert manifest_path(path) == tmp_path / "manifests/TREx-all-P1.rlt.jsonl.manifest.json"
+
+
+def test_names_of_what_is_chosen_and_repeated(tmp_path):
+    """Facts chosen in stage 5; the second edit of a fact; the K strongest neurons."""
+    results = Results(tmp_path)
+    assert results.triggers("P19").name == "P19.jsonl"
+    assert results.triggers("P19", [0, 3]).name == "P19@0,3.jsonl"
+    assert results.triggers_text("P19", 3).name == "P19-3.txt"
+    patch = results.patch("edit-1-8", "P19-3", (1.0, 8.0), None, 0)
+    assert patch == tmp_path / "edit/edit-1-8/P19-3-1-8.safetensors"
+    again = results.patch("run", "P19-3", (0.5, 8.0), 20, 1)
+    assert again == tmp_path / "edit/run/P19-3@2-0.5-8-top_20.safetensors"
+    assert Results(tmp_path, kn_dir=tmp_path / "other").statistics.parent.name == "other"
+
+
+def test_scores_of_a_longer_prefix_are_not_ours(tmp_path):
+    """mine-2-P19 is of the prefix mine-2."""
+    for name in ("mine-P19", "mine-2-P36"):
+        (tmp_path / f"{name}.rlt.jsonl").touch()
+        (tmp_path / f"{name}.rlt.jsonl.partial").touch()
+    for prefix, found in (("mine", ["P19"]), ("mine-2", ["P36"]), ("other", [])):
+        results = Results(tmp_path, prefix)
+        assert results.scored_relations() == results.unfinished_relations() == found
 
 
 def test_relations_are_found_by_their_finished_files(tmp_path):
@@ -160,8 +185,12 @@ def test_temporaries_of_killed_runs_are_removed_by_the_next(tmp_path):
         one.write_bytes(b"half")
     write_atomic(path, b"content")
     assert files_under(tmp_path) == sorted(one.name for one in (path, alive, other))
-    os.utime(alive, (0, 0))
-    atomic._temporaries.cache_clear()  # as the next process begins
+    for age, stays in ((3500, True), (3700, False)):
+        now = time.time()
+        os.utime(alive, (now - age, now - age))
+        atomic._temporaries.cache_clear()  # as the next process begins
+        write_atomic(path, b"content")
+        assert alive.exists() == stays, "those older than an hour are removed"
     write_atomic(path, b"content")
     assert files_under(tmp_path) == sorted(one.name for one in (path, other))
 
@@ -181,6 +210,37 @@ def test_json_of_what_is_none_is_refused_and_writes_nothing(tmp_path, value):
     with pytest.raises((TypeError, ValueError), match=r"is no JSON|at \$\.x.* is not finite"):
         write_json(tmp_path / "file.json", {"x": value, "none": None})
     assert files_under(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "number, fits", [(1e30, True), (-1e30, True), (1.001e30, False), (-2e30, False)]
+)
+def test_numbers_beyond_all_reason_are_damage(number, fits):
+    """Of a float, in a list, an array or a record: larger than 1e30 is no measurement."""
+    record = Estimate(number, None)
+    for value, where in (
+        (number, r"\$ "),
+        (np.float64(number), r"\$ "),
+        ({"a": [0.0, number]}, r"\$\.a\[1\] "),
+        (np.array([1.0, number]), r"\$\[1\] "),
+        ([record], r"\$\[0\]\.value "),
+    ):
+        if fits:
+            check_numbers(value)
+        else:
+            with pytest.raises(ValueError, match=f"the number at {where}"):
+                check_numbers(value)
+
+
+def test_long_values_are_cut_where_files_differ(tmp_path):
+    """120 characters of each are told, so that a message stays readable."""
+    path = tmp_path / "file.json"
+    path.touch()
+    write_manifest(path, {"a": "x" * 118, "b": "y" * 119})
+    with pytest.raises(ValueError) as error:
+        is_done(path, {"a": "", "b": ""})
+    assert f"a is '{'x' * 118}' there and '' now" in str(error.value)
+    assert f"b is '{'y' * 119}... there and '' now" in str(error.value)
 
 
 @pytest.mark.parametrize("content", [None, b'{"a": ', b""])

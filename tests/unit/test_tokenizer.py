@@ -140,6 +140,12 @@ def test_fingerprint_is_of_all_that_decides_ids(tmp_path):
     assert len({tokenizer.fingerprint, *(other.fingerprint for other in others)}) == 4
 
 
+def test_a_fingerprint_stays_what_it_is_in_manifests():
+    """Results of before name it: computed otherwise, they would all be of another tokenizer."""
+    found = Tokenizer(vocabulary_of(CASED), lowercase=False).fingerprint
+    assert found == "c7c45242cf99db5d0e577c84a30fa8e52d8852b09731d3439bce6df6aa3bda33"
+
+
 def test_half_a_character_is_an_error():
     """A lone surrogate has no bytes: a ValueError that shows the text, not a TypeError."""
     tokenizer = Tokenizer(vocabulary_of(CASED), lowercase=False)
@@ -245,6 +251,8 @@ def test_json_file_of_another_model_is_an_error(tmp_path):
         ({"model.vocab": {"a": "0"}}, "the token 'a' has the id '0'"),
         ({"model.vocab": {"a": True}}, "the token 'a' has the id True"),
         ({"model.vocab": {"a": 10**12}}, "the token 'a' has the id 10+"),
+        ({"model.vocab": {"a": 2**31}}, "the token 'a' has the id 2147483648"),
+        ({"model.vocab": {"a": -1}}, "the token 'a' has the id -1"),
         ({"model.vocab": vocabulary_of(CASED) | {"new": 7}}, "two tokens have the id 7"),
         ({"model.unk_token": "<unk>"}, "unk_token is '<unk>', only '\\[UNK\\]' is supported"),
         ({"model.max_input_chars_per_word": 50}, "max_input_chars_per_word is 50"),

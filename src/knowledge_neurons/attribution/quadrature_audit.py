@@ -36,6 +36,7 @@ CALIBRATED = 16  # prompts
 AUDITED_SHARE, FEWEST_AUDITED = 0.01, 16  # of a relation's prompts
 # The integral that a rule stands for: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
+FAR = 0.1  # of the largest score: half of what makes a neuron coarse
 
 
 class Record(TypedDict):
@@ -100,14 +101,14 @@ class Audited:
 
     errors: (L,) of fewer points.  worst: difference of any score as it will be written, which may
     be in fewer digits.  coarse_same: whether that gives the coarse neurons of the full sums.
-    integral: distance of the full sums from it.  integral_same: whether it gives the same coarse
-    neurons.  gap: the integral's completeness gap, the largest of the layers, in probability.
+    integral: (L,) distances of the full sums from it.  integral_same: whether it gives the same
+    coarse neurons.  gap: its completeness gap, the largest of the layers, in probability.
     """
 
     errors: np.ndarray
     worst: float
     coarse_same: bool
-    integral: float
+    integral: np.ndarray
     integral_same: bool
     gap: float
 
@@ -161,7 +162,7 @@ def compare(engine: Engine, batch: Batch) -> list[Audited]:
         ((fewer - exact).abs().amax(dim=2) / largest).cpu().numpy(),
         ((written - exact).abs().amax(dim=2) / largest).amax(dim=1).tolist(),
         _same_coarse(written, exact),
-        ((exact - integral).abs().amax(dim=2) / whole).amax(dim=1).tolist(),
+        ((exact - integral).abs().amax(dim=2) / whole).cpu().numpy(),
         _same_coarse(exact, integral),
         completeness_gap(model, clean, of, integral)[:, layers].amax(dim=1).tolist(),
         strict=True,
@@ -190,7 +191,8 @@ def summary(audited: Sequence[Audited], tolerance: float) -> dict[str, Any]:
 
 def integral_summary(found: Sequence[Audited]) -> dict[str, Any]:
     """How far full sums are from the integral: errors and coarse_same as shares."""
-    errors = np.array([one.integral for one in found])
+    layers = np.array([one.integral for one in found])  # (prompts, L)
+    errors = layers.max(axis=1)
     return {
         "prompts": len(found),
         "median": float(np.median(errors)),
@@ -198,4 +200,5 @@ def integral_summary(found: Sequence[Audited]) -> dict[str, Any]:
         "largest": float(errors.max()),
         "coarse_same": float(np.mean([one.integral_same for one in found])),
         "completeness_gap": max(one.gap for one in found),
+        "layers_far": np.flatnonzero(np.median(layers, axis=0) > FAR).tolist(),
     }

@@ -9,8 +9,7 @@ layer gets that one token and, in place of its cache, the keys and values of the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import cached_property
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from knowledge_neurons.networks import families
 from knowledge_neurons.networks.interface import Cost, Shape, Step
+from knowledge_neurons.networks.looking import Cache, Found, hooked, until_found
 
 # Of a layer's arguments, those that the engine decides: the cache and whether there is one.
 _OWN = ("use_cache", "past_key_values", "layer_past", "past_key_value", "output_attentions")
@@ -158,12 +158,12 @@ class AdaptedNetwork:
         """The stream that the model hands its first layer, which is not called."""
 
         def stop(_, given: tuple, named: dict) -> None:
-            raise _Found(given[0] if given else named["hidden_states"])
+            raise Found(given[0] if given else named["hidden_states"])
 
         if ids.shape[1] not in self._arguments:
             self._arguments[ids.shape[1]] = self._probe(ids[:1])
-        with _hooked((self._layers[0], "before", stop)):
-            (x,) = _found(lambda: self.model(ids, use_cache=False))
+        with hooked((self._layers[0], "before", stop)):
+            (x,) = until_found(lambda: self.model(ids, use_cache=False))
         return x
 
     def through(
@@ -200,15 +200,15 @@ class AdaptedNetwork:
         hooks = [(matrix, "before", read), (matrix, "after", wrote)]
         if self.family.after:
             hooks.append((families.part(self._layers[layer], self.family.after), "before", summed))
-        cache = _Cache(past, joined=self.causal)
-        with _hooked(*hooks):
+        cache = Cache(past, joined=self.causal)
+        with hooked(*hooks):
             x = self._call(layer, x, cache)
         total = seen.get("sum", x[rows, at])
         attended = total.to(self._full) - self._between(layer, seen["y"]).to(self._full)
         kept = tuple(part[:, :, :-1] for part in cache.seen) if self.causal else ()
         return Step(x, at, seen["w"], attended, kept)
 
-    def _call(self, layer: int, x: Tensor, cache: _Cache) -> Tensor:
+    def _call(self, layer: int, x: Tensor, cache: Cache) -> Tensor:
         """The layer's own forward; of a row that is one token, its arguments at the last one."""
         tokens = x.shape[1]
         if cache.past:
@@ -221,7 +221,7 @@ class AdaptedNetwork:
 
     def _keys_and_values(self, layer: int, x: Tensor) -> tuple[Tensor, ...]:
         """What attention looks at in whole rows x (r, T, D); no more of the layer is computed."""
-        return _found(lambda: self._call(layer, x, _Cache((), stop=True)))
+        return until_found(lambda: self._call(layer, x, Cache((), stop=True)))
 
     def ffn_output(self, layer: int, w: Tensor) -> Tensor:
         return self._matrix(layer)(w.to(self.dtype)).to(self._full)
@@ -256,7 +256,7 @@ class AdaptedNetwork:
             own = (first, *_OWN)
             found.append({k: v for k, v in bound.items() if k not in own and v is not None})
 
-        with _hooked(*((layer, "before", note) for layer in self._layers)), torch.no_grad():
+        with hooked(*((layer, "before", note) for layer in self._layers)), torch.no_grad():
             self.model(ids, use_cache=False)
         return found
 
@@ -274,63 +274,3 @@ def _at_last(value: Any) -> Any:
     if not isinstance(value, Tensor) or not value.dim():
         return value
     return value.narrow((0, 0, 1, 1, 2)[value.dim()], -1, 1)
-
-
-# --- looking into one call -------------------------------------------------------------------
-
-
-class _Found(Exception):
-    """What was looked for inside a call that need not go on."""
-
-    def __init__(self, *values: Tensor):
-        super().__init__()
-        self.values = values
-
-
-def _found(call: Callable[[], Any]) -> tuple[Tensor, ...]:
-    try:
-        call()
-    except _Found as found:
-        return found.values
-    raise AssertionError("the call went on to its end")
-
-
-class _Cache:
-    """Stands in a layer's cache for one call: gives keys and values (r, H, T, D / H), keeps none.
-
-    past: those of the other tokens; joined: in front of the layer's own, else in their place.
-    stop: end the call with the layer's own.  seen: what attention was given.
-    """
-
-    def __init__(self, past: tuple[Tensor, ...], joined: bool = False, stop: bool = False):
-        self.past, self.joined, self.stop = past, joined, stop
-        self.seen: tuple[Tensor, ...] = ()
-
-    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, ...]:
-        if self.stop:
-            raise _Found(keys, values)
-        self.seen = keys, values
-        if self.past and self.joined:
-            self.seen = tuple(
-                torch.cat(both, dim=2) for both in zip(self.past, self.seen, strict=True)
-            )
-        elif self.past:
-            self.seen = self.past
-        return self.seen
-
-
-@contextmanager
-def _hooked(*hooks: tuple[nn.Module, str, Callable]) -> Iterator[None]:
-    """Hooks that are gone afterwards, whatever happens: module, "before" or "after", function.
-
-    A function of three arguments before a module is given its named ones as the third.
-    """
-    with ExitStack() as stack:
-        for module, when, function in hooks:
-            if when == "after":
-                handle = module.register_forward_hook(function)
-            else:
-                named = len(inspect.signature(function).parameters) == 3
-                handle = module.register_forward_pre_hook(function, with_kwargs=named)
-            stack.callback(handle.remove)
-        yield

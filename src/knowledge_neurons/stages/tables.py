@@ -57,6 +57,12 @@ def show_audit(audit: dict[str, Any]) -> None:
             f"  the sum over all points is {integral['median']:.1%} from the integral (median of "
             f"{integral['prompts']} prompts); same coarse neurons in {integral['coarse_same']:.0%}"
         )
+        if integral["layers_far"]:
+            print(
+                f"  warning: in layers {integral['layers_far']}, from 0, half of the prompts are "
+                "over 10 % of their largest score from it: leave them out with --layers, or try "
+                "more --steps"
+            )
 
 
 def show_effects(found: Sequence[Effects]) -> None:

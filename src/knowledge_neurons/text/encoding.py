@@ -100,6 +100,7 @@ def _asked(fact: Fact, tokenizer: Tokens, before: str, after: str, max_tokens: i
         if not before.strip():
             raise NotBefore(NOTHING_BEFORE)
     try:
+        # DEVIATION: the released code turns an answer of several tokens into [UNK] (difference 3)
         answer = tokenizer.answer(before, fact.answer, after)
     except ValueError as error:
         raise AnswerNotInVocabulary(

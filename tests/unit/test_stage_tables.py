@@ -1,0 +1,131 @@
+"""What stages show on the screen: every cell, and where the columns end.
+
+Run: pytest tests/unit/test_stage_tables.py
+"""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+from knowledge_neurons.results.edits import EDITED, EditRun, Perplexity, Summary, Variant
+from knowledge_neurons.results.erasures import Effect, Erased, Erasure
+from knowledge_neurons.results.estimates import Estimate, Interval
+from knowledge_neurons.stages import tables
+
+PAPER = "the paper's numbers are of bert-base-cased"
+SHARE = Estimate(0.7071, Interval(0.6273, 0.7761))
+NONE = Estimate(0.0, Interval(0.0, 0.051))
+OWN = Summary(
+    variant=Variant(1.0, 8.0),
+    kind="knowledge",
+    edits=140,
+    neurons=3.456,
+    size=12.345,
+    change=SHARE,
+    change_top5=NONE,
+    success=Estimate(0.344, Interval(0.25, 0.45)),
+    success_top5=SHARE,
+    paraphrase_change=SHARE,
+    paraphrase_success=None,
+    paraphrase_success_top5=None,
+    probability_new=Estimate(0.2514, Interval(0.2, 0.3)),
+    probability_new_before=0.001,
+    rank_new=2.5,
+    rank_new_before=870.0,
+    same_relation=Perplexity(1.456, 2.484, Estimate(1.028, Interval(0.4, 1.8))),
+    other_relations=None,
+)
+
+
+def run_of(*variants: Variant) -> EditRun:
+    """Each variant with all kinds of neurons; the controls of a kind succeed never."""
+    summaries = [
+        replace(OWN, variant=variant, kind=kind, success=OWN.success if kind == EDITED[0] else NONE)
+        for variant in variants
+        for kind in EDITED
+    ]
+    return EditRun("edit", "distinct", {}, summaries)
+
+
+def shown(capsys) -> tuple[list[str], list[list[str]]]:
+    """The lines as they are, and the cells of each: two spaces part them."""
+    lines = capsys.readouterr().out.splitlines()
+    return lines, [re.split(r"  +", line.strip()) for line in lines]
+
+
+def test_table_6_of_one_variant(capsys):
+    """Ours, the perplexities it comes from, and the paper's where it has any; then the ranks."""
+    tables.show_edits(run_of(Variant(1.0, 8.0)))
+    lines, (title, *rows) = shown(capsys)
+    assert title == [
+        "Table 6: 140 edits, distinct draw, lambdas 1 and 8, refined neurons "
+        f"(95 % intervals; {PAPER})"
+    ]
+    same, share = "perplexity, same relation", "70.7 [62.7, 77.6] %"
+    grown = ["+1.0 [+0.4, +1.8]", "1.46 -> 2.48"]
+    answer = (
+        "P 0.251 [0.200, 0.300], median rank 870 -> 2.5; 3.46 neurons an edit, size of the change "
+    )
+    assert rows == [
+        ["change, knowledge neurons", share, "paper 48.5 %"],
+        ["change, random neurons", share, "paper 4.7 %"],
+        ["change, random, same size", share],
+        ["success, knowledge neurons", "34.4 [25.0, 45.0] %", "paper 34.4 %"],
+        ["success, random neurons", "0.0 [0.0, 5.1] %", "paper 0.0 %"],
+        ["success, random, same size", "0.0 [0.0, 5.1] %"],
+        [f"{same}, knowledge neurons", *grown, "paper +8.4"],
+        [f"{same}, random neurons", *grown, "paper +10.1"],
+        [f"{same}, random, same size", *grown],
+        ["new answer, knowledge neurons", f"{answer}12.35"],
+        ["new answer, random neurons", f"{answer}12.35"],
+        ["new answer, random, same size", f"{answer}12.35"],
+    ]
+    assert len({line.index("paper") for line in lines[1:] if "paper" in line}) == 1
+    assert len({line.index("]") for line in lines[1:10]}) == 1
+
+
+def test_a_line_for_each_of_several_variants(capsys):
+    tables.show_edits(run_of(Variant(1.0, 8.0), Variant(0.5, 8.0, 20)))
+    lines, (title, heads, *rows) = shown(capsys)
+    assert title == [
+        "140 edits, distinct draw, in each of 2 ways (95 % intervals; rates in %; random, same "
+        "size: success of the controls)"
+    ]
+    assert heads == [
+        "neurons", "change", "success", "random", "same size", "perplexity: same", "other"
+    ]  # fmt: skip
+    cells = ["3.46", "70.7 [62.7, 77.6]", "34.4 [25.0, 45.0]", *2 * ["0.0 [0.0, 5.1]"],
+             "1.03 [0.40, 1.80]", "-"]  # fmt: skip
+    assert rows == [
+        ["lambdas 1 and 8, refined neurons", *cells],
+        ["lambdas 0.5 and 8, top 20 neurons", *cells],
+    ]
+    ends = [lines[1].index(head) + len(head) for head in heads]
+    for end, cell in zip(ends, cells, strict=True):
+        assert all(line[:end].endswith(cell) for line in lines[2:]), "columns end alike"
+    assert [after - before for before, after in pairwise(ends)] == [22, 22, 18, 18, 22, 22]
+
+
+def test_table_5(capsys):
+    own = Effect(3, 12, 0.75, 0.125, 1450.0, 2996.0, Estimate(1.066, Interval(0.9, 1.3)))
+    others = Effect(30, 240, 0.5, 0.4321, 120.3, 121.6, Estimate(0.011, None))
+    erased, random = Erased(own, others, {}), Erased(replace(own, accuracy_after=0.75), None, {})
+    tables.show_erasure(Erasure("P19", "P19", 20, erased, random))
+    _, (title, *rows) = shown(capsys)
+    assert title == [
+        f"Table 5: growth of perplexity, P19 erased with 20 neurons (95 % intervals; {PAPER})"
+    ]
+    grown = ["+106.6 [+90.0, +130.0] %", "1450.00 -> 2996.00"]
+    assert rows == [
+        ["P19, knowledge neurons", *grown, "paper +106.6 %"],
+        ["P19, random neurons", *grown],
+        ["P19: all others, knowledge neurons", "+1.1 %", "120.30 -> 121.60", "paper +1.1 %"],
+        ["accuracy, P19", "75.0 -> 12.5 %, 3 facts, 12 prompts"],
+        ["accuracy, others", "50.0 -> 43.2 %, 30 facts, 240 prompts"],
+        ["accuracy, P19, random neurons", "75.0 -> 75.0 %, 3 facts, 12 prompts"],
+    ]
+
+
+def test_numbers_that_are_not_there():
+    assert tables.pair(4.126, None) == "4.13 and -"
+    assert tables.pair(None, 0.5) == "- and 0.50"
