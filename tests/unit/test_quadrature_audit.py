@@ -34,7 +34,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer({t: i for i, t in enumerate((*SPECIAL_TOKENS, *WORDS))}, lowercase=False)
 
 
-def encoded(count: int = 20) -> list:
+def encoded(count: int = 160) -> list:
     """Facts of two prompts."""
     prompts = random_prompts(5, [8] * 2 * count)
     return [prompts[i : i + 2] for i in range(0, 2 * count, 2)]
@@ -67,7 +67,7 @@ def test_sample_has_its_size():
 def test_calibration_replaces_the_eight_points():
     """By those of `adaptive.calibrate`, on the reference; all points stay all points."""
     plain = engine()
-    prompts = [prompt for fact in encoded() for prompt in fact]
+    prompts = [prompt for fact in encoded(20) for prompt in fact]
     found = quadrature_audit.calibrate(plain, prompts)
     whole = clean_pass(plain.model, collate(prompts, range(len(prompts))))
     assert found.scheme == adaptive.calibrate(plain.model, [whole], plain.settings.rule)
@@ -111,9 +111,9 @@ def test_an_audit_that_finds_nothing_changes_nothing():
     assert quadrature_audit.audit(plain, encoded(), seed=2)[1] != record
 
 
-@pytest.mark.parametrize("facts, audited", [(4, 8), (20, 16), (1000, 20)])
+@pytest.mark.parametrize("facts, audited", [(1, 2), (4, 4), (60, 6), (200, 16), (1000, 20)])
 def test_a_share_of_the_prompts_is_audited(monkeypatch, facts, audited):
-    """1 %, at least 16, or all where there are fewer."""
+    """1 %, at least 16; of fewer than 320 prompts 5 %, at least 4, or all."""
     one = Audited(np.zeros(3), 0.0, True, np.zeros(3), True, 0.0)
     monkeypatch.setattr(quadrature_audit, "compare", lambda engine, batch: [one] * len(batch.order))
     _, record = quadrature_audit.audit(engine(), encoded(facts), seed=1)

@@ -33,7 +33,9 @@ from knowledge_neurons.text.encoding import Tokens, encode_fact
 from knowledge_neurons.types import Batch, Count, Prompt
 
 CALIBRATED = 16  # prompts
-AUDITED_SHARE, FEWEST_AUDITED = 0.01, 16  # of a relation's prompts
+# Of a relation's prompts 1 %, at least 16; of small relations 5 %, at least 4, for a prompt in full
+# costs as much as seven or eight others.
+AUDITED_SHARE, FEWEST_AUDITED, SMALL_SHARE, FEWEST_OF_SMALL = 0.01, 16, 0.05, 4
 # The integral that a rule stands for: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
 FAR = 0.1  # of the largest score: half of what makes a neuron coarse
@@ -123,8 +125,8 @@ def audit(
     what was found, for the manifest.
     """
     prompts = [prompt for of_fact in encoded for prompt in of_fact]
-    count = min(len(prompts), max(FEWEST_AUDITED, round(AUDITED_SHARE * len(prompts))))
-    sample = random.Random(seed).sample(prompts, count) if engine.settings.of_answer else []
+    count = audited_count(len(prompts)) if engine.settings.of_answer else 0
+    sample = random.Random(seed).sample(prompts, count)
     found = [one for batch in batches(engine, sample) for one in compare(engine, batch)]
     scheme, layers = engine.scheme, len(engine.scheme.first)
     errors = np.array([one.errors for one in found]).reshape(len(found), layers)
@@ -140,6 +142,12 @@ def audit(
     if found:
         record["integral"] = integral_summary(found)
     return replace(engine, scheme=replace(scheme, first=tuple(first))), record
+
+
+def audited_count(prompts: int) -> int:
+    """How many of a relation's prompts are audited."""
+    fewest = min(FEWEST_AUDITED, max(FEWEST_OF_SMALL, round(SMALL_SHARE * prompts)))
+    return min(prompts, max(fewest, round(AUDITED_SHARE * prompts)))
 
 
 def compare(engine: Engine, batch: Batch) -> list[Audited]:
