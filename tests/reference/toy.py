@@ -81,7 +81,7 @@ class Toy(nn.Module):
 class ToyNetwork(Toy):
     """The toy behind `interface.Network`."""
 
-    shape, causal, max_tokens = SHAPE, True, LONGEST
+    shape, causal, max_tokens, directions = SHAPE, True, LONGEST, "output"
     cost = Cost(kept=100, widest=100, products=2000)
 
     @property

@@ -34,6 +34,8 @@ class AdaptedNetwork:
     for a model spread over several devices.
     """
 
+    directions = "output"  # or "input": which embedding stands for a token where the two differ
+
     def __init__(self, model: nn.Module):
         self.family = families.of(getattr(model.config, "model_type", None))
         self.model = model.eval().requires_grad_(False)
@@ -124,12 +126,10 @@ class AdaptedNetwork:
 
     @property
     def words(self) -> Tensor:
+        """Of the output embedding or the input embedding, as `directions` says."""
+        if self.directions == "input":
+            return self.model.get_input_embeddings().weight
         return self.model.get_output_embeddings().weight
-
-    @property
-    def written_words(self) -> Tensor:
-        """(V, D) the embeddings of tokens as they are read in; `words` where the two are tied."""
-        return self.model.get_input_embeddings().weight
 
     @property
     def dtype(self) -> torch.dtype:

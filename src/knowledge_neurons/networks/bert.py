@@ -16,6 +16,7 @@ class BertNetwork(Bert):
     """BERT with its masked-LM head as an `interface.Network`."""
 
     causal = False
+    directions = "output"  # the same as "input": they are tied
 
     @property
     def shape(self) -> Shape:

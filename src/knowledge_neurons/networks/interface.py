@@ -61,7 +61,8 @@ class Network(Protocol):
 
     cost: of one layer.  causal: whether nothing depends on what comes after it; prompts then end
     at the position read.  max_tokens: of a prompt.  device: where the weights are, and batches have
-    to be.  words: (V, D) the direction in the stream that stands for each token.
+    to be.  words: (V, D) the direction in the stream that stands for each token; directions: which
+    where a model has two, "output", what logits are made with, or "input", what is read in.
     Weights may have fewer digits than float32; activations, `attended`, y and logits never do.
     """
 
@@ -71,6 +72,7 @@ class Network(Protocol):
     max_tokens: int
     device: torch.device
     words: Tensor
+    directions: str
 
     def value_slots(self, layer: int) -> Tensor:
         """(D, F) W2 itself, not a copy: column i is what neuron i writes."""
