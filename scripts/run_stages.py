@@ -77,7 +77,7 @@ def parse() -> Settings:
         help="only the first N of each",
     )
     parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
-    parser.add_argument("--bert_model", help="KN_MODEL; default: bert-base-cased")
+    parser.add_argument("--bert_model", "--model", help="KN_MODEL; default: bert-base-cased")
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
     arguments.add_data(parser)
     arguments.add_results(parser)
