@@ -292,8 +292,7 @@ def _answered_right(
 
 
 def _there(bags: Facts) -> list[int]:
-    """Indices of the facts that have prompts."""
-    return [index for index, prompts in enumerate(bags) if prompts]
+    return [index for index, prompts in enumerate(bags) if prompts]  # facts that can be asked
 
 
 def prompt_at(bags: Bags, place: Place) -> Prompt:
