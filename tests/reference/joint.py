@@ -1,4 +1,4 @@
-"""Attribution of an answer of several tokens at once, by brute force: `attribution.joint`s twin.
+"""Attribution of an answer of several tokens at once by brute force: the twin of the fast one.
 
 One prompt, one layer, one point of the path after the other; a hook on the matrix that reads the
 neurons puts alpha times their activations at all k positions, and the whole model runs.
