@@ -7,7 +7,7 @@ there are no intervals where it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -68,19 +68,23 @@ def read_changes(path: Path, scales: Sequence[float] = (SUPPRESS, AMPLIFY)) -> l
 def _check(record: ChangeRecord, scales: set[float]) -> None:
     check_keys("neurons", record.neurons, KINDS)
     for asked in ASKED:
-        outcome = getattr(record, asked)
-        if outcome is None:
-            continue
-        if not outcome.original:
-            raise ValueError(f"{asked} has no prompts")
-        check_keys(f"{asked}.edited", outcome.edited, KINDS)
-        for kind, by_factor in outcome.edited.items():
-            name = f"{asked}.edited.{kind}"
-            if not scales <= by_factor.keys():
-                raise ValueError(
-                    f"{name} has factors {sorted(by_factor)}, expected {sorted(scales)}"
-                )
-            check_lengths(name, by_factor, len(outcome.original))
+        check_outcome(asked, getattr(record, asked), KINDS, scales)
+
+
+def check_outcome(
+    asked: str, outcome: Outcome | None, kinds: Sequence[str], scales: Collection[float]
+) -> None:
+    """Raise ValueError unless it has all kinds of neurons, at these factors, of every prompt."""
+    if outcome is None:
+        return
+    if not outcome.original:
+        raise ValueError(f"{asked} has no prompts")
+    check_keys(f"{asked}.edited", outcome.edited, kinds)
+    for kind, by_factor in outcome.edited.items():
+        name = f"{asked}.edited.{kind}"
+        if not set(scales) <= by_factor.keys():
+            raise ValueError(f"{name} has factors {sorted(by_factor)}, expected {sorted(scales)}")
+        check_lengths(name, by_factor, len(outcome.original))
 
 
 # --- averages --------------------------------------------------------------------------------
