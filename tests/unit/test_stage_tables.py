@@ -189,9 +189,10 @@ def test_neurons_of_most_facts_are_named():
 def test_controls_a_line_for_each_kind_and_factor(capsys):
     """Neurons a fact, then the change of each that was asked, a dash where nothing was."""
     change = Estimate(-0.2903, Interval(-0.41, -0.153))
+    wide = Estimate(-0.00042, Interval(-0.00093, 0.00002))
     found = [
         Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}),
-        Effects("random", 2.0, 3.0, {}),
+        Effects("random", 2.0, 3.0, {"own": wide, "held_out": wide}),
     ]
     tables.show_effects(found)
     lines, (title, heads, *rows) = shown(capsys)
@@ -200,6 +201,6 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
     own, same = "-29.0 [-41.0, -15.3] %", "0.0 [0.0, +5.1] %"
     assert rows == [
         ["knowledge neurons x 0", "3.46", own, "-", same, "-"],
-        ["random neurons x 2", "3.00", *4 * ["-"]],
+        ["random neurons x 2", "3.00", *2 * ["-0.042 [-0.093, +0.002] %"], *2 * ["-"]],
     ]
     assert len({len(line) for line in lines[1:]}) == 1
