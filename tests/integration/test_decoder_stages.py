@@ -20,7 +20,7 @@ from knowledge_neurons.results.controls import SETS, effects_of, read_controls, 
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.scores import read_fact_scores
-from tests.integration.decoder import BARE, FACTS, RELATIONS, bags, small_decoder
+from tests.integration.decoder import BARE, FACTS, RELATIONS, bags
 from tests.integration.stages import Ended, Place, fine, refused
 from tests.integration.test_apply_edit import run as apply_edit
 
@@ -31,8 +31,8 @@ WITHIN = 1e-5  # probabilities in float32
 
 
 @pytest.fixture(scope="module")
-def place(one_thread, tmp_path_factory) -> Place:
-    return small_decoder(tmp_path_factory.mktemp("decoder"))
+def place(decoder, tmp_path_factory) -> Place:
+    return replace(decoder, results=tmp_path_factory.mktemp("through") / "results")
 
 
 @pytest.fixture(scope="module")
