@@ -199,6 +199,7 @@ def test_controls_table_and_report(place, through):
     off = found[0]
     assert set(off.changes) == {"own", "held_out", "same", "other"}
     assert "Whose are the neurons?" in through[STAGE_3].out
+    assert load(place, "modify_activation/summary.json")["counts"]["cannot_be_asked"] == 2
     html = (place.results / "report.html").read_text()
     table = html[html.index('<h3 id="controls">') :]
     table = table[: table.index("</table>")]

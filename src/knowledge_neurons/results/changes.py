@@ -48,8 +48,8 @@ class Outcome:
 class ChangeRecord:
     """What scaling a fact's neurons did; a line on disk, by the names of the fields.
 
-    neurons: how many it has of each kind.  own: asked its own prompts; None where its answer is not
-    one token.  other: asked those of a fact of another relation; None where there is no other.
+    neurons: how many it has of each kind.  own: asked its own prompts; None where it cannot be
+    asked.  other: asked those of a fact of another relation; None where there is no other.
     """
 
     relation: str
@@ -163,7 +163,7 @@ def modified_of(relations: Mapping[str, Sequence[ChangeRecord]], seed: int) -> M
     records = [record for own in relations.values() for record in own]
     counts = {
         "facts": len(records),
-        "answer_not_one_token": sum(record.own is None for record in records),
+        "cannot_be_asked": sum(record.own is None for record in records),
         "no_other_relation": sum(bool(record.own) and record.other is None for record in records),
     }
     for kind in KINDS:
