@@ -19,7 +19,7 @@ from pathlib import Path
 
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.results.json_files import write_json
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, open_inputs, read_sentences, sentences_path
 from knowledge_neurons.text import data, strict_json
 from knowledge_neurons.types import Prompt
@@ -58,8 +58,8 @@ def parse() -> Settings:
     arguments.add_prompts(parser)
     arguments.add_sentences(parser)
     arguments.add_results(parser)
-    parser.add_argument("--wordings", type=arguments.count, default=3)
-    parser.add_argument("--per_relation", type=arguments.count, default=10**9)
+    parser.add_argument("--wordings", type=numbers.count, default=3)
+    parser.add_argument("--per_relation", type=numbers.count, default=10**9)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     return arguments.settings(Settings, parser.parse_args(), oov="skip")
 

@@ -275,8 +275,8 @@ def with_tables(text: str) -> str:
 
 
 def write_record(name: str, content: dict) -> None:
-    """A list is a line: an interval, not four lines."""
     record = json.dumps(content, indent=2)
+    # A list is a line: an interval, not four lines.
     flat = re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", record)
     (RECORDS / f"{name}.json").write_text(flat + "\n")
 

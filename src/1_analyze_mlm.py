@@ -27,14 +27,14 @@ from knowledge_neurons.results.manifests import is_done
 from knowledge_neurons.results.metrics import binomial_at_most
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.calibrating import calibrated
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
 from knowledge_neurons.text.encoding import Encoded
 
 STEPS = 20  # m of the paper's Riemann sum
 MOST_STEPS = 1000
-steps = arguments.whole(1, MOST_STEPS)
+steps = numbers.whole(1, MOST_STEPS)
 DTYPES = ("float32", "tf32", "bfloat16")
 OUTPUTS = ("ig_gold", "ig_pred", "base", "pred")  # --get_..., in the order of manifests
 
@@ -76,11 +76,9 @@ class Settings(arguments.ModelSettings):
         )
 
     def identity(self, origin: dict[str, object], layers: range) -> dict[str, object]:
-        """Everything that decides what the scores are.
-
-        origin: what model and prompts add.  layers: that are scored.
-        """
+        """All that decides the scores.  origin: of model and prompts.  layers: that are scored."""
         names = ("rule", "steps", "tolerance", "dtype", "seed", "keep", "outputs")
+        joint = self.answers == fact_scores.JOINT
         return {
             "relation": self.relation,
             **origin,
@@ -89,9 +87,7 @@ class Settings(arguments.ModelSettings):
             "oov": self.oov,
             **{name: getattr(self, name) for name in names},
             "layers": f"{layers.start}-{layers.stop - 1}",
-            "answers": self.answers
-            if self.answers != fact_scores.JOINT
-            else f"{self.answers}, {self.aggregate}",
+            "answers": f"{self.answers}, {self.aggregate}" if joint else self.answers,
         }
 
 
@@ -106,7 +102,7 @@ def parse() -> Settings:
     parser.add_argument("--steps", type=steps, help=f"m of the rule (default: {STEPS})")
     parser.add_argument(
         "--tolerance",
-        type=arguments.share,
+        type=numbers.share,
         default=adaptive.TOLERANCE,
         help="of a score, as a share of its prompt's largest, for fewer points (default: 1e-3)",
     )
@@ -119,7 +115,7 @@ def parse() -> Settings:
     )
     parser.add_argument(
         "--memory",
-        type=arguments.real(0, 1 << 20, above=True),
+        type=numbers.real(0, 1 << 20, above=True),
         help="GiB a batch may take (default: from the free)",
     )
     parser.add_argument(
@@ -128,7 +124,7 @@ def parse() -> Settings:
     parser.add_argument("--num_batch", type=steps, help="see --batch_size")
     parser.add_argument(
         "--layers",
-        type=arguments.layers,
+        type=numbers.layers,
         help="score layers FIRST-LAST alone, from 0 (default: all, of a decoder all but layer 0)",
     )
     parser.add_argument(
@@ -144,7 +140,7 @@ def parse() -> Settings:
         help="with --answers joint: how the positions' scores become one",
     )
     parser.add_argument(
-        "--keep", type=arguments.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
+        "--keep", type=numbers.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
     )
     parser.add_argument("--get_ig_gold", action="store_true", help="scores for the right answer")
     parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")

@@ -49,7 +49,7 @@ from knowledge_neurons.results.controls import (
 from knowledge_neurons.results.json_files import encode_float32, write_json
 from knowledge_neurons.results.manifests import read_manifest, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
 from knowledge_neurons.types import BASELINE, KINDS, KNOWLEDGE
 
@@ -96,11 +96,11 @@ def parse_scales(text: str) -> list[float]:
     if len(parts) > MOST_SCALES:
         raise argparse.ArgumentTypeError(f"{len(parts)} factors: at most {MOST_SCALES}")
     if "..." not in parts:
-        return sorted(set(map(arguments.factor, parts)))
+        return sorted(set(map(numbers.factor, parts)))
     if len(parts) != 4 or parts[2] != "...":
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST,SECOND,...,LAST")
     # As written, so that 0.1 times 3 is 0.3.
-    first, second, last = (Decimal(str(arguments.factor(parts[i]))) for i in (0, 1, 3))
+    first, second, last = (Decimal(str(numbers.factor(parts[i]))) for i in (0, 1, 3))
     if not first < second <= last or (last - first) / (second - first) >= MOST_SCALES:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r}: expected rising numbers, at most {MOST_SCALES} of them"

@@ -40,7 +40,7 @@ from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.neurons import check_of_scores
 from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import Job, grow, progress
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
 from knowledge_neurons.types import KNOWLEDGE, Triplet
 
@@ -72,7 +72,7 @@ def parse() -> Settings:
     ):
         parser.add_argument(
             *(f"--lambda_{which}", f"--norm_lambda{which}"),
-            type=arguments.factor,
+            type=numbers.factor,
             default=default,
             help=f"how much of the {done}",
         )
@@ -87,7 +87,7 @@ def parse() -> Settings:
     )
     arguments.add_relations(parser)
     parser.add_argument(
-        "--facts_per_relation", type=arguments.count, default=10, help="edits of a relation"
+        "--facts_per_relation", type=numbers.count, default=10, help="edits of a relation"
     )
     parser.add_argument(
         "--draw",
@@ -115,12 +115,12 @@ def parse() -> Settings:
 
 def counts(text: str) -> list[int]:
     """ "1,2,5" -> [1, 2, 5]."""
-    return sorted(set(map(arguments.count, text.split(","))))
+    return sorted(set(map(numbers.count, text.split(","))))
 
 
 def lambda_pairs(text: str) -> list[tuple[float, float]]:
     """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    pairs = [tuple(map(arguments.factor, part.split(":"))) for part in text.split(",")]
+    pairs = [tuple(map(numbers.factor, part.split(":"))) for part in text.split(",")]
     if any(len(pair) != 2 for pair in pairs):
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
     return pairs

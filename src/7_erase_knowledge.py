@@ -32,7 +32,7 @@ from knowledge_neurons.results.growing import GrowingLines
 from knowledge_neurons.results.json_files import encode, write_json
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import (
     Inputs,
     open_inputs,
@@ -68,7 +68,7 @@ def parse() -> Settings:
         "--relation", "--pt_relation", required=True, help="to be erased, such as P19"
     )
     parser.add_argument(
-        "--neurons", type=arguments.count, default=20, help="how many, the most frequent first"
+        "--neurons", type=numbers.count, default=20, help="how many, the most frequent first"
     )
     parser.add_argument(
         "--value",
@@ -78,7 +78,7 @@ def parse() -> Settings:
     )
     parser.add_argument(
         "--other_sample",
-        type=arguments.whole(0),
+        type=numbers.whole(0),
         help="only so many prompts of other relations (default: all)",
     )
     args = parser.parse_args()

@@ -3,9 +3,15 @@
 Run: pytest tests/unit/test_authors_files.py
 """
 
+import random
+
 import pytest
 
-from knowledge_neurons.results.activations import read_activations_found, read_authors_activations
+from knowledge_neurons.results.activations import (
+    read_activations_found,
+    read_authors_activations,
+    table_rows,
+)
 from knowledge_neurons.results.changes import mean_changes, read_authors_changes, read_modified
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import write_json
@@ -99,6 +105,17 @@ def test_table_4_of_their_files_names_them(results):
     assert list(found.overall) == ["neurons"] and list(found.relations) == ["P36"]
     assert found.overall["neurons"].facts == 1
     assert found.overall["neurons"].by_sentences["both"] == Estimate(2.0, None)
+
+
+def test_intervals_of_their_table_have_the_seed_42(results):
+    """As our stages' by default, for their files tell none."""
+    rng = random.Random(0)
+    facts = [[[rng.random()], [rng.random()], [rng.random()]] for _ in range(9)]
+    write_json(results.distant_activations(False), {"P36": facts})
+    (read,) = read_authors_activations(results).values()
+    found = read_activations_found(results)
+    assert found.overall == table_rows(read, 42) != table_rows(read, 43)
+    assert found.relations == {"P36": found.overall}
 
 
 def test_no_activations_without_files(results):

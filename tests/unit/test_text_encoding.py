@@ -27,6 +27,24 @@ def test_prompts_are_encoded_with_the_mask_found():
     assert (second.mask_position, second.answer) == (1, 9)
 
 
+def test_either_mask_word_will_do():
+    """<mask>, as XLM-R's users write it, is [MASK] to every tokenizer; both at once are two."""
+    assert encode_fact(fact("ann was in <mask>."), TOKENIZER, 128) == encode_fact(
+        fact("ann was in [MASK]."), TOKENIZER, 128
+    )
+    with pytest.raises(ValueError, match="expected one"):
+        encode_fact(fact("<mask> was in [MASK]."), TOKENIZER, 128)
+
+
+def test_answer_of_several_tokens_is_asked_token_by_token():
+    """A mask for each, those given filled in; the first prompt leads to the later ones."""
+    (first,) = encode_fact(fact("ann in [MASK].", answer="newton"), TOKENIZER, 128)
+    (second,) = first.later
+    assert tokens(first) == "[CLS] ann in [MASK] [MASK] . [SEP]" and first.mask_position == 3
+    assert tokens(second) == "[CLS] ann in new [MASK] . [SEP]" and second.mask_position == 4
+    assert TOKENIZER.tokens(first.answers) == ["new", "##ton"] and second.later == ()
+
+
 @pytest.mark.parametrize("answer", ["paris", "ann paris", "", "[UNK]"])
 def test_answer_that_cannot_be_said_names_the_fact(answer):
     """Unknown, partly unknown, nothing, [UNK] itself: relation, place and answer."""

@@ -19,6 +19,7 @@ from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import strongest
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 
+Answer = tuple[int, ...]  # token ids
 # The prompts of each fact of a relation, in data order; none where a fact was left out.
 Facts = Sequence[Sequence[Prompt]]
 Bags = Mapping[str, Facts]
@@ -46,9 +47,6 @@ class Watching(NamedTuple):
     @property
     def places(self) -> list[Place]:
         return [Place(self.relation, self.fact, prompt) for prompt in self.prompts]
-
-
-Answer = tuple[int, ...]  # token ids
 
 
 class Try(NamedTuple):

@@ -44,13 +44,12 @@ class AdaptedNetwork:
 
     def _check(self) -> None:
         named = type(self.model).__name__
-        if len(set(getattr(self.model, "hf_device_map", None) or [0])) > 1:
-            devices = set(self.model.hf_device_map.values())
-            if len(devices) > 1:
-                raise ValueError(
-                    f"{named} is spread over {len(devices)} devices (device_map): rows of several "
-                    "layers go up in one batch, so it has to lie on one device"
-                )
+        devices = set((getattr(self.model, "hf_device_map", None) or {}).values())
+        if len(devices) > 1:
+            raise ValueError(
+                f"{named} is spread over {len(devices)} devices (device_map): rows of several "
+                "layers go up in one batch, so it has to lie on one device"
+            )
         try:
             for layer in range(len(self._layers)):
                 matrix = self._matrix(layer)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.layout import DEFAULT_PREFIX, Results
-from knowledge_neurons.stages import program
+from knowledge_neurons.stages import numbers, program
 from knowledge_neurons.text.relations import check_relation
 
 SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
@@ -27,58 +26,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {program.printable(message)}; --help lists all flags\n")
-
-
-# --- numbers: no value that would fail, or never end, only after hours of work -----------------
-
-LARGEST = 2**63 - 1
-
-
-def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
-    """A whole number within bounds, for argparse's `type`."""
-    return _number(int, lambda value: low <= value <= high, _from(low, high, "whole "))
-
-
-def real(low: float, high: float, above: bool = False) -> Callable[[str], float]:
-    """A finite number within bounds, for argparse's `type`; above: `low` itself is not allowed."""
-    bounds = f"a number above {low:g}, at most {high:g}" if above else _from(low, high)
-    return _number(
-        float, lambda value: low <= value <= high and not (above and value == low), bounds
-    )
-
-
-def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], bounds: str) -> Callable:
-    def parse(text: str) -> Any:
-        try:
-            if fits(value := kind(text)):
-                return value
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected {bounds}")
-
-    return parse
-
-
-def _from(low: float, high: float, kind: str = "") -> str:
-    upper = "or more" if high == LARGEST else f"to {high:,}" if kind else f"to {high:g}"
-    return f"a {kind}number, {low} {upper}"
-
-
-seed = whole(0)
-count = whole(1, 10**9)
-share = real(0, 1, above=True)
-tokens = whole(3, 1 << 20)  # [CLS] [MASK] [SEP] at least
-LARGEST_FACTOR = 1e6  # of an activation, a lambda
-factor = real(-LARGEST_FACTOR, LARGEST_FACTOR)
-
-
-def layers(text: str) -> tuple[int, int]:
-    """ "1-29", or "3" for one layer: the first and the last, for argparse's `type`."""
-    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text)
-    first, last = (int(n) for n in (match[1], match[2] or match[1])) if match else (1, 0)
-    if first > last:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST-LAST, such as 1-29")
-    return first, last
 
 
 # --- arguments -------------------------------------------------------------------------------
@@ -114,7 +61,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layer_norm_eps",
-        type=real(0, 1e-2, above=True),
+        type=numbers.real(0, 1e-2, above=True),
         help="instead of the checkpoint's; released code: 1e-5",
     )
     parser.add_argument(
@@ -149,19 +96,22 @@ def add_prompts(parser: argparse.ArgumentParser, max_seq_length: int = 128) -> N
         help="prompts by relation: read instead of --data_path where it exists, else written",
     )
     parser.add_argument(
-        "--max_seq_length", type=tokens, default=max_seq_length, help="tokens of a text, at most"
+        "--max_seq_length",
+        type=numbers.tokens,
+        default=max_seq_length,
+        help="tokens of a text, at most",
     )
     # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 5)
     parser.add_argument(
         "--max_facts",
         "--debug",
-        type=whole(-LARGEST),
+        type=numbers.whole(-numbers.LARGEST),
         default=-1,
         help="only the first N of each relation; 0 or less: all",
     )
     parser.add_argument(
         "--min_prompts",
-        type=whole(0, 10**6),
+        type=numbers.whole(0, 10**6),
         default=3,
         help="leave out facts of whose prompts a decoder can read fewer",
     )
@@ -218,7 +168,7 @@ def add_sentences(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
-    parser.add_argument("--seed", type=seed, default=42, help=f"of {of}")
+    parser.add_argument("--seed", type=numbers.seed, default=42, help=f"of {of}")
 
 
 # --- settings: what the arguments come to ------------------------------------------------------

@@ -20,7 +20,8 @@ from knowledge_neurons.text.strict_json import listed, short
 from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
-SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
+MASK_WORDS = (MASK, "<mask>")  # what may stand for the answer in a prompt, whatever the model
+SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]|<mask>")
 FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -79,7 +80,7 @@ def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
     for row in bag:
         if not (_are_texts(row) and len(row) == 3):
             raise ValueError(f"{where}: expected [prompt, answer, relation], got {short(row)}")
-        if row[0].count(MASK) != 1:
+        if sum(row[0].count(word) for word in MASK_WORDS) != 1:
             raise ValueError(f"{where}: expected one {MASK} in {short(row[0])}")
         if row[1:] != bag[0][1:]:
             raise ValueError(f"{where}: its prompts differ in answer or relation: {short(row[1:])}")

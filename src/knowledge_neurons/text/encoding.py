@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from knowledge_neurons.text.data import MASK_WORDS
 from knowledge_neurons.text.strict_json import short
 from knowledge_neurons.text.tokenizer import MASK
 from knowledge_neurons.types import NO_ANSWER, Fact, Prompt
 
-MASK_WORDS = (MASK, "<mask>")  # what may stand for the answer in a text, whatever the model
 _WORD = re.compile(r"[^\W_]")
 # Why a decoder cannot read a text.
 TEXT_BEHIND = "more than punctuation follows the answer"
