@@ -20,7 +20,7 @@ from pathlib import Path
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.stages import arguments, numbers, tables
-from knowledge_neurons.stages.inputs import Inputs, open_inputs, sentences_path
+from knowledge_neurons.stages.inputs import Inputs, open_inputs, read_sentences, sentences_path
 from knowledge_neurons.text import data, strict_json
 from knowledge_neurons.types import Prompt
 
@@ -93,12 +93,19 @@ def write(inputs: Inputs, known: dict[str, Known]) -> None:
     settings: Settings = inputs.settings
     pairs, folder = data.read_pairs(settings.pairs), settings.output
     taken = {name: one.facts for name, one in known.items() if one.facts}
+    if not taken:
+        raise ValueError(
+            f"no fact of {inputs.source} is known in {settings.wordings} wordings: nothing written"
+        )
     bags = {name: [inputs.bags[name][place] for place in own] for name, own in taken.items()}
+    sentences = {}
+    for name, own in taken.items():  # all are checked before the first is written
+        read_sentences(inputs, name)
+        every = strict_json.read(sentences_path(settings, name))
+        sentences[name] = [every[place] for place in own]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, own in taken.items():
-        data.check_pairs(inputs.facts[name], pairs.get(name, []), settings.pairs)
-        sentences = strict_json.read(sentences_path(settings, name))
-        write_json(folder / f"distant_{name}.json", [sentences[place] for place in own])
+    for name, of_facts in sentences.items():
+        write_json(folder / f"distant_{name}.json", of_facts)
     heads = {name: [pairs[name][place] for place in own] for name, own in taken.items()}
     write_json(folder / "query_pairs.json", heads)
     write_json(folder / "allbags.json", bags)

@@ -29,7 +29,7 @@ from knowledge_neurons.stages.refining import Settings
 
 FEWEST_FACTS = 10  # of a relation in which a neuron of most of them is worth a word
 # What the scores of relations that are refined together must have in common.
-COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length", "layers")
+COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length", "layers", "answers")
 
 
 def scored_relations(settings: Settings) -> list[str]:

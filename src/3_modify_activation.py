@@ -252,11 +252,13 @@ def main() -> None:
             written += write_curve(settings, relation, found[name], own)
     if settings.controls:
         checked = {one.name: compute_controls(inputs, one, known) for one in relations}
+    of_all = identity | {
+        "neurons_sha256": {relation.name: relation.neurons_sha256 for relation in relations}
+    }
     if not draws_curves:
-        sums = {relation.name: relation.neurons_sha256 for relation in relations}
-        written = write_averages(settings, found, identity | {"neurons_sha256": sums})
-        if settings.controls:
-            written.append(write_controls(settings, checked, identity | {"neurons_sha256": sums}))
+        written = write_averages(settings, found, of_all)
+    if settings.controls:
+        written.append(write_controls(settings, checked, of_all))
     for path in written:
         print(f"wrote {path}")
 

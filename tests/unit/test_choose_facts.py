@@ -243,3 +243,14 @@ def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{value}.*: expected"):
         Selection(**wrong)
     assert Selection(facts=1, common=1e-6).facts == 1
+
+
+@pytest.mark.parametrize("draw", [choose_facts._released, choose_facts._distinct])
+def test_an_answer_in_other_tokens_is_not_another_answer(draw):
+    """A word may have other tokens in another prompt, without a space before it: 7 and 17 here are
+    one answer, 8 and 18 another, and a fact never gets its own as the new one."""
+    facts = [[Prompt((1, 4), 1, 7 + i % 2), Prompt((2, 4), 1, 17 + i % 2)] for i in range(6)]
+    for seed in range(5):
+        tries = draw(random.Random(seed), "P1", facts)
+        for one, _ in zip(tries, range(6), strict=False):
+            assert one.new == ((8,) if one.asked.fact % 2 == 0 else (7,))

@@ -63,6 +63,11 @@ class Settings:
                 f"answers {self.answers!r} by {self.aggregate!r}: expected one of "
                 f"{', '.join(ANSWERS)} by one of {', '.join(joint.AGGREGATES)}"
             )
+        if self.answers == JOINT and (self.of_prediction or self.probabilities):
+            raise ValueError(
+                "answers 'joint': its scores are of the right answer alone, without those of the "
+                "predicted token and probabilities of all tokens"
+            )
         if not 0 <= self.keep <= 1:
             raise ValueError(f"keep is {self.keep}: expected a share between 0 and 1")
         if self.tolerance is not None and not 0 < self.tolerance < 1:

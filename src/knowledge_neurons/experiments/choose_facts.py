@@ -225,7 +225,7 @@ def _distinct(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
     rng.shuffle(there)
     for fact in there:
         prompt = rng.randrange(len(facts[fact]))
-        old = facts[fact][prompt].answers
+        old = facts[fact][0].answers  # in tokens that answers have: other prompts may have others
         yield Try(Place(relation, fact, prompt), rng.choice([new for new in answers if new != old]))
 
 

@@ -86,7 +86,8 @@ def edit_fact(
     places = [place for one in (*planned.same, *planned.other) for place in one.places]
     rows = {place: len(own) + row for row, place in enumerate(dict.fromkeys(places))}
     watched = [prompt_at(bags, place) for place in rows]  # once, however often a fact was drawn
-    answers = [(planned.old, planned.new)] * len(own) + [(p.answers, p.answers) for p in watched]
+    # The old answer in the tokens that it has in each prompt.
+    answers = [(p.answers, planned.new) for p in own] + [(p.answers, p.answers) for p in watched]
     reader = Reader(model, [*own, *watched], answers)
     before = reader.read()
     old, new = map(tokenizer.text, (planned.old, planned.new))

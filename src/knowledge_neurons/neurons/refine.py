@@ -132,7 +132,7 @@ def strongest(prompts: Sequence[Sequence[Triplet]]) -> list[Neuron]:
 def refine_relation(facts: Sequence[FactCounts], settings: Thresholds = THRESHOLDS) -> Refined:
     """Refine every fact with one p, which moves until the average lies in the band.
 
-    facts: in data order; a fact without prompts (left out, for its answer is not one token) stays
+    facts: in data order; a fact without prompts (left out, for it cannot be asked) stays
     empty and does not count in the average.
     """
     with_prompts = sum(fact.prompts > 0 for fact in facts)

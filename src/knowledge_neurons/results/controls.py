@@ -10,7 +10,7 @@ import numpy as np
 
 from knowledge_neurons.neurons.neuron_statistics import is_held_out
 from knowledge_neurons.results import metrics
-from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, Outcome
+from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, Outcome, check_outcome
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import check_keys, write_json
 from knowledge_neurons.results.layout import Results
@@ -70,8 +70,7 @@ def read_controls(path: Path) -> list[ControlRecord]:
 def _check(record: ControlRecord) -> None:
     check_keys("neurons", record.neurons, SETS)
     for asked in (OWN, SAME, OTHER):
-        if outcome := getattr(record, asked):
-            check_keys(f"{asked}.edited", outcome.edited, SETS)
+        check_outcome(asked, getattr(record, asked), SETS, (SUPPRESS, AMPLIFY))
 
 
 def effects_of(relations: Mapping[str, Sequence[ControlRecord]], seed: int) -> list[Effects]:

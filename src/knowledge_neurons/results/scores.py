@@ -82,6 +82,7 @@ def read_fact_scores(
                     relation=info.relation,
                     of_answer=scores.ig_gold,
                     baseline=scores.base if baseline else [],
+                    answer_token=info.answer_token,
                 )
                 for info, scores in decode(line, kind, where, start_over(path))
                 if info.answer_token == answer_token

@@ -67,15 +67,15 @@ def show_audit(audit: dict[str, Any]) -> None:
 
 def show_effects(found: Sequence[Effects]) -> None:
     """Stage 3's controls: a line for each kind of neurons and factor."""
-    rows = {"": "".join(f"{name:>24}" for name in ("neurons", *EFFECT_COLUMNS.values()))}
+    table = {"": ["neurons", *EFFECT_COLUMNS.values()]}
     for one in found:
         cells = [f"{one.neurons:.2f}"]
         for asked in EFFECT_COLUMNS:
             change = one.changes.get(asked)
             cells.append(told(change and change.times(100), 1, "+") + " %" * bool(change))
-        rows[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = "".join(
-            f"{cell:>24}" for cell in cells
-        )
+        table[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = cells
+    width = 2 + max(len(cell) for cells in table.values() for cell in cells)
+    rows = {name: "".join(f"{cell:>{width}}" for cell in cells) for name, cells in table.items()}
     show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
 
 
