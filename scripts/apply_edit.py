@@ -20,6 +20,7 @@ from pathlib import Path
 
 from knowledge_neurons.editing import patches, slots
 from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.pretrained import fingerprint
 from knowledge_neurons.stages import tables
 
 
@@ -28,6 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("patch", type=Path, metavar="PATCH", help="a .safetensors of stage 6 or 7")
     parser.add_argument(
         "--bert_model",
+        "--model",
         default=os.environ.get("KN_MODEL") or "bert-base-cased",
         help="the model that the patch was made from: name on the hub, folder or .tar.gz "
         "(KN_MODEL; default: bert-base-cased)",
@@ -51,7 +53,7 @@ def main() -> None:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
         made = Path(scratch) / "model"
-        checkpoints.save_pretrained(pretrained.model, pretrained.tokenizer, made)
+        pretrained.save(made)
         made.rename(args.output)  # whole or not at all
     header = patch.header
     what = (
@@ -66,7 +68,7 @@ def main() -> None:
         {
             "model": f"{args.bert_model}, sha256 {pretrained.sha256}",
             "edit": f"{what}, {len(edit.neurons)} value slots",
-            "edited": f"sha256 {checkpoints.fingerprint(pretrained.model)}",
+            "edited": f"sha256 {fingerprint(pretrained.model)}",
         },
     )
 

@@ -65,12 +65,12 @@ def count_words(text: str) -> int:
     return len(text.split())
 
 
-def fill(template: str, head: str, answer: str) -> str:
+def fill(template: str, head: str, answer: str, with_article: set[str] = WITH_ARTICLE) -> str:
     """Put head and answer into a template, and start it with a capital where the head allows.
 
     A head that begins the text keeps its own spelling (iTunes), unless it takes an article.
     """
-    named = f"the {head}" if head in WITH_ARTICLE else head
+    named = f"the {head}" if head in with_article else head
     text = template.replace("[X]", named).replace("[Y]", answer)
     return text if text.startswith(head) else text[0].upper() + text[1:]
 

@@ -2,6 +2,7 @@
 
     python scripts/readme_tables.py                        # write them anew
     python scripts/readme_tables.py --demo results/demo    # first record a finished demo
+    python scripts/readme_tables.py --real results/smollm2 # or a finished real_model.sh
     python scripts/readme_tables.py --check                # exit code 1 where the README differs
 
 A table stands between the lines <!-- table: its name --> and <!-- end -->.
@@ -74,6 +75,51 @@ def demo_record(folder: Path) -> dict:
         "right_after_erasing": {
             relation: [found["erased"][which]["accuracy_after"] for which in ("relation", "others")]
             for relation, found in erased.items()
+        },
+    }  # fmt: skip
+
+
+def real_record(folder: Path) -> dict:
+    """What the README cites of a finished run on SmolLM2, as its summaries hold it."""
+    known = read(folder / "data/known.json")
+    statistics = read(folder / "kn/statistics.json")
+    edited = {edit["kind"]: edit for edit in read(folder / "edit/edit-1-8.json")["edits"]}
+    erased = read(folder / "erase/P36.json")
+    manifest = read(folder / "kn/manifests/statistics.json.manifest.json")
+    return {
+        "command": "bash scripts/real_model.sh && "
+        "python scripts/readme_tables.py --real results/smollm2",
+        "made_with": manifest["made_with"],
+        "model_sha256": known["model_sha256"],
+        "known": {
+            name: {"asked": one["asked"], "taken": len(one["facts"]), "fewer": one["other"]}
+            for name, one in known["relations"].items()
+        },
+        "table_2": {
+            kind: {key: statistics[kind][key] for key in ("per_fact", "shared_within",
+                                                          "shared_across", "layers")}
+            for kind in SLOTS
+        },
+        "change": read(folder / "modify_activation/summary.json")["change"],
+        "controls": read(folder / "controls/summary.json")["effects"],
+        "table_4": read(folder / "distant/summary.json")["table"],
+        "table_6": {
+            kind: {
+                "edits": one["edits"],
+                "change": one["change"],
+                "success": one["success"],
+                "same_relation": one["same_relation"]["increase"],
+                "other_relations": one["other_relations"]["increase"],
+            }
+            for kind, one in edited.items()
+        },
+        "table_5": {
+            slots: {
+                which: {key: erased[slots][which][key]
+                        for key in ("perplexity_increase", "accuracy_before", "accuracy_after")}
+                for which in ("relation", "others")
+            }
+            for slots in ("erased", "random")
         },
     }  # fmt: skip
 
@@ -157,6 +203,22 @@ def edits(demo: dict) -> Iterator[list[str]]:
         yield [name, *both, "", number(increase, 1, "+"), ""]
 
 
+def real_model(found: dict) -> Iterator[list[str]]:
+    """Whose the neurons of a real model are: the controls, and the baseline beside them."""
+    columns = {"own": "own prompts, %", "held_out": "own, held out, %",
+               "same": "same relation, %", "other": "other relations, %"}  # fmt: skip
+    yield ["neurons, times", "a fact", *columns.values()]
+    names = {"neurons": "knowledge neurons", "rare": "rare of them", "random": "random"}
+    for factor in (0, 2):
+        for one in (effect for effect in found["controls"] if effect["factor"] == factor):
+            cells = [told(one["changes"][key], 1, "+", 100) for key in columns]
+            yield [f"{names[one['kind']]}, {factor}", number(one["neurons"], 2), *cells]
+        own, other = (found["change"]["baseline"][key][str(factor)] for key in ("own", "other"))
+        per_fact = number(found["table_2"]["baseline"]["per_fact"], 2)
+        cells = [told(own, 1, "+", 100), "", "", told(other, 1, "+", 100)]
+        yield [f"most active (baseline), {factor}", per_fact, *cells]
+
+
 def seconds(value: float) -> str:
     """Two digits that count, three from a second on."""
     return f"{value:#.{2 if value < 1 else 3}g}"
@@ -193,6 +255,7 @@ def speed(scores: dict, edited: dict, read_: dict) -> Iterator[list[str]]:
 TABLES: dict[str, tuple[Callable[..., Iterator[list[str]]], tuple[str, ...]]] = {
     "knowledge neurons": (knowledge_neurons, ("demo",)),
     "edits": (edits, ("demo",)),
+    "SmolLM2": (real_model, ("smollm2",)),
     "speed": (speed, ("attribution", "editing", "interventions")),
 }  # name -> how it is made, of which records
 
@@ -211,16 +274,23 @@ def with_tables(text: str) -> str:
     return text
 
 
+def write_record(name: str, content: dict) -> None:
+    record = json.dumps(content, indent=2)
+    # A list is a line: an interval, not four lines.
+    flat = re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", record)
+    (RECORDS / f"{name}.json").write_text(flat + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demo", type=Path, help="record this results folder of a demo first")
+    parser.add_argument("--real", type=Path, help="record that of a real_model.sh first")
     parser.add_argument("--check", action="store_true", help="write nothing")
     args = parser.parse_args()
     if args.demo:
-        record = json.dumps(demo_record(args.demo), indent=2)
-        # A list is a line: an interval, not four lines.
-        flat = re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", record)
-        (RECORDS / "demo.json").write_text(flat + "\n")
+        write_record("demo", demo_record(args.demo))
+    if args.real:
+        write_record("smollm2", real_record(args.real))
     text = README.read_text()
     made = with_tables(text)
     if args.check:

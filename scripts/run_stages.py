@@ -26,7 +26,7 @@ from tqdm import tqdm
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import read_json
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
@@ -72,12 +72,12 @@ def parse() -> Settings:
     parser.add_argument("--relations", help="P19,P36 ... (default: all of the data)")
     parser.add_argument(
         "--max_facts",
-        type=arguments.whole(-arguments.LARGEST),
+        type=numbers.whole(-numbers.LARGEST),
         default=-1,
         help="only the first N of each",
     )
     parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
-    parser.add_argument("--bert_model", help="KN_MODEL; default: bert-base-cased")
+    parser.add_argument("--bert_model", "--model", help="KN_MODEL; default: bert-base-cased")
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
     arguments.add_data(parser)
     arguments.add_results(parser)

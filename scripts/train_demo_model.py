@@ -49,7 +49,8 @@ from knowledge_neurons import ROOT
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks.bert import BertNetwork
-from knowledge_neurons.networks.checkpoints import fingerprint, save_pretrained
+from knowledge_neurons.networks.checkpoints import save_pretrained
+from knowledge_neurons.networks.pretrained import fingerprint
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
 from knowledge_neurons.results.changes import SUPPRESS
 from knowledge_neurons.results.json_files import write_json

@@ -12,14 +12,14 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from custom_bert import Bert
-from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.attribution import adaptive, fact_scores, joint, quadrature, quadrature_audit
 from knowledge_neurons.attribution.quadrature_audit import Record
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import KEEP
 from knowledge_neurons.results import growing
 from knowledge_neurons.results.json_files import encode, write_json
@@ -27,14 +27,14 @@ from knowledge_neurons.results.manifests import is_done
 from knowledge_neurons.results.metrics import binomial_at_most
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.calibrating import calibrated
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
-from knowledge_neurons.types import Prompt
+from knowledge_neurons.text.encoding import Encoded
 
 STEPS = 20  # m of the paper's Riemann sum
 MOST_STEPS = 1000
-steps = arguments.whole(1, MOST_STEPS)
+steps = numbers.whole(1, MOST_STEPS)
 DTYPES = ("float32", "tf32", "bfloat16")
 OUTPUTS = ("ig_gold", "ig_pred", "base", "pred")  # --get_..., in the order of manifests
 
@@ -44,6 +44,7 @@ class Settings(arguments.ModelSettings):
     """What stage 1 is told.
 
     tolerance: None for all points.  memory: GiB, None for what is free.  outputs: of OUTPUTS.
+    layers: first and last to score, None for the default.
     """
 
     relation: str
@@ -53,6 +54,9 @@ class Settings(arguments.ModelSettings):
     dtype: str
     memory: float | None
     keep: float
+    layers: tuple[int, int] | None
+    answers: str
+    aggregate: str
     outputs: list[str]
 
     @property
@@ -66,11 +70,15 @@ class Settings(arguments.ModelSettings):
             of_prediction="ig_pred" in self.outputs,
             baseline="base" in self.outputs,
             probabilities="pred" in self.outputs,
+            layers=self.layers,
+            answers=self.answers,
+            aggregate=self.aggregate,
         )
 
-    def identity(self, origin: dict[str, object]) -> dict[str, object]:
-        """Everything that decides what the scores are.  origin: what model and prompts add."""
+    def identity(self, origin: dict[str, object], layers: range) -> dict[str, object]:
+        """All that decides the scores.  origin: of model and prompts.  layers: that are scored."""
         names = ("rule", "steps", "tolerance", "dtype", "seed", "keep", "outputs")
+        joint = self.answers == fact_scores.JOINT
         return {
             "relation": self.relation,
             **origin,
@@ -78,6 +86,8 @@ class Settings(arguments.ModelSettings):
             "max_facts": self.max_facts or 0,
             "oov": self.oov,
             **{name: getattr(self, name) for name in names},
+            "layers": f"{layers.start}-{layers.stop - 1}",
+            "answers": f"{self.answers}, {self.aggregate}" if joint else self.answers,
         }
 
 
@@ -92,7 +102,7 @@ def parse() -> Settings:
     parser.add_argument("--steps", type=steps, help=f"m of the rule (default: {STEPS})")
     parser.add_argument(
         "--tolerance",
-        type=arguments.share,
+        type=numbers.share,
         default=adaptive.TOLERANCE,
         help="of a score, as a share of its prompt's largest, for fewer points (default: 1e-3)",
     )
@@ -105,7 +115,7 @@ def parse() -> Settings:
     )
     parser.add_argument(
         "--memory",
-        type=arguments.real(0, 1 << 20, above=True),
+        type=numbers.real(0, 1 << 20, above=True),
         help="GiB a batch may take (default: from the free)",
     )
     parser.add_argument(
@@ -113,7 +123,24 @@ def parse() -> Settings:
     )
     parser.add_argument("--num_batch", type=steps, help="see --batch_size")
     parser.add_argument(
-        "--keep", type=arguments.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
+        "--layers",
+        type=numbers.layers,
+        help="score layers FIRST-LAST alone, from 0 (default: all, of a decoder all but layer 0)",
+    )
+    parser.add_argument(
+        "--answers",
+        choices=fact_scores.ANSWERS,
+        default=fact_scores.OWN,
+        help="of several tokens: score the first (own), each given those before it, all at once",
+    )
+    parser.add_argument(
+        "--aggregate",
+        choices=list(joint.AGGREGATES),
+        default="sum",
+        help="with --answers joint: how the positions' scores become one",
+    )
+    parser.add_argument(
+        "--keep", type=numbers.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
     )
     parser.add_argument("--get_ig_gold", action="store_true", help="scores for the right answer")
     parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")
@@ -151,7 +178,7 @@ def steps_of(steps: int | None, points: int | None, batches: int | None) -> int:
     return product
 
 
-def products_in(model: Bert, dtype: str) -> Bert:
+def products_in(model: Network, dtype: str) -> Network:
     """The model with its matrix products in one of DTYPES; float32 is the model itself.
 
     Raises ValueError for tf32 without a GPU.
@@ -159,7 +186,7 @@ def products_in(model: Bert, dtype: str) -> Bert:
     if dtype == "bfloat16":
         return model.products_in(torch.bfloat16)
     if dtype == "tf32":
-        if next(model.parameters()).device.type != "cuda":
+        if model.device.type != "cuda":
             raise ValueError("--dtype tf32 needs a GPU; on a CPU use float32 or bfloat16")
         torch.backends.cuda.matmul.allow_tf32 = True
     return model
@@ -170,15 +197,16 @@ def main() -> None:
     name, results = settings.relation, settings.results
     inputs = open_inputs(settings, [name])
     facts, path = inputs.facts[name], results.scores(name)
-    identity = settings.identity(inputs.identity)
+    layers = fact_scores.layers_of(inputs.pretrained.model, settings.layers)
+    identity = settings.identity(inputs.identity, layers)
     if is_done(path, identity):
         print(f"{name} is done: {path}")
         return
     reference = inputs.pretrained.model
     model = products_in(reference, settings.dtype)
-    encoded = inputs.encode(facts)
-    counts = counts_of(encoded)
-    show_task(inputs, counts)
+    found = inputs.encode_counted(facts)
+    encoded, counts = found.prompts, counts_of(found)
+    show_task(inputs, found, counts, layers)
     write_json(results.arguments, settings.given, readable=True)
     started = time.perf_counter()
     engine = fact_scores.prepare(model, inputs.pretrained.tokenizer, settings.scoring, reference)
@@ -187,7 +215,7 @@ def main() -> None:
     audit["share_over_at_most"] = binomial_at_most(
         audit["over_tolerance"], audit["audited_prompts"]
     )
-    show_audit(audit)
+    tables.show_audit(audit)
 
     def score(some: range) -> list[fact_scores.ScoredFact]:
         """One group of `score_facts`."""
@@ -196,7 +224,7 @@ def main() -> None:
         return scored
 
     def ending(lines: growing.GrowingLines, resumed: int) -> dict[str, object]:
-        points = points_per_layer(lines.read_beside(Record), reference.shape.layers)
+        points = points_per_layer(lines.read_beside(Record), len(layers))
         print(f"  {points:.2f} points a layer")
         return {
             "layers": reference.shape.layers,
@@ -223,7 +251,7 @@ def main() -> None:
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
 
 
-def show_task(inputs: Inputs, counts: dict[str, object]) -> None:
+def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object], layers: range) -> None:
     """What will be scored, how, and what is left out."""
     settings, steps = inputs.settings, f"{inputs.settings.steps} steps"
     within = f"within {settings.tolerance:g} of the largest score" if settings.tolerance else None
@@ -232,21 +260,28 @@ def show_task(inputs: Inputs, counts: dict[str, object]) -> None:
         {
             "model": inputs.shown,
             "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {inputs.source}",
-            "left out": f"{len(counts['skipped_facts'])} facts whose answer is not one token",
+            "left out": str(found),
             "cut": f"{counts['prompts_cut']} prompts longer than {inputs.max_tokens} tokens",
             "rule": f"{settings.rule}, {steps}, {within or 'all points'}, {settings.dtype}",
+            "layers": f"{layers.start} to {layers.stop - 1}",
         },
     )
 
 
-def counts_of(encoded: list[list[Prompt]]) -> dict[str, object]:
+def counts_of(found: Encoded) -> dict[str, object]:
     """What there is to do and what is left out, for the screen and the manifest."""
-    return {
-        "facts": len(encoded),
-        "prompts": sum(map(len, encoded)),
-        "prompts_cut": sum(prompt.cut for prompts in encoded for prompt in prompts),
-        "skipped_facts": [index for index, prompts in enumerate(encoded) if not prompts],
+    prompts = [prompt for of_fact in found.prompts for prompt in of_fact]
+    counts: dict[str, object] = {
+        "facts": len(found.prompts),
+        "prompts": len(prompts),
+        "prompts_cut": sum(prompt.cut for prompt in prompts),
+        "skipped_facts": [index for index, own in enumerate(found.prompts) if not own],
     }
+    if longer := Counter(len(prompt.answers) for prompt in prompts if prompt.later):
+        counts["answers_of_several_tokens"] = {str(k): longer[k] for k in sorted(longer)}
+    if found.prompts_left_out:
+        counts["prompts_left_out"] = dict(found.prompts_left_out)
+    return counts
 
 
 def record_of(fact: fact_scores.ScoredFact) -> Record:
@@ -257,24 +292,6 @@ def points_per_layer(records: list[Record], layers: int) -> float:
     """The mean over prompts and layers."""
     prompts, points = (sum(record[key] for record in records) for key in ("prompts", "points"))
     return points / (prompts * layers) if prompts else 0.0
-
-
-def show_audit(audit: dict[str, Any]) -> None:
-    """The audit and the integral, a line each."""
-    if audit["audited_prompts"]:
-        bound = f"at most {audit['share_over_at_most']:.1%} of all, 95 % confidence"
-        print(
-            f"  audit: {audit['over_tolerance']} of {audit['audited_prompts']} prompts over "
-            f"{audit['tolerance']:g} of the largest score ({bound}), worst error "
-            f"{audit['worst_error']:.0e}; same coarse neurons in {audit['coarse_same']}"
-        )
-    if audit["layers_failed"]:
-        print(f"  layers that failed and get all points: {audit['layers_failed']}, from 0")
-    if integral := audit.get("integral"):
-        print(
-            f"  the sum over all points is {integral['median']:.1%} from the integral (median of "
-            f"{integral['prompts']} prompts); same coarse neurons in {integral['coarse_same']:.0%}"
-        )
 
 
 if __name__ == "__main__":

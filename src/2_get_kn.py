@@ -12,6 +12,7 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.stages.refining import Settings
 
+FEWEST_FACTS = 10  # of a relation in which a neuron of most of them is worth a word
 # What the scores of relations that are refined together must have in common.
-COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length")
+COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length", "layers", "answers")
 
 
 def scored_relations(settings: Settings) -> list[str]:
@@ -74,10 +76,12 @@ def check_scores(results: Results, relations: list[str], lowest: float) -> dict[
     return identities
 
 
-def refine(path: Path, thresholds: dict[bool, Thresholds]) -> RefinedRelation:
+def refine(path: Path, settings: Settings) -> RefinedRelation:
     """Refine one relation; errors name its file."""
+    own, baseline = (settings.thresholds[kind] for kind in (False, True))
+    scores = read_fact_scores(path, answer_token=settings.answer_token)
     try:
-        return refine_scores(read_fact_scores(path), thresholds[False], thresholds[True])
+        return refine_scores(scores, own, baseline, settings.held_out)
     except NoScores as error:
         raise ValueError(f"{path} {error} (--get_ig_gold, --get_base)") from error
 
@@ -88,6 +92,7 @@ def write(
     """Write the files of one relation, each with its manifest.  scores: their identity."""
     results = settings.results
     made_from = {"scores": scores, "scores_sha256": sha256_of(results.scores(relation))}
+    made_from |= {"held_out": settings.held_out, "answer_token": settings.answer_token}
     for baseline, outcome in ((False, refined.neurons), (True, refined.baseline)):
         for output in write_neurons(results, relation, baseline, outcome.facts, outcome.relation):
             write_manifest(
@@ -114,7 +119,7 @@ def main() -> None:
     with progress(len(relations), "refining", "relation") as bar:
         for relation in relations:
             started = time.perf_counter()
-            refined[relation] = refine(results.scores(relation), thresholds)
+            refined[relation] = refine(results.scores(relation), settings)
             seconds[relation] = round(time.perf_counter() - started, 3)
             bar.update()
     for relation, outcome in refined.items():
@@ -125,6 +130,8 @@ def main() -> None:
     tables.show(f"Knowledge neurons of {len(rows)} relations, in {results.kn}", rows)
     if outside := advice(refined, thresholds):
         tables.show("Not the paper's setting", outside)
+    if shared := shared_by_most(refined):
+        tables.show("Neurons of most facts, so hardly of one: --max_share leaves them out", shared)
 
 
 # --- showing ---------------------------------------------------------------------------------
@@ -141,6 +148,20 @@ def _row(refined: RefinedRelation) -> str:
 def _average(refined: Refined) -> str:
     """Neurons a fact, marked where p did not bring them into the band."""
     return f"{refined.average:5.2f}{' ' if refined.in_band else '*'}"
+
+
+def shared_by_most(refined: dict[str, RefinedRelation]) -> dict[str, str]:
+    """Relation -> the knowledge neurons that more than half of its facts have, of enough facts."""
+    rows = {}
+    for relation, outcome in refined.items():
+        facts = outcome.neurons.facts
+        counts = Counter(neuron for own in facts for neuron in own)
+        most = [(n, count) for n, count in counts.most_common(3) if 2 * count > len(facts)]
+        if most and len(facts) >= FEWEST_FACTS:
+            rows[relation] = ", ".join(
+                f"layer {n.layer} neuron {n.index} ({count / len(facts):.0%})" for n, count in most
+            )
+    return rows
 
 
 def advice(

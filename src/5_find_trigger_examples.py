@@ -26,7 +26,7 @@ from knowledge_neurons.results.triggers import (
     triggers_text,
 )
 from knowledge_neurons.runs.grow import Job, grow
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import (
     Inputs,
     Relation,
@@ -55,7 +55,7 @@ def parse() -> Settings:
     parser.add_argument("--facts", help="places of facts in their relation, from 0: 0,3 (all)")
     # DEVIATION: "Top-10" of the released code prints 20, of two relations (difference 13)
     parser.add_argument(
-        "--top", type=arguments.count, default=TOP, help="sentences at either end, in JSON"
+        "--top", type=numbers.count, default=TOP, help="sentences at either end, in JSON"
     )
     args = parser.parse_args()
     facts = arguments.names_of(args.facts)

@@ -40,13 +40,8 @@ from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.neurons import check_of_scores
 from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import Job, grow, progress
-from knowledge_neurons.stages import arguments, tables
-from knowledge_neurons.stages.inputs import (
-    Inputs,
-    Relation,
-    open_inputs,
-    read_relations,
-)
+from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
 from knowledge_neurons.types import KNOWLEDGE, Triplet
 
 
@@ -63,6 +58,7 @@ class Settings(arguments.ModelSettings):
     top_k: list[int]
     facts_per_relation: int
     draw: str
+    directions: str
     save_patches: bool
 
 
@@ -76,7 +72,7 @@ def parse() -> Settings:
     ):
         parser.add_argument(
             *(f"--lambda_{which}", f"--norm_lambda{which}"),
-            type=arguments.factor,
+            type=numbers.factor,
             default=default,
             help=f"how much of the {done}",
         )
@@ -91,7 +87,7 @@ def parse() -> Settings:
     )
     arguments.add_relations(parser)
     parser.add_argument(
-        "--facts_per_relation", type=arguments.count, default=10, help="edits of a relation"
+        "--facts_per_relation", type=numbers.count, default=10, help="edits of a relation"
     )
     parser.add_argument(
         "--draw",
@@ -99,6 +95,12 @@ def parse() -> Settings:
         default=choose_facts.RELEASED,
         help="released: with replacement, the new answer that of another fact, all prompts of the "
         "facts that watch; distinct: no fact twice, new answers equally likely, one prompt of each",
+    )
+    parser.add_argument(
+        "--directions",
+        choices=("output", "input"),
+        default="output",
+        help="whose embeddings answers are taken out and put in by, where a model has two",
     )
     parser.add_argument(
         "--save_patches", action="store_true", help="keep each fact's edit: edit/NAME/*.safetensors"
@@ -113,12 +115,12 @@ def parse() -> Settings:
 
 def counts(text: str) -> list[int]:
     """ "1,2,5" -> [1, 2, 5]."""
-    return sorted(set(map(arguments.count, text.split(","))))
+    return sorted(set(map(numbers.count, text.split(","))))
 
 
 def lambda_pairs(text: str) -> list[tuple[float, float]]:
     """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    pairs = [tuple(map(arguments.factor, part.split(":"))) for part in text.split(",")]
+    pairs = [tuple(map(numbers.factor, part.split(":"))) for part in text.split(",")]
     if any(len(pair) != 2 for pair in pairs):
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
     return pairs
@@ -270,6 +272,7 @@ def write_summary(settings: Settings, plans: list[Plan], path: Path) -> None:
 def main() -> None:
     settings = parse()
     inputs = open_inputs(settings)
+    inputs.pretrained.model.directions = settings.directions
     relations = read_relations(inputs, settings.relations, (KNOWLEDGE,), whole=True)
     bags = inputs.encode_all()
     plans = make_plans(inputs, bags, relations)
@@ -284,6 +287,7 @@ def main() -> None:
         "neurons_sha256": made_from(settings, relations),
         "facts_per_relation": settings.facts_per_relation,
         "draw": settings.draw,
+        "directions": settings.directions,
         "variants": [asdict(variant) for variant in settings.variants],
     }
     if not edit_all(inputs, bags, plans, path, identity):

@@ -32,14 +32,13 @@ from knowledge_neurons.results.growing import GrowingLines
 from knowledge_neurons.results.json_files import encode, write_json
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
-from knowledge_neurons.stages import arguments, tables
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import (
     Inputs,
     open_inputs,
     read_relations,
 )
 from knowledge_neurons.text.relations import check_relation
-from knowledge_neurons.text.tokenizer import UNK
 from knowledge_neurons.types import CONTROL, KNOWLEDGE, Neuron, WeightEdit
 
 
@@ -69,7 +68,7 @@ def parse() -> Settings:
         "--relation", "--pt_relation", required=True, help="to be erased, such as P19"
     )
     parser.add_argument(
-        "--neurons", type=arguments.count, default=20, help="how many, the most frequent first"
+        "--neurons", type=numbers.count, default=20, help="how many, the most frequent first"
     )
     parser.add_argument(
         "--value",
@@ -79,7 +78,7 @@ def parse() -> Settings:
     )
     parser.add_argument(
         "--other_sample",
-        type=arguments.whole(0),
+        type=numbers.whole(0),
         help="only so many prompts of other relations (default: all)",
     )
     args = parser.parse_args()
@@ -98,7 +97,10 @@ def edits_of(inputs: Inputs, of_facts: list[list[Neuron]]) -> dict[str, WeightEd
     value = None
     if settings.value == "unk":
         # UPSTREAM: the embedding as it is, not scaled to the slot; else zero (difference 19)
-        value = model.words[inputs.pretrained.tokenizer.vocabulary[UNK]]
+        unknown = inputs.pretrained.tokenizer.unknown
+        if unknown is None:
+            raise ValueError("--value unk: this model's tokenizer has no unknown token")
+        value = model.words[unknown]
     return {
         ERASED: slots.erase(model, chosen, value),
         CONTROL: slots.erase(model, drawn, value),

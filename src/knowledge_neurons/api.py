@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,15 +13,15 @@ from knowledge_neurons.attribution import adaptive, quadrature
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks import checkpoints
+from knowledge_neurons.networks.adapted_checkpoints import adapted
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.text.encoding import encode_fact
-from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.text.encoding import Tokens, encode_fact
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt, PromptScores, Triplet
 
 
 class KnowledgeNeurons:
-    """A masked language model and what one can ask of its FFN neurons.
+    """A language model and what one can ask of its FFN neurons.
 
         kn = KnowledgeNeurons.from_pretrained("bert-base-cased")
         prompts = ["Coldplay took shape in the city of [MASK].",
@@ -30,13 +31,21 @@ class KnowledgeNeurons:
         kn.probabilities(prompts, "London")               # P(London) of each prompt
         kn.probabilities(prompts, "London", neurons, 0.0)  # the same with them suppressed
 
-    Every method takes prompts, texts with one [MASK] each that ask for the same answer, and the
-    answer, one token of the vocabulary; each raises ValueError that says which text or answer is
-    not so.  The model is never changed.
+    Every method takes prompts, texts with one [MASK] each that ask for the same answer (a decoder
+    reads what stands before it), and the answer; each raises ValueError that says which text or
+    answer is not so.  An answer of several tokens is asked token by token: its probability is of
+    the whole, its neurons are those of its first token.
+
+    model, tokenizer: ours, or a masked or causal language model of `transformers` and its
+    tokenizer, whose model is put into eval mode and its parameters frozen, and never changed
+    otherwise.
     """
 
-    def __init__(self, model: Network, tokenizer: Tokenizer):
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, model: Any, tokenizer: Any):
+        if not hasattr(model, "through"):
+            model, tokenizer = adapted(model, tokenizer)
+        self.model: Network = model
+        self.tokenizer: Tokens = tokenizer
 
     @classmethod
     def from_pretrained(

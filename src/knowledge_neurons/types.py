@@ -93,14 +93,23 @@ NO_ANSWER = -1  # in place of an answer's id: a text that asks for nothing
 class Prompt:
     """One tokenised prompt: its ids with [CLS] and [SEP], where [MASK] is, the answer's id.
 
-    answer: NO_ANSWER for a sentence that is only read.  cut: whether it was too long: a prompt
-    loses its end, a sentence what is farthest from [MASK].
+    A decoder's prompt ends with the token before the answer, and is read there.
+    answer: NO_ANSWER for a sentence that is only read; of an answer of several tokens the first.
+    later: how each further token of the answer is asked, those before it given.
+    cut: whether it was too long: a prompt loses its end, a decoder's its start, a sentence what is
+    farthest from [MASK].
     """
 
     ids: tuple[int, ...]
     mask_position: int
     answer: int
     cut: bool = False
+    later: tuple[Prompt, ...] = ()
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """The ids of the whole answer."""
+        return (self.answer, *(prompt.answer for prompt in self.later))
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class PromptScores:
     of_answer, of_prediction: integrated gradients of the probability of either token; baseline: the
     activations themselves; all three only where large enough to be kept.
     probabilities: of the whole vocabulary at [MASK], (V,).
+    answer_token: which token of the answer was asked for, from 0.
     """
 
     tokens: list[str]
@@ -122,6 +132,7 @@ class PromptScores:
     of_prediction: list[Triplet] = field(default_factory=list)
     baseline: list[Triplet] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
+    answer_token: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tests.reference.tiny import tiny_bert
 pytest.register_assert_rewrite("tests.integration.checkpoints", "tests.integration.stages")
 
 from tests.integration.checkpoints import tokenizer  # noqa: E402
+from tests.integration.decoder import small_decoder  # noqa: E402
 from tests.integration.stages import Ended, Place, fine, small_inputs  # noqa: E402
 
 
@@ -40,6 +41,12 @@ def one_thread():
 def inputs(one_thread, tmp_path_factory) -> Place:
     """The model's folder and the prompts."""
     return small_inputs(tmp_path_factory.mktemp("stages"))
+
+
+@pytest.fixture(scope="package")
+def decoder(one_thread, tmp_path_factory) -> Place:
+    """A tiny LLaMA that knows a few facts, and the facts; no results yet."""
+    return small_decoder(tmp_path_factory.mktemp("decoder"))
 
 
 @pytest.fixture

@@ -51,6 +51,8 @@ class Hub:
         repo, revision, name = map(unquote, match.groups()) if match else ("", "", "")
         if match:
             self.requests.append(f"{request.command} {repo}/{revision}/{name}")
+        elif request.path.startswith("/api/models/"):
+            return self.answer_about(request)
         if self.status:
             return self.send(request, self.status, {})
         files = self.repos.get(repo, {}).get(revision)
@@ -68,6 +70,13 @@ class Hub:
             return None
         etag = hashlib.sha256(files[name]).hexdigest()
         return self.send(request, 200, {"ETag": f'"{etag}"', "X-Repo-Commit": commit}, files[name])
+
+    def answer_about(self, request: BaseHTTPRequestHandler) -> None:
+        """What is asked about a repository: whether it has folders, which it has not."""
+        repo = "/".join(request.path.split("/")[3:5])
+        error = "EntryNotFound" if repo in self.repos else "RepoNotFound"
+        self.requests.append(f"{request.command} {request.path}")
+        self.send(request, 404, {"X-Error-Code": error})
 
     def send(self, request, status: int, headers: dict[str, str], body: bytes = b"") -> None:
         request.send_response(status)

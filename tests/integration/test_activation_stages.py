@@ -157,7 +157,7 @@ def test_answers_that_are_not_one_token(own):
     refused(own.here(STAGE_3, "--relations", "P101"), "P101 fact 1 (atlantis)", "--oov skip")
     ended = fine(own.here(STAGE_3, "--relations", "P101", "--oov", "skip"))
     assert lines(own, "modify_activation/P101.jsonl")[1]["own"] is None
-    assert "answer_not_one_token  1" in ended.out
+    assert "cannot_be_asked    1" in ended.out
 
 
 def test_one_relation_has_no_other(own, tmp_path):

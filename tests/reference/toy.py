@@ -81,7 +81,7 @@ class Toy(nn.Module):
 class ToyNetwork(Toy):
     """The toy behind `interface.Network`."""
 
-    shape, causal, max_tokens = SHAPE, True, LONGEST
+    shape, causal, max_tokens, directions = SHAPE, True, LONGEST, "output"
     cost = Cost(kept=100, widest=100, products=2000)
 
     @property
@@ -105,8 +105,13 @@ class ToyNetwork(Toy):
         at: Tensor,
         only_read: bool,
         change: Callable[[Tensor], Tensor] | None = None,
+        past: tuple[Tensor, ...] = (),
     ) -> Step:
-        part, rows, T = self.layers[layer], torch.arange(len(x)), x.shape[1]
+        part, rows = self.layers[layer], torch.arange(len(x))
+        before = (x[:, :-1],)
+        if past:
+            x, at = torch.cat([*past, x], dim=1), at + past[0].shape[1]
+        T = x.shape[1]
         if only_read:
             sees = torch.arange(T)[None, None] <= at[:, None, None]  # (r, 1, T)
             x, at = part.attend(x[rows, at][:, None], x, sees), torch.zeros_like(at)
@@ -116,7 +121,7 @@ class ToyNetwork(Toy):
         activations = w[rows, at]
         if change is not None:
             w[rows, at] = activations = change(activations)
-        return Step(x + part.down(w), at, activations, x[rows, at])
+        return Step(x + part.down(w), at, activations, x[rows, at], before)
 
     def ffn_output(self, layer: int, w: Tensor) -> Tensor:
         return self.layers[layer].down(w)

@@ -78,7 +78,7 @@ def test_facts_that_could_not_be_asked_are_counted_by_reason():
     found = modified_of({"P2": [bare], "P1": [asked, alone, left_out]}, seed=1)
     assert found.counts == {
         "facts": 4,
-        "answer_not_one_token": 1,
+        "cannot_be_asked": 1,
         "no_other_relation": 1,
         "without_neurons": 2,
         "without_baseline": 2,

@@ -7,12 +7,17 @@ import inspect
 
 import pytest
 import torch
+import transformers
 
 from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.text.encoding import asking_after
 from knowledge_neurons.types import Edit, Neuron, Prompt, PromptScores, Triplet
 from tests.integration.checkpoints import tokenizer
+from tests.reference import families
 from tests.reference import integrated_gradients as literal
 from tests.reference import interventions as scaled
+from tests.reference.families import small
+from tests.reference.small_tokenizers import gpt2
 from tests.reference.tiny import tiny_bert
 
 PROMPTS = ["Word1 is the capital of [MASK] .", "the capital [MASK] is Word2", "[MASK] of Word3"]
@@ -116,3 +121,91 @@ def test_prompts_are_a_list(kn, prompts):
 def test_neurons_without_a_factor_are_refused(kn):
     with pytest.raises(ValueError, match="0 suppresses them, 2 amplifies them"):
         kn.probabilities(PROMPTS, "Paris", [Neuron(0, 3)])
+
+
+# --- a user's own model of `transformers` ----------------------------------------------------
+
+FRANCE = [
+    "The capital of France is [MASK].",
+    "France: Rome is not its capital, its capital is <mask>",
+    "Paris (France), the capital of France is [MASK]!",
+]
+
+
+@pytest.fixture(scope="module")
+def llama() -> KnowledgeNeurons:
+    """A tiny LLaMA with a small byte-level tokenizer, both as `transformers` has them."""
+    backend = gpt2()
+    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    words = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **end)
+    return KnowledgeNeurons(small("llama", vocab_size=backend.get_vocab_size()), words)
+
+
+def whole(kn: KnowledgeNeurons, text: str, answer: str) -> tuple[list[int], list[int]]:
+    """What stands before the mask, and the answer behind it, by the tokenizer itself."""
+    before = text.replace("<mask>", "[MASK]").split("[MASK]")[0]
+    ids = gpt2().encode(before.rstrip()).ids
+    every = gpt2().encode(f"{before}{answer}").ids
+    assert every[: len(ids)] == ids
+    return ids, every[len(ids) :]
+
+
+@pytest.mark.parametrize(("answer", "several"), [("Paris", False), ("Parisian", True)])
+def test_probabilities_of_a_transformers_model(llama, answer, several):
+    """Of the whole answer, token by token in whole passes, neurons off at each; prompts' own."""
+    model, neurons = llama.model.model, (Neuron(0, 3), Neuron(2, 7))
+    asked = [whole(llama, text, answer) for text in FRANCE]
+    assert {len(tokens) > 1 for _, tokens in asked} == {several}
+    for own, factor in (((), None), (neurons, 0.0)):
+        found = llama.probabilities(FRANCE, answer, own, factor)
+        expected = [
+            families.probability(
+                "llama", model, asking_after(ids, tokens, 64), Edit(own, factor or 0.0)
+            )
+            for ids, tokens in asked
+        ]
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("answer", ["Paris", "Parisian"])
+def test_find_in_a_transformers_model(llama, answer):
+    """The neurons of its first token, in all layers but the lowest; the model stays as it was."""
+    before = [tensor.clone() for tensor in llama.model.model.parameters()]
+    scores = llama.scores(FRANCE, answer)
+    assert {one.layer for prompt in scores for one in prompt.of_answer} == {1, 2}
+    assert {prompt.answer for prompt in scores} == {answer}
+    neurons = llama.find(FRANCE, answer)
+    assert neurons == llama.refine(scores)
+    expected = []
+    for text in FRANCE:
+        ids, tokens = whole(llama, text, answer)
+        prompt = asking_after(ids, tokens[:1], 64)
+        full = families.integrated_gradients(
+            *("llama", llama.model.model, prompt),
+            lambda x, of=tokens[0]: x.softmax(-1)[of],
+            *([j / 20 for j in range(20)], [1 / 20] * 20),
+        )[1:]
+        coarse = (full >= 0.2 * full.max()).nonzero().tolist()
+        expected.append({Neuron(layer + 1, index) for layer, index in coarse})
+    shared = set.intersection(*expected)
+    assert set(neurons) == shared
+    after = llama.model.model.parameters()
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "part"),
+    [
+        ("[MASK] is the capital of France", "more than punctuation follows the answer"),
+        ("The capital [MASK] is of France", "more than punctuation follows the answer"),
+        ("[MASK].", "nothing stands before the answer"),
+        ("The capital of France is Paris", "expected one [MASK]"),
+        ("The capital of [MASK] is [MASK]", "expected one [MASK]"),
+    ],
+)
+def test_a_decoder_cannot_read_what_follows(llama, prompt, part):
+    """An error that shows the text and why, in each method; the others are not skipped."""
+    for ask in (llama.scores, llama.find, llama.probabilities):
+        with pytest.raises(ValueError) as error:
+            ask([*FRANCE, prompt], "Paris")
+        assert part in str(error.value) and prompt in str(error.value)

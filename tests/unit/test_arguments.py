@@ -6,29 +6,29 @@ import pytest
 import torch
 
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, inputs, refining, tables
+from knowledge_neurons.stages import arguments, inputs, numbers, refining, tables
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (arguments.seed, "-1"),
-        (arguments.seed, "1.5"),
-        (arguments.seed, str(2**63)),
-        (arguments.seed, "9" * 5000),
-        (arguments.count, "0"),
-        (arguments.count, "1e9"),
-        (arguments.count, "1000000001"),
-        (arguments.share, "0"),
-        (arguments.share, "1.0001"),
-        (arguments.share, "nan"),
-        (arguments.factor, "inf"),
-        (arguments.factor, "-1e7"),
-        (arguments.factor, "two"),
-        (arguments.tokens, "2"),
-        (arguments.tokens, str(2**20 + 1)),
-        (arguments.real(0, 1e-2, above=True), "0"),
-        (arguments.real(0, 1e-2, above=True), "-0.0"),
+        (numbers.seed, "-1"),
+        (numbers.seed, "1.5"),
+        (numbers.seed, str(2**63)),
+        (numbers.seed, "9" * 5000),
+        (numbers.count, "0"),
+        (numbers.count, "1e9"),
+        (numbers.count, "1000000001"),
+        (numbers.share, "0"),
+        (numbers.share, "1.0001"),
+        (numbers.share, "nan"),
+        (numbers.factor, "inf"),
+        (numbers.factor, "-1e7"),
+        (numbers.factor, "two"),
+        (numbers.tokens, "2"),
+        (numbers.tokens, str(2**20 + 1)),
+        (numbers.real(0, 1e-2, above=True), "0"),
+        (numbers.real(0, 1e-2, above=True), "-0.0"),
     ],
 )
 def test_refused_in_a_short_message(kind, text):
@@ -40,17 +40,17 @@ def test_refused_in_a_short_message(kind, text):
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (arguments.seed, "0", 0),
-        (arguments.seed, str(2**63 - 1), 2**63 - 1),
-        (arguments.count, "1", 1),
-        (arguments.share, "1", 1.0),
-        (arguments.share, "5e-324", 5e-324),
-        (arguments.factor, "-1e6", -1e6),
-        (arguments.factor, "1e6", 1e6),
-        (arguments.tokens, "3", 3),
-        (arguments.tokens, str(2**20), 2**20),
-        (arguments.count, "1000000000", 10**9),
-        (arguments.real(0, 1), "0", 0.0),
+        (numbers.seed, "0", 0),
+        (numbers.seed, str(2**63 - 1), 2**63 - 1),
+        (numbers.count, "1", 1),
+        (numbers.share, "1", 1.0),
+        (numbers.share, "5e-324", 5e-324),
+        (numbers.factor, "-1e6", -1e6),
+        (numbers.factor, "1e6", 1e6),
+        (numbers.tokens, "3", 3),
+        (numbers.tokens, str(2**20), 2**20),
+        (numbers.count, "1000000000", 10**9),
+        (numbers.real(0, 1), "0", 0.0),
     ],
 )
 def test_bounds_belong_to_the_range(kind, text, value):
@@ -59,10 +59,10 @@ def test_bounds_belong_to_the_range(kind, text, value):
 
 def test_bounds_are_named():
     for kind, words in (
-        (arguments.seed, "a whole number, 0 or more"),
-        (arguments.whole(1, 1000), "a whole number, 1 to 1,000"),
-        (arguments.share, "a number above 0, at most 1"),
-        (arguments.real(0, 1), "a number, 0 to 1"),
+        (numbers.seed, "a whole number, 0 or more"),
+        (numbers.whole(1, 1000), "a whole number, 1 to 1,000"),
+        (numbers.share, "a number above 0, at most 1"),
+        (numbers.real(0, 1), "a number, 0 to 1"),
     ):
         with pytest.raises(argparse.ArgumentTypeError, match=f"'x': expected {words}$"):
             kind("x")
@@ -70,7 +70,7 @@ def test_bounds_are_named():
 
 def test_parser_says_it_in_one_printable_line(capsys):
     parser = arguments.Parser()
-    parser.add_argument("--seed", type=arguments.seed)
+    parser.add_argument("--seed", type=numbers.seed)
     with pytest.raises(SystemExit) as end:
         parser.parse_args(["--seed", "\x1b[31m\n-1"])
     message = capsys.readouterr().err

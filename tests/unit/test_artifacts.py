@@ -95,6 +95,21 @@ def test_a_written_line_has_the_authors_shape_to_the_letter():
     assert encode_fact_scores([]) == b"[]"
 
 
+def test_tokens_of_an_answer_are_kept_apart(tmp_path):
+    """The first has the authors' keys alone, further ones their number; each is read by it."""
+    first = AUTHORS_FACT
+    later = [replace(prompt, answer_token=1, baseline=[]) for prompt in AUTHORS_FACT]
+    last = replace(AUTHORS_FACT[0], answer_token=2)
+    fact = [first[0], later[0], last, first[1], later[1]]
+    line = encode_fact_scores(fact)
+    infos = [info for info, _ in json.loads(line)]
+    assert [info.get("answer_token") for info in infos] == [None, 1, 2, None, 1]
+    path = tmp_path / "TREx-all-P551.rlt.jsonl"
+    path.write_bytes(line + b"\n[]\n")
+    for token, expected in ((0, first), (1, later), (2, [last]), (3, [])):
+        assert list(read_fact_scores(path, answer_token=token)) == [expected, []]
+
+
 TRIPLETS = st.lists(
     st.builds(Triplet, st.integers(0, 23), st.integers(0, 4095), st.floats(0, 1, width=32)),
     max_size=4,

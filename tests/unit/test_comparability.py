@@ -10,7 +10,8 @@ from knowledge_neurons.results import published
 
 WEIGHTS = "ab" * 32
 REFINED = {"shared": 0.7, "step": 0.05, "fewest": 2.0, "most": 5.0, "rounds": 6}
-REFINED |= {"min_prompts": 3, "relation_share": 0.1}
+REFINED |= {"min_prompts": 3, "relation_share": 0.1, "max_share": 1.0}
+REFINED |= {"held_out": None, "answer_token": 0}
 PAPER = {  # output -> identity, {} in place of the relation
     "TREx-all-{}.rlt.jsonl": {
         "model_sha256": WEIGHTS,
@@ -23,6 +24,8 @@ PAPER = {  # output -> identity, {} in place of the relation
         "tolerance": 1e-3,
         "dtype": "float32",
         "keep": 0.1,
+        "layers": "0-11",
+        "answers": "own",
         "seed": 7,
     },
     "kn/kn_bag-{}.json": REFINED | {"coarse": 0.2},

@@ -68,6 +68,14 @@ def test_max_facts_takes_the_first(max_facts, expected):
     assert facts_of(BAGS, "P10", "data", max_facts) == FACTS[:expected]
 
 
+def test_prompts_may_have_either_mask_word():
+    bags = {"P10": [[["Ann was born in <mask>.", "Rome", "P10(label)"]]]}
+    assert facts_of(bags, "P10", "data")[0].prompts == ("Ann was born in <mask>.",)
+    bags["P10"][0][0][0] += " [MASK]"
+    with pytest.raises(ValueError, match="expected one"):
+        facts_of(bags, "P10", "data")
+
+
 def test_facts_beyond_max_facts_are_not_looked_at():
     """A malformed fact behind the asked ones stops nobody."""
     bags = {"P10": [*BAGS["P10"], "broken"]}

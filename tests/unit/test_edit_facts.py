@@ -14,13 +14,17 @@ from knowledge_neurons.editing.slots import apply, size_of
 from knowledge_neurons.experiments import edit_facts
 from knowledge_neurons.experiments.choose_facts import Place, Planned, Watching
 from knowledge_neurons.results.edits import CHOSEN, EDITED, Variant
+from knowledge_neurons.text.encoding import asking_between
 from knowledge_neurons.types import Neuron, Prompt
 from tests.reference import edits as literal
 from tests.reference.tiny import TINY, tiny_bert
 
 NEURONS = (Neuron(2, 5), Neuron(1, 9), Neuron(2, 30))
 TOLERANCE = 1e-5
-NAMES = SimpleNamespace(tokens=lambda ids: [f"token{index}" for index in ids])
+NAMES = SimpleNamespace(
+    tokens=lambda ids: [f"token{index}" for index in ids],
+    text=lambda ids: " ".join(f"token{index}" for index in ids),
+)
 VARIANTS = [Variant(1, 8), Variant(0, 4, top_k=2)]
 
 
@@ -34,7 +38,7 @@ def prompts(count: int, answer: int, seed: int) -> list[Prompt]:
 BAGS = {"P1": [prompts(3, 7, 0), prompts(2, 8, 1)], "P2": [prompts(2, 9, 2)]}
 SAME = (Watching("P1", 1, (1,)),)
 OTHER = (Watching("P2", 0, (0, 1)), Watching("P2", 0, (0, 1)))  # drawn twice
-PLANNED = Planned(Place("P1", 0, 1), 7, 8, NEURONS, SAME, OTHER)
+PLANNED = Planned(Place("P1", 0, 1), (7,), (8,), NEURONS, SAME, OTHER)
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +125,19 @@ def test_lambdas_of_zero_change_nothing():
     """The knowledge edit of lambdas 0, 0 is the model itself."""
     edit = edit_facts.knowledge_edit(tiny_bert(), PLANNED, Variant(0, 0))
     assert torch.equal(edit.before, edit.after) and EDITED[0] == CHOSEN
+
+
+def test_old_answers_are_in_each_prompts_own_tokens():
+    """A word may have other tokens in another prompt: one token here, two there."""
+    first, _, third = BAGS["P1"][0]
+    two = asking_between([2, 30, 31], [32, 3], 4, (11, 12), TINY.max_position_embeddings)
+    bags = BAGS | {"P1": [[first, two, third], BAGS["P1"][1]]}
+    planned = replace(PLANNED, asked=Place("P1", 0, 0), same=(), other=())
+    record, *_ = edit_facts.edit_fact(tiny_bert(), NAMES, bags, planned, VARIANTS, seed=1)
+    model = tiny_bert()
+    for prompt, outcome in zip(bags["P1"][0], record.prompts, strict=True):
+        expected = 1.0
+        for one in (prompt, *prompt.later):
+            log_p = literal.log_probabilities(model, one, padded_to=12)
+            expected *= log_p[one.answer].exp().item()
+        assert outcome["p_old"][0] == pytest.approx(expected, rel=1e-4)

@@ -34,7 +34,7 @@ def test_equals_one_prompt_at_a_time_padded():
     """Log probability, rank and prediction of prompts of many lengths, two tokens each."""
     model, asked = tiny_bert(), prompts()
     tokens = [(p.answer, (p.answer + 1) % TINY.vocab_size) for p in asked]
-    reading = Reader(model, asked, tokens).read()
+    reading = Reader(model, asked, [[(a,), (b,)] for a, b in tokens]).read()
     for row, (prompt, pair) in enumerate(zip(asked, tokens, strict=True)):
         expected = literal.log_probabilities(model, prompt, padded_to=16)
         order = expected.argsort(descending=True).tolist()
@@ -43,6 +43,7 @@ def test_equals_one_prompt_at_a_time_padded():
         )
         assert reading.ranks[row].tolist() == [order.index(token) + 1 for token in pair]
         assert reading.predicted[row] == order[0]
+        assert reading.said[row].tolist() == [token == order[0] for token in pair]
 
 
 def test_perplexity_equals_the_slow_twin():
@@ -81,8 +82,8 @@ def test_logits_are_the_models_own():
 def test_no_prompts_and_wrong_tokens():
     model = tiny_bert()
     assert Reader(model, []).read().log_probabilities.shape == (0, 1)
-    with pytest.raises(ValueError, match="tokens for 1 prompts, there are 2"):
-        Reader(model, prompts(2), [(1, 2)])
+    with pytest.raises(ValueError, match="answers for 1 prompts, there are 2"):
+        Reader(model, prompts(2), [[(1,), (2,)]])
 
 
 def test_a_broken_model_is_named():

@@ -5,15 +5,9 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.attribution.fact_scores import (
-    Settings,
-    encode_facts,
-    group_size,
-    kept_triplets,
-)
+from knowledge_neurons.attribution.fact_scores import Settings, group_size
+from knowledge_neurons.attribution.triplets import kept_triplets
 from knowledge_neurons.networks.bert import BertNetwork
-from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
-from knowledge_neurons.types import Fact
 from tests.reference import refine as literal
 from tests.reference.tiny import TINY
 
@@ -105,29 +99,3 @@ def test_settings_at_their_ends_are_fine():
     assert (settings.keep, settings.tolerance) == (0.1, 1e-3)
     alphas = [j / 20 for j in range(20)]
     assert list(map(float, settings.rule.alphas)) == pytest.approx(alphas)
-
-
-TOKENIZER = Tokenizer({t: i for i, t in enumerate((*SPECIAL_TOKENS, "ann", "rome"))}, False)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "answer", "message"),
-    [
-        (
-            "ann [MASK]",
-            "oslo",
-            "1 of 2 facts cannot be asked, the first is P19 fact 1 .*--oov skip",
-        ),
-        ("ann ann [MASK]", "rome", r"P19 fact 1 \(rome\): \[MASK\] lies beyond 4 tokens"),
-        ("[MASK] [MASK]", "rome", r"P19 fact 1 \(rome\): expected one \[MASK\]"),
-        ("ann [MASK]", "[SEP]", "P19 fact 1 .* is a special token"),
-    ],
-)
-def test_facts_that_cannot_be_encoded_name_their_file(prompt, answer, message):
-    """Stages read many files; which one holds the fact is said."""
-    facts = [
-        Fact("P19", "born", 0, "rome", ("ann [MASK]",)),
-        Fact("P19", "born", 1, answer, (prompt,)),
-    ]
-    with pytest.raises(ValueError, match=rf"^a/b\.json: {message}"):
-        encode_facts(facts, TOKENIZER, 4, False, "a/b.json")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from knowledge_neurons.neurons.neuron_statistics import refine_scores, statistics
-from knowledge_neurons.neurons.refine import BASELINE_THRESHOLDS, THRESHOLDS
+from knowledge_neurons.neurons.neuron_statistics import is_held_out, refine_scores, statistics
+from knowledge_neurons.neurons.refine import BASELINE_THRESHOLDS, THRESHOLDS, Thresholds
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 from tests.reference import statistics as literal
 
@@ -141,3 +141,42 @@ def test_refine_scores_reads_each_kind_with_its_own_threshold():
     assert result.baseline.facts == [[Neuron(1, 1), Neuron(1, 3)], [], []]
     assert result.without_prompts == [1]
     assert (THRESHOLDS.coarse, BASELINE_THRESHOLDS.coarse) == (0.2, 0.5)
+
+
+# --- prompts that find no neurons ------------------------------------------------------------
+
+
+def test_every_nth_prompt_is_held_out():
+    """The fourth, the eighth, ...; none where none is asked for."""
+    assert [place for place in range(10) if is_held_out(place, 4)] == [3, 7]
+    assert [place for place in range(5) if is_held_out(place, 2)] == [1, 3]
+    assert not any(is_held_out(place, None) for place in range(10))
+
+
+def scored(*indices: int) -> PromptScores:
+    """A prompt in which these neurons of layer 0 are coarse, of layer 1 by their activations."""
+    return PromptScores(
+        ["[CLS]", "[MASK]", "[SEP]"],
+        "Rome",
+        "Paris",
+        "P19(place of birth)",
+        of_answer=[Triplet(0, index, 1.0) for index in indices],
+        baseline=[Triplet(1, index, 1.0) for index in indices],
+    )
+
+
+def test_held_out_prompts_find_no_neurons():
+    """They do not count, neither for a neuron nor as prompts, of both kinds of neurons.
+
+    At p = 0.6: neuron 1 is in 4 of 8 prompts and in 4 of the 6 that find, 2 in 6 of 8 and 4 of 6,
+    3 in 5 of 8 and 3 of 6.
+    """
+    fact = [scored(1, 2, 3), scored(1, 2, 3), scored(1, 2, 3), scored(2, 3)]
+    fact += [scored(1, 2), scored(9), scored(9), scored(2, 3)]
+    once = Thresholds(shared=0.6, rounds=1)
+    every = refine_scores([fact], once, once)
+    assert every.neurons.facts == [[Neuron(0, 2), Neuron(0, 3)]]
+    some = refine_scores([fact], once, once, held_out=4)
+    assert some.neurons.facts == [[Neuron(0, 1), Neuron(0, 2)]]
+    assert some.baseline.facts == [[Neuron(1, 1), Neuron(1, 2)]]
+    assert some.without_prompts == []

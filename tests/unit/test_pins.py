@@ -20,6 +20,15 @@ def test_conda_and_pip_install_the_same():
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
 
 
+def test_extras_pin_the_same_versions():
+    """What several extras ask for is one version; the tests have all that the models need."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pins = {pin for extra in extras.values() for pin in extra}
+    assert len({pin.split("==")[0] for pin in pins}) == len(pins)
+    assert set(extras["models"]) <= set(extras["dev"])
+
+
 def test_manifests_name_the_versions_of_pinned_packages():
     """What a manifest tells the versions of is pinned and installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

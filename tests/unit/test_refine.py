@@ -17,6 +17,7 @@ from knowledge_neurons.neurons.refine import (
     at_least,
     coarse,
     count_coarse,
+    rare,
     refine_fact,
     refine_relation,
 )
@@ -185,6 +186,50 @@ def test_relation_neurons_are_those_of_a_tenth_of_the_facts():
     result = refine_relation([fact(c, 20) for c in counts])
     assert result.rounds == 1
     assert result.relation == [Neuron(0, 0), Neuron(0, 7)]
+
+
+# --- neurons of too many facts ---------------------------------------------------------------
+
+
+def test_rare_counts_over_all_facts():
+    """Had by at most so many facts, inclusive; order and facts without neurons stay."""
+    a, b, c = (Neuron(0, i) for i in range(3))
+    facts = [[c, a, b], [a, b], [], [a]]
+    assert rare(facts, 2) == [[c, b], [b], [], []]
+    assert rare(facts, 3) == facts
+    assert rare(facts, 1) == [[c], [], [], []]
+    assert facts[0] == [c, a, b], "the facts are left as they were"
+
+
+def test_max_share_drops_what_more_than_that_share_of_the_facts_have():
+    """Of ten facts with prompts: a neuron of three stays at 0.3 and goes at 0.29; the fact without
+    prompts does not count, and the relation's neurons are kept whatever max_share."""
+    counts = [{0: 20, 10 + place: 20, 20 + place: 20} for place in range(10)]
+    for place in range(3):
+        counts[place][1] = 20
+    facts = [*(fact(c, 20) for c in counts), fact({}, 0)]
+    for share, has in ((1.0, {0, 1}), (0.3, {1}), (0.29, set())):
+        result = refine_relation(facts, replace(THRESHOLDS, max_share=share))
+        first = {neuron.index for neuron in result.facts[0]}
+        assert first == has | {10, 20}
+        assert result.facts[-1] == []
+        assert {Neuron(0, 0), Neuron(0, 1)} <= set(result.relation)
+        assert result.average == sum(map(len, result.facts)) / 10
+
+
+def test_max_share_decides_where_p_goes():
+    """The band is about what is left: two neurons that all facts have count for nothing."""
+    facts = [fact({0: 20, 1: 20, 10 + place: 13, 20 + place: 13}, 20) for place in range(10)]
+    assert refine_relation(facts).shared == pytest.approx(0.7)
+    result = refine_relation(facts, replace(THRESHOLDS, max_share=0.1))
+    assert result.shared == pytest.approx(0.65) and result.average == 2
+    assert result.facts[4] == [Neuron(0, 14), Neuron(0, 24)]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.1, -0.5, float("nan")])
+def test_max_share_is_a_share(share):
+    with pytest.raises(ValueError, match="max_share is"):
+        Thresholds(max_share=share)
 
 
 # --- against the slow twin -------------------------------------------------------------------

@@ -270,13 +270,29 @@ def test_a_run_is_summed_over_its_relations():
     """What a manifest does not tell counts as none; other stages' are not looked at."""
     told = {"layers": 12, "facts": 10, "prompts": 40, "skipped_facts": [3, 4], "prompts_cut": 2}
     named = {"arguments": {"bert_model": "models/tiny.tar.gz"}}
+    of_a_decoder = {
+        "identity": {"layers": "1-3", "answers": "own"},
+        "prompts_left_out": {"one reason": 2, "another": 3},
+        "answers_of_several_tokens": {"2": 3, "3": 1},
+    }
     found = page.run_of(
         {
-            "a-P1.rlt.jsonl": told | named,
+            "a-P1.rlt.jsonl": told | named | of_a_decoder,
             "a-P2.rlt.jsonl": told | {"layers": 4, "arguments": {"bert_model": "x/base"}},
             "a-P3.rlt.jsonl": {},
             "kn/statistics.json": {"facts": 1000},
         }
     )
-    assert found == page.Run("base, tiny, unknown", [4, 12], 3, 20, 80, 4, 4)
+    assert found == page.Run(
+        model="base, tiny, unknown",
+        layers=[4, 12],
+        relations=3,
+        facts=20,
+        prompts=80,
+        scored=["1-3"],
+        left_out=5,
+        several={"own": 4},
+        skipped=4,
+        cut=4,
+    )
     assert page.run_of({"kn/statistics.json": {"facts": 1000}}) is None

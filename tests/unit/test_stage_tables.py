@@ -7,10 +7,15 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 
+from knowledge_neurons.neurons.neuron_statistics import RefinedRelation
+from knowledge_neurons.neurons.refine import Refined
+from knowledge_neurons.results.controls import Effects
 from knowledge_neurons.results.edits import EDITED, EditRun, Perplexity, Summary, Variant
 from knowledge_neurons.results.erasures import Effect, Erased, Erasure
 from knowledge_neurons.results.estimates import Estimate, Interval
 from knowledge_neurons.stages import tables
+from knowledge_neurons.types import Neuron
+from tests.integration.stages import load
 
 PAPER = "the paper's numbers are of bert-base-cased"
 SHARE = Estimate(0.7071, Interval(0.6273, 0.7761))
@@ -129,3 +134,73 @@ def test_table_5(capsys):
 def test_numbers_that_are_not_there():
     assert tables.pair(4.126, None) == "4.13 and -"
     assert tables.pair(None, 0.5) == "- and 0.50"
+
+
+# --- warnings --------------------------------------------------------------------------------
+
+AUDIT = {
+    "tolerance": 1e-3,
+    "audited_prompts": 12,
+    "over_tolerance": 0,
+    "share_over_at_most": 0.22,
+    "worst_error": 2e-4,
+    "coarse_same": 12,
+    "layers_failed": [],
+    "integral": {"prompts": 12, "median": 0.04, "coarse_same": 0.75, "layers_far": []},
+}
+
+
+def test_layers_far_from_their_integral_are_a_warning(capsys):
+    """Named, with what to do; nothing where there are none or nothing was compared."""
+    tables.show_audit(AUDIT)
+    calm = capsys.readouterr().out
+    assert "the sum over all points is 4.0% from the integral" in calm and "75%" in calm
+    tables.show_audit(AUDIT | {"integral": AUDIT["integral"] | {"layers_far": [0, 11]}})
+    before, warning = capsys.readouterr().out.rsplit("  warning: ", 1)
+    assert before == calm
+    assert warning.startswith("in layers [0, 11], from 0, half of the prompts are over 10 %")
+    assert "--layers" in warning and "--steps" in warning
+    tables.show_audit(AUDIT | {"audited_prompts": 0, "integral": None, "layers_failed": [1]})
+    only = "  layers that failed and get all points: [1], from 0\n"
+    assert capsys.readouterr().out == only
+
+
+def refined(*facts: list[Neuron]) -> RefinedRelation:
+    """A relation's neurons as stage 2 finds them."""
+    found = Refined([*facts], [], 0.7, 2.0, True, 1)
+    return RefinedRelation(found, found, [])
+
+
+def test_neurons_of_most_facts_are_named():
+    """More than half of ten facts or more, three at most, the most shared first, with the share."""
+    often, half, rare, fourth, fifth = (Neuron(layer, 7) for layer in range(5))
+    ten = [[often, half] if place < 5 else [often] if place < 9 else [rare] for place in range(10)]
+    shared_by_most = load("2_get_kn.py").shared_by_most
+    relations = {"P19": refined(*ten), "P36": refined(*ten[:9]), "P101": refined(*[[]] * 12)}
+    assert shared_by_most(relations) == {"P19": "layer 0 neuron 7 (90%)"}
+    eleven = [*ten, [half, often, fourth, fifth]]
+    assert shared_by_most({"P19": refined(*eleven)}) == {
+        "P19": "layer 0 neuron 7 (91%), layer 1 neuron 7 (55%)"
+    }
+    crowded = [[often, half, fourth, fifth]] * 10
+    assert shared_by_most({"P19": refined(*crowded)})["P19"].count("100%") == 3
+
+
+def test_controls_a_line_for_each_kind_and_factor(capsys):
+    """Neurons a fact, then the change of each that was asked, a dash where nothing was."""
+    change = Estimate(-0.2903, Interval(-0.41, -0.153))
+    wide = Estimate(-0.00042, Interval(-0.00093, 0.00002))
+    found = [
+        Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}),
+        Effects("random", 2.0, 3.0, {"own": wide, "held_out": wide}),
+    ]
+    tables.show_effects(found)
+    lines, (title, heads, *rows) = shown(capsys)
+    assert title[0].startswith("Whose are the neurons?")
+    assert heads == ["neurons", "own prompts", "own, held out", "same relation", "other relations"]
+    own, same = "-29.0 [-41.0, -15.3] %", "0.0 [0.0, +5.1] %"
+    assert rows == [
+        ["knowledge neurons x 0", "3.46", own, "-", same, "-"],
+        ["random neurons x 2", "3.00", *2 * ["-0.042 [-0.093, +0.002] %"], *2 * ["-"]],
+    ]
+    assert len({len(line) for line in lines[1:]}) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge_neurons.text.encoding import AnswerNotInVocabulary, encode_fact
+from knowledge_neurons.text.encoding import AnswerNotInVocabulary, encode_fact, encode_facts
 from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from knowledge_neurons.types import Fact, Prompt
 
@@ -27,13 +27,31 @@ def test_prompts_are_encoded_with_the_mask_found():
     assert (second.mask_position, second.answer) == (1, 9)
 
 
-@pytest.mark.parametrize("answer", ["paris", "newton", "ann rome", "", "[UNK]"])
-def test_answer_of_other_than_one_token_names_the_fact(answer):
-    """Unknown, two word pieces, two words, nothing, [UNK] itself: relation, place and answer."""
+def test_either_mask_word_will_do():
+    """<mask>, as XLM-R's users write it, is [MASK] to every tokenizer; both at once are two."""
+    assert encode_fact(fact("ann was in <mask>."), TOKENIZER, 128) == encode_fact(
+        fact("ann was in [MASK]."), TOKENIZER, 128
+    )
+    with pytest.raises(ValueError, match="expected one"):
+        encode_fact(fact("<mask> was in [MASK]."), TOKENIZER, 128)
+
+
+def test_answer_of_several_tokens_is_asked_token_by_token():
+    """A mask for each, those given filled in; the first prompt leads to the later ones."""
+    (first,) = encode_fact(fact("ann in [MASK].", answer="newton"), TOKENIZER, 128)
+    (second,) = first.later
+    assert tokens(first) == "[CLS] ann in [MASK] [MASK] . [SEP]" and first.mask_position == 3
+    assert tokens(second) == "[CLS] ann in new [MASK] . [SEP]" and second.mask_position == 4
+    assert TOKENIZER.tokens(first.answers) == ["new", "##ton"] and second.later == ()
+
+
+@pytest.mark.parametrize("answer", ["paris", "ann paris", "", "[UNK]"])
+def test_answer_that_cannot_be_said_names_the_fact(answer):
+    """Unknown, partly unknown, nothing, [UNK] itself: relation, place and answer."""
     with pytest.raises(AnswerNotInVocabulary) as error:
         encode_fact(fact("ann was born in [MASK].", answer=answer), TOKENIZER, 128)
     assert f"P19 fact 7 ({answer})" in str(error.value)
-    assert f"the answer {answer!r} is not one token" in str(error.value)
+    assert f"the answer {answer!r} is not in the model's vocabulary" in str(error.value)
     assert "--oov" not in str(error.value), "the library's users have no flags"
 
 
@@ -74,3 +92,26 @@ def test_cut_that_loses_the_mask_is_an_error(limit):
         encode_fact(fact(text), TOKENIZER, limit)
     assert not isinstance(error.value, AnswerNotInVocabulary), "--oov skip must not hide it"
     assert "P19 fact 7 (rome)" in str(error.value) and repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "message"),
+    [
+        (
+            "ann [MASK]",
+            "oslo",
+            "1 of 2 facts cannot be asked, the first is P19 fact 1 .*--oov skip",
+        ),
+        ("ann ann [MASK]", "rome", r"P19 fact 1 \(rome\): \[MASK\] lies beyond 4 tokens"),
+        ("[MASK] [MASK]", "rome", r"P19 fact 1 \(rome\): expected one \[MASK\]"),
+        ("ann [MASK]", "[SEP]", "P19 fact 1 .* is a special token"),
+    ],
+)
+def test_facts_that_cannot_be_encoded_name_their_file(prompt, answer, message):
+    """Stages read many files; which one holds the fact is said."""
+    facts = [
+        Fact("P19", "born", 0, "rome", ("ann [MASK]",)),
+        Fact("P19", "born", 1, answer, (prompt,)),
+    ]
+    with pytest.raises(ValueError, match=rf"^a/b\.json: {message}"):
+        encode_facts(facts, TOKENIZER, 4, False, "a/b.json")

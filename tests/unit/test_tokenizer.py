@@ -151,7 +151,7 @@ def test_half_a_character_is_an_error():
     tokenizer = Tokenizer(vocabulary_of(CASED), lowercase=False)
     for ask in (
         tokenizer.encode,
-        tokenizer.single_token,
+        lambda text: tokenizer.answer("", text, ""),
         lambda text: tokenizer.encode_batch([text]),
     ):
         with pytest.raises(ValueError, match=r"half a character in the text 'Pa\\ud800ris'"):
@@ -165,14 +165,20 @@ def test_vocabulary_without_special_tokens_is_an_error(tmp_path):
         Tokenizer.from_vocab_file(tmp_path / "vocab.txt", lowercase=False)
 
 
-def test_single_token():
-    """The id of a text that is one known token; None for none, several, or unknown."""
+def test_answer():
+    """The ids of an answer, one token or several; ValueError for nothing and the unknown."""
     tokenizer = Tokenizer(vocabulary_of(CASED), lowercase=False)
-    assert tokenizer.single_token("Paris") == CASED.index("Paris")
-    assert tokenizer.single_token(" Paris ") == CASED.index("Paris")
-    assert tokenizer.single_token("[MASK]") == CASED.index("[MASK]")
-    for text in ("unaffable", "Paris Paris", "paris", "[UNK]", "", " ", "##aff"):
-        assert tokenizer.single_token(text) is None
+
+    def answer(text: str) -> list[str]:
+        return tokenizer.tokens(tokenizer.answer("in ", text, "."))
+
+    assert answer("Paris") == answer(" Paris ") == ["Paris"]
+    assert answer("[MASK]") == ["[MASK]"]
+    assert answer("unaffable") == ["un", "##aff", "##able"]
+    assert answer("Paris Paris") == ["Paris", "Paris"]
+    for text in ("paris", "[UNK]", "", " ", "##aff"):
+        with pytest.raises(ValueError, match="is not in the model's vocabulary"):
+            answer(text)
 
 
 def test_decode_joins_pieces():

@@ -18,9 +18,8 @@ as a share of the prompt's largest score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +50,8 @@ class Scheme:
     """How a model's layers are to be integrated.
 
     rule: the sum that is meant.  tolerance: of errors.
-    first: for each layer how many points it tries first; all of the rule's are the sum itself.
+    first: for each layer how many points it tries first; all of the rule's are the sum itself, 0
+    leaves the layer out.
     weight: how many times its indicator an error may be.
     """
 
@@ -62,18 +62,25 @@ class Scheme:
 
     def __post_init__(self):
         m = len(self.rule.alphas)
-        wrong = [n for n in self.first if type(n) is not int or not (n == m or 3 <= n < m)]
-        if wrong:
-            raise ValueError(f"a layer tries {wrong[0]} points: expected 3 to {m}, which are all")
+        wrong = [n for n in self.first if type(n) is not int or not (n in (0, m) or 3 <= n < m)]
+        if wrong or not any(self.first):
+            raise ValueError(
+                f"a layer tries {(wrong or [0])[0]} points: expected 3 to {m}, which are all"
+            )
 
     def climb(self, layer: int) -> list[int]:
         """The numbers of points that a layer tries in turn, at last all."""
         return _climb(self.first[layer], len(self.rule.alphas))
 
     @property
+    def layers(self) -> list[int]:
+        """The layers that are integrated."""
+        return [layer for layer, points in enumerate(self.first) if points]
+
+    @property
     def exact(self) -> bool:
         """Whether every layer takes all points."""
-        return set(self.first) == {len(self.rule.alphas)}
+        return set(self.first) <= {0, len(self.rule.alphas)}
 
 
 class Adapted(NamedTuple):
@@ -101,6 +108,12 @@ def uncalibrated(rule: Rule, layers: int, tolerance: float = TOLERANCE) -> Schem
     return Scheme(rule, tolerance, (fewer[-1] if fewer else len(rule.alphas),) * layers, UNJUDGED)
 
 
+def within(scheme: Scheme, layers: Collection[int]) -> Scheme:
+    """The scheme with only these of its layers."""
+    first = (points if layer in layers else 0 for layer, points in enumerate(scheme.first))
+    return replace(scheme, first=tuple(first))
+
+
 def _rungs(rule: Rule) -> list[int]:
     """Numbers of points worth trying: with more than 70 % of all there is little to win."""
     return [points for points in RUNGS if 10 * points <= 7 * len(rule.alphas)]
@@ -121,9 +134,10 @@ def adaptive_gradients(
 
     target, memory: as there.  A prompt's result depends on no other prompt.
     """
-    scores = torch.empty_like(clean.activations)  # (B, L, F)
+    scores = torch.zeros_like(clean.activations)  # (B, L, F)
     points = torch.zeros(scores.shape[:2], dtype=torch.long, device=scores.device)
-    todo = [_everyone(clean)] * model.shape.layers
+    everyone = _everyone(clean)
+    todo = [everyone if points else everyone[:0] for points in scheme.first]
     for step in range(3):
         asked = [
             (layer, rows, scheme.climb(layer)[step]) for layer, rows in enumerate(todo) if len(rows)
@@ -210,25 +224,39 @@ def calibrate(
     rule: Rule,
     tolerance: float = TOLERANCE,
     memory: int | None = None,
+    layers: Collection[int] | None = None,
 ) -> Scheme:
     """The scheme that costs least on the sample's prompts, asked for their answers.
 
+    layers: those that are integrated; None for all.
     A number of points is left out for a layer where a prompt that would be accepted errs by more
     than a sixth of the tolerance.
     """
     m = len(rule.alphas)
     sums = [
-        integrated_gradients(model, clean, Probability(clean.batch.answers), rule, memory)
+        integrated_gradients(model, clean, Probability(clean.batch.answers), rule, memory, layers)
         for clean in sample
     ]  # (B, L, F) each
-    first = []
-    for layer in range(model.shape.layers):
-        tried = cache(partial(_try, model, sample, sums, rule, layer, memory))
-        best = float(m), m  # points that a prompt comes to, points tried first
-        for points in _rungs(rule):
-            if points < best[0]:
-                best = min(best, (_cost(tried, _climb(points, m), tolerance), points))
-        first.append(best[1])
+    wanted = [n for n in range(model.shape.layers) if layers is None or n in layers]
+    tried: dict[tuple[int, int], Tried] = {}  # layer and points
+
+    def attempt(some: Sequence[int], points: int) -> None:
+        """Try so many points in layers, together: one walk for all of them."""
+        some = [layer for layer in some if (layer, points) not in tried]
+        found = _try(model, sample, sums, rule, some, memory, points) if some else []
+        tried.update({(layer, points): one for layer, one in zip(some, found, strict=True)})
+
+    best = {layer: (float(m), m) for layer in wanted}  # points a prompt comes to, tried first
+    for points in _rungs(rule):
+        left, climb = [layer for layer in wanted if points < best[layer][0]], _climb(points, m)
+        attempt(left, points)
+        doubtful = [n for n in left if (JUDGED * tried[n, points].indicators > tolerance).any()]
+        if len(climb) > 2:
+            attempt(doubtful, climb[1])
+        for layer in left:
+            cost = _cost(lambda n, layer=layer: tried[layer, n], climb, tolerance)
+            best[layer] = min(best[layer], (cost, points))
+    first = [best[n][1] if n in best else 0 for n in range(model.shape.layers)]
     return Scheme(rule, tolerance, tuple(first))
 
 
@@ -252,16 +280,20 @@ def _try(
     sample: Sequence[CleanPass],
     sums: Sequence[Tensor],
     rule: Rule,
-    layer: int,
+    layers: Sequence[int],
     memory: int | None,
     points: int,
-) -> Tried:
-    """So many points in a layer, beside the sums over all of them."""
-    errors, indicators = [], []
+) -> list[Tried]:
+    """So many points in each of the layers, beside the sums over all of them."""
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]  # of each batch
     for clean, exact in zip(sample, sums, strict=True):
         of, largest = Probability(clean.batch.answers), largest_scores(exact)
-        asked = [(layer, _everyone(clean), points)]
-        ((fewer, seen),) = _integrate(model, clean, of, rule, asked, memory)
-        errors.append((fewer - exact[:, layer]).abs().amax(dim=1) / largest)
-        indicators.append(seen / largest)
-    return Tried(*(torch.cat(parts).cpu().numpy() for parts in (errors, indicators)))
+        asked = [(layer, _everyone(clean), points) for layer in layers]
+        integrated = _integrate(model, clean, of, rule, asked, memory)
+        for layer, own, (fewer, seen) in zip(layers, found, integrated, strict=True):
+            error = (fewer - exact[:, layer]).abs().amax(dim=1) / largest
+            own.append((error, seen / largest))
+    return [
+        Tried(*(torch.cat(parts).cpu().numpy() for parts in zip(*own, strict=True)))
+        for own in found
+    ]

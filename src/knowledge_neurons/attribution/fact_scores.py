@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from knowledge_neurons.attribution import adaptive, quadrature
+from knowledge_neurons.attribution import adaptive, joint, quadrature
 from knowledge_neurons.attribution.adaptive import Scheme
 from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.text.encoding import AnswerNotInVocabulary, encode_fact
+from knowledge_neurons.text.encoding import Tokens
 from knowledge_neurons.text.relations import full_name
-from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 
 # Facts attributed together share batches; what an interruption loses is one group.  On a CPU about
@@ -27,6 +26,8 @@ from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 CPU_GROUP_PRODUCTS, LARGEST_GROUP = 1e12, 8
 PROMPTS, TOKENS, POINTS = 9, 10, 5  # of a fact, of a prompt, of a layer
 GPU_GROUP = 128
+# Of an answer of several tokens: its first, each given those before it, all at once.
+OWN, EACH, JOINT = ANSWERS = ("own", "each", "joint")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Settings:
     reaches.
     of_answer, of_prediction: integrated gradients for the right and for the most probable token.
     baseline: activations.  probabilities: of the whole vocabulary.
+    layers: the first and the last to score, None: all but a decoder's lowest, `layers_of`.
+    answers: of an answer of several tokens the first alone (own), each given those before it
+    (each), or all at once (joint), whose positions the aggregate, one of `joint.AGGREGATES`, joins.
     memory: bytes a batch may take, None: chosen from what is free.
     """
 
@@ -48,9 +52,22 @@ class Settings:
     of_prediction: bool = False
     baseline: bool = True
     probabilities: bool = False
+    layers: tuple[int, int] | None = None
+    answers: str = OWN
+    aggregate: str = "sum"
     memory: int | None = None
 
     def __post_init__(self):
+        if self.answers not in ANSWERS or self.aggregate not in joint.AGGREGATES:
+            raise ValueError(
+                f"answers {self.answers!r} by {self.aggregate!r}: expected one of "
+                f"{', '.join(ANSWERS)} by one of {', '.join(joint.AGGREGATES)}"
+            )
+        if self.answers == JOINT and (self.of_prediction or self.probabilities):
+            raise ValueError(
+                "answers 'joint': its scores are of the right answer alone, without those of the "
+                "predicted token and probabilities of all tokens"
+            )
         if not 0 <= self.keep <= 1:
             raise ValueError(f"keep is {self.keep}: expected a share between 0 and 1")
         if self.tolerance is not None and not 0 < self.tolerance < 1:
@@ -69,7 +86,7 @@ class Engine:
 
     model: Network
     reference: Network
-    tokenizer: Tokenizer
+    tokenizer: Tokens
     settings: Settings
     scheme: Scheme
 
@@ -98,40 +115,8 @@ class ScoredFact:
 # --- before ----------------------------------------------------------------------------------
 
 
-def encode_facts(
-    facts: Sequence[Fact],
-    tokenizer: Tokenizer,
-    max_tokens: int,
-    skip_unknown: bool,
-    source: str | Path = "the prompts",
-) -> list[list[Prompt]]:
-    """The tokenised prompts of each fact.
-
-    skip_unknown: a fact whose answer the vocabulary lacks gets no prompts, so that facts keep their
-    places; otherwise AnswerNotInVocabulary names the first such fact and counts them.
-    source: the file that the facts were read from, for messages.
-    """
-    encoded: list[list[Prompt]] = []
-    unknown: list[AnswerNotInVocabulary] = []
-    for fact in facts:
-        try:
-            encoded.append(encode_fact(fact, tokenizer, max_tokens))
-        except AnswerNotInVocabulary as error:
-            unknown.append(error)
-            encoded.append([])
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-    if unknown and not skip_unknown:
-        raise AnswerNotInVocabulary(
-            f"{source}: {len(unknown)} of {len(facts)} facts cannot be asked, the first is "
-            f"{unknown[0]}.  "
-            "Use --oov skip to leave such facts out"
-        )
-    return encoded
-
-
 def prepare(
-    model: Network, tokenizer: Tokenizer, settings: Settings, reference: Network | None = None
+    model: Network, tokenizer: Tokens, settings: Settings, reference: Network | None = None
 ) -> Engine:
     """An engine that has seen no prompts: see `quadrature_audit.calibrate` for one that has."""
     rule, layers = settings.rule, model.shape.layers
@@ -139,7 +124,25 @@ def prepare(
         scheme = adaptive.all_points(rule, layers)
     else:
         scheme = adaptive.uncalibrated(rule, layers, settings.tolerance)
+    scheme = adaptive.within(scheme, layers_of(model, settings.layers))
     return Engine(model, reference or model, tokenizer, settings, scheme)
+
+
+def layers_of(model: Network, asked: tuple[int, int] | None) -> range:
+    """The layers to score: those asked for, first and last, else all but a decoder's lowest.
+
+    In a decoder's layer 0 the feed-forward output is many times what it is added to, P along the
+    path jumps, and its neurons follow the last word, whatever is asked; yet it holds the largest
+    score in half of the prompts and so raises the threshold of all others (docs/families.md).
+    Raises ValueError for layers that the model does not have.
+    """
+    count = model.shape.layers
+    if asked is None:
+        return range(1 if model.causal and count > 1 else 0, count)
+    first, last = asked
+    if not 0 <= first <= last < count:
+        raise ValueError(f"layers {first} to {last}: the model has 0 to {count - 1}")
+    return range(first, last + 1)
 
 
 def group_size(model: Network, device: torch.device) -> int:
@@ -161,11 +164,41 @@ def score_facts(
     size = group_size(engine.model, engine.device)
     for start in range(0, len(facts), size):
         group = range(start, min(start + size, len(facts)))
-        prompts = [prompt for place in group for prompt in encoded[place]]
-        owners = [facts[place] for place in group for _ in encoded[place]]
-        scored = iter(_score_prompts(engine, prompts, owners))
-        for_each = [[next(scored) for _ in encoded[place]] for place in group]
-        yield [ScoredFact([s for s, _ in one], sum(n for _, n in one)) for one in for_each]
+        asked = [_asked(encoded[place], engine.settings.answers) for place in group]
+        prompts = [prompt for own in asked for prompt, _ in own]
+        scored = iter(_score_prompts(engine, prompts))
+        yield [
+            _scored_fact(engine, facts[place], own, [next(scored) for _ in own])
+            for place, own in zip(group, asked, strict=True)
+        ]
+
+
+def _asked(prompts: Sequence[Prompt], answers: str) -> list[tuple[Prompt, int]]:
+    """What is scored of a fact: prompts, and which token of the answer each asks for."""
+    if answers != EACH:
+        return [(prompt, 0) for prompt in prompts]
+    return [
+        pair for p in prompts for pair in zip((p, *p.later), range(len(p.answers)), strict=True)
+    ]
+
+
+def _scored_fact(
+    engine: Engine, fact: Fact, asked: Sequence[tuple[Prompt, int]], scored: Sequence[_Scored]
+) -> ScoredFact:
+    """The scores of one fact's prompts, with what is said of them beside."""
+    told = engine.tokenizer.tokens
+    prompts = [
+        PromptScores(
+            tokens=told(prompt.ids),
+            answer=fact.answer,
+            predicted=told([one.predicted])[0],
+            relation=full_name(fact.relation, fact.label),
+            answer_token=token,
+            **one.values,
+        )
+        for (prompt, token), one in zip(asked, scored, strict=True)
+    ]
+    return ScoredFact(prompts, sum(one.points for one in scored))
 
 
 class _Scored(NamedTuple):
@@ -176,23 +209,53 @@ class _Scored(NamedTuple):
     points: int
 
 
-def _score_prompts(
-    engine: Engine, prompts: Sequence[Prompt], owners: Sequence[Fact]
-) -> list[tuple[PromptScores, int]]:
-    """Scores of the prompts and points evaluated for them, in their order."""
-    found: dict[int, tuple[PromptScores, int]] = {}
-    for batch in batches(engine, prompts):
-        for place, scored in zip(batch.order, _score_batch(engine, batch), strict=True):
-            owner = owners[place]
-            scores = PromptScores(
-                tokens=engine.tokenizer.tokens(prompts[place].ids),
-                answer=owner.answer,
-                predicted=engine.tokenizer.tokens([scored.predicted])[0],
-                relation=full_name(owner.relation, owner.label),
-                **scored.values,
-            )
-            found[place] = scores, scored.points
+def _score_prompts(engine: Engine, prompts: Sequence[Prompt]) -> list[_Scored]:
+    """Scores of the prompts, in their order."""
+    together = engine.settings.answers == JOINT
+    several = [place for place, prompt in enumerate(prompts) if together and prompt.later]
+    single = [place for place in range(len(prompts)) if place not in set(several)]
+    found: dict[int, _Scored] = {}
+    for batch in batches(engine, [prompts[place] for place in single]):
+        places = (single[row] for row in batch.order)
+        found.update(zip(places, _score_batch(engine, batch), strict=True))
+    for group in joint.group([prompts[place] for place in several]):
+        places = [several[row] for row in group]
+        scored = _score_jointly(engine, [prompts[place] for place in places])
+        found.update(zip(places, scored, strict=True))
     return [found[place] for place in range(len(prompts))]
+
+
+def _score_jointly(engine: Engine, prompts: Sequence[Prompt]) -> list[_Scored]:
+    """Prompts of one `joint.group`: all points, for the probability of the whole answer.
+
+    The baseline is the activations at the first position.
+    """
+    settings, layers = engine.settings, engine.scheme.layers
+    clean = joint.joint_pass(engine.model, prompts)
+    dense: dict[str, Tensor] = {}
+    if settings.of_answer:
+        memory = engine.memory
+        scores = joint.joint_gradients(engine.model, clean, settings.rule, memory, layers)
+        dense["of_answer"] = joint.AGGREGATES[settings.aggregate](scores)
+    if settings.baseline:
+        dense["baseline"] = clean.activations[:, 0]
+    kept = _kept(engine, dense)
+    points = len(settings.rule.alphas) * len(layers) * bool(settings.of_answer)
+    return [
+        _Scored(predicted, {name: triplets[row] for name, triplets in kept.items()}, points)
+        for row, predicted in enumerate(clean.predicted.tolist())
+    ]
+
+
+def _kept(engine: Engine, dense: dict[str, Tensor]) -> dict[str, list]:
+    """Of each kind of scores (B, L, F) those that are stored, in the layers that are scored."""
+    layers = engine.scheme.layers
+    for scores in dense.values():
+        check_finite(scores)
+    return {
+        name: kept_triplets(scores[:, layers], engine.settings.keep, layers[0])
+        for name, scores in dense.items()
+    }
 
 
 def batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
@@ -219,34 +282,10 @@ def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
             points += found.points.sum(dim=1)
     if settings.baseline:
         dense["baseline"] = clean.activations
-    for scores in dense.values():
-        check_finite(scores)
-    kept = {name: kept_triplets(scores, settings.keep) for name, scores in dense.items()}
+    kept = _kept(engine, dense)
     likely = clean.probabilities.tolist() if settings.probabilities else None
     for row, predicted in enumerate(clean.predicted.tolist()):
         values: dict[str, Any] = {name: triplets[row] for name, triplets in kept.items()}
         if likely:
             values["probabilities"] = likely[row]
         yield _Scored(predicted, values, int(points[row]))
-
-
-def check_finite(scores: Tensor) -> None:
-    """Raise ValueError for infinite scores and those that are no numbers."""
-    if not torch.isfinite(scores).all():
-        raise ValueError("the model gives scores that are not finite: are its weights damaged?")
-
-
-def kept_triplets(scores: Tensor, keep: float) -> list[list[tuple[int, int, float]]]:
-    """For each prompt the entries of (B, L, F) that reach keep times its largest.
-
-    In (layer, index) order, as (layer, index, score); a prompt whose largest score is negative has
-    none.  `tests/reference` holds the twin for one prompt.
-    """
-    flat = scores.flatten(1)
-    chosen = flat >= keep * flat.amax(dim=1, keepdim=True)
-    rows, places = chosen.nonzero(as_tuple=True)  # (N,) each, in order
-    layers = torch.div(places, scores.shape[2], rounding_mode="floor")
-    columns = layers.tolist(), (places % scores.shape[2]).tolist(), flat[rows, places].tolist()
-    triplets = list(zip(*columns, strict=True))
-    ends = chosen.sum(dim=1).cumsum(0).tolist()
-    return [triplets[a:b] for a, b in zip([0, *ends], ends, strict=False)]

@@ -22,7 +22,7 @@ What makes it fast, with the same numbers:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,13 +38,19 @@ from knowledge_neurons.networks.passes import CleanPass
 
 
 def integrated_gradients(
-    model: Network, clean: CleanPass, target: Target, rule: Rule, memory: int | None = None
+    model: Network,
+    clean: CleanPass,
+    target: Target,
+    rule: Rule,
+    memory: int | None = None,
+    layers: Collection[int] | None = None,
 ) -> Tensor:
     """Scores of all neurons for a target (equation 4).
 
     target: the answer's `Probability` for the paper's score.  rule: points and weights in alpha.
     memory: bytes that the rows going up together may take; it bounds the work, not the result.
-    Returns (B, L, F) in the target's unit; the model's dtype and device.
+    layers: the only ones to compute; all others' scores are 0.
+    Returns (B, L, F) in the target's unit; the dtype and device of the activations.
 
         clean = clean_pass(model, batch)
         scores = integrated_gradients(
@@ -53,13 +59,17 @@ def integrated_gradients(
     """
     everyone = torch.arange(len(clean.activations), device=clean.activations.device)
     alphas, weights = (clean.activations.new_tensor(part) for part in rule)  # (M,) each
-    asked = [Paths(layer, everyone, alphas) for layer in range(model.shape.layers)]
-    gradients = gradients_along(model, clean, target, asked, memory)  # L of (B, M, D)
-    scores = [
-        scores_of(model, clean, path, torch.einsum("m,bmd->bd", weights, g))
-        for path, g in zip(asked, gradients, strict=True)
+    asked = [
+        Paths(layer, everyone, alphas)
+        for layer in range(model.shape.layers)
+        if layers is None or layer in layers
     ]
-    return torch.stack(scores, dim=1)
+    gradients = gradients_along(model, clean, target, asked, memory)  # (B, M, D) each
+    scores = torch.zeros_like(clean.activations)
+    for path, g in zip(asked, gradients, strict=True):
+        summed = torch.einsum("m,bmd->bd", weights, g)
+        scores[:, path.layer] = scores_of(model, clean, path, summed)
+    return scores
 
 
 class Paths(NamedTuple):

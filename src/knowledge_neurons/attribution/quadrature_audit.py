@@ -11,6 +11,7 @@ The sample also shows how far the full sums are from the integral that they stan
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,25 +22,23 @@ from torch import Tensor
 
 from knowledge_neurons.attribution import adaptive, quadrature
 from knowledge_neurons.attribution.adaptive import Scheme
-from knowledge_neurons.attribution.fact_scores import (
-    Engine,
-    batches,
-    check_finite,
-    kept_triplets,
-)
+from knowledge_neurons.attribution.fact_scores import Engine, batches
 from knowledge_neurons.attribution.gradients import completeness_gap, integrated_gradients
 from knowledge_neurons.attribution.target import Probability
+from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.text import data
-from knowledge_neurons.text.encoding import encode_fact
-from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.text.encoding import Tokens, encode_fact
 from knowledge_neurons.types import Batch, Count, Prompt
 
 CALIBRATED = 16  # prompts
-AUDITED_SHARE, FEWEST_AUDITED = 0.01, 16  # of a relation's prompts
+# Of a relation's prompts 1 %, at least 16; of small relations 5 %, at least 4, for a prompt in full
+# costs as much as seven or eight others.
+AUDITED_SHARE, FEWEST_AUDITED, SMALL_SHARE, FEWEST_OF_SMALL = 0.01, 16, 0.05, 4
 # The integral that a rule stands for: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
+FAR = 0.1  # of the largest score: half of what makes a neuron coarse
 
 
 class Record(TypedDict):
@@ -53,7 +52,7 @@ class Record(TypedDict):
 
 
 def draw_sample(
-    bags: Mapping[str, list], source: Path, tokenizer: Tokenizer, max_tokens: int, seed: int
+    bags: Mapping[str, list], source: Path, tokenizer: Tokens, max_tokens: int, seed: int
 ) -> list[Prompt]:
     """A prompt of each of some facts, drawn from those of all relations that can be asked."""
     rng = random.Random(seed)
@@ -63,9 +62,11 @@ def draw_sample(
     for name, bag in places:
         try:
             (fact,) = data.facts_of({name: [bag]}, name, source)
-            sample.append(rng.choice(encode_fact(fact, tokenizer, max_tokens)))
+            prompts = encode_fact(fact, tokenizer, max_tokens, Counter())
         except ValueError:  # cannot be asked: a run of its own relation says why
             continue
+        if prompts:
+            sample.append(rng.choice(prompts))
         if len(sample) == CALIBRATED:
             break
     return sample
@@ -77,7 +78,8 @@ def calibrate(engine: Engine, sample: Sequence[Prompt]) -> Engine:
         return engine
     passes = [clean_pass(engine.reference, batch) for batch in batches(engine, sample)]
     rule, tolerance = engine.scheme.rule, engine.scheme.tolerance
-    scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory)
+    layers = engine.scheme.layers
+    scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory, layers)
     return replace(engine, scheme=scheme)
 
 
@@ -86,6 +88,8 @@ def calibrated(engine: Engine, points: Sequence[int]) -> Engine:
     layers = len(engine.scheme.first)
     if len(points) != layers:
         raise ValueError(f"points for {len(points)} layers: the model has {layers}")
+    if [layer for layer, tried in enumerate(points) if tried] != engine.scheme.layers:
+        raise ValueError("points for other layers than are asked for")
     scheme = Scheme(engine.scheme.rule, engine.scheme.tolerance, tuple(points))
     return replace(engine, scheme=scheme)
 
@@ -99,14 +103,14 @@ class Audited:
 
     errors: (L,) of fewer points.  worst: difference of any score as it will be written, which may
     be in fewer digits.  coarse_same: whether that gives the coarse neurons of the full sums.
-    integral: distance of the full sums from it.  integral_same: whether it gives the same coarse
-    neurons.  gap: the integral's completeness gap, the largest of the layers, in probability.
+    integral: (L,) distances of the full sums from it.  integral_same: whether it gives the same
+    coarse neurons.  gap: its completeness gap, the largest of the layers, in probability.
     """
 
     errors: np.ndarray
     worst: float
     coarse_same: bool
-    integral: float
+    integral: np.ndarray
     integral_same: bool
     gap: float
 
@@ -121,8 +125,8 @@ def audit(
     what was found, for the manifest.
     """
     prompts = [prompt for of_fact in encoded for prompt in of_fact]
-    count = min(len(prompts), max(FEWEST_AUDITED, round(AUDITED_SHARE * len(prompts))))
-    sample = random.Random(seed).sample(prompts, count) if engine.settings.of_answer else []
+    count = audited_count(len(prompts)) if engine.settings.of_answer else 0
+    sample = random.Random(seed).sample(prompts, count)
     found = [one for batch in batches(engine, sample) for one in compare(engine, batch)]
     scheme, layers = engine.scheme, len(engine.scheme.first)
     errors = np.array([one.errors for one in found]).reshape(len(found), layers)
@@ -140,18 +144,24 @@ def audit(
     return replace(engine, scheme=replace(scheme, first=tuple(first))), record
 
 
+def audited_count(prompts: int) -> int:
+    """How many of a relation's prompts are audited."""
+    fewest = min(FEWEST_AUDITED, max(FEWEST_OF_SMALL, round(SMALL_SHARE * prompts)))
+    return min(prompts, max(fewest, round(AUDITED_SHARE * prompts)))
+
+
 def compare(engine: Engine, batch: Batch) -> list[Audited]:
     """The prompts of a batch both ways, and their integrals."""
     model, scheme, memory = engine.reference, engine.scheme, engine.memory
-    clean, of = clean_pass(model, batch), Probability(batch.answers)
-    exact = integrated_gradients(model, clean, of, scheme.rule, memory)  # (B, L, F)
+    clean, of, layers = clean_pass(model, batch), Probability(batch.answers), scheme.layers
+    exact = integrated_gradients(model, clean, of, scheme.rule, memory, layers)  # (B, L, F)
     fewer = written = exact
     if not scheme.exact:
         fewer = written = adaptive.adaptive_gradients(model, clean, of, scheme, memory).scores
     if engine.model is not model:
         own = clean_pass(engine.model, batch)
         written = adaptive.adaptive_gradients(engine.model, own, of, scheme, memory).scores
-    integral = integrated_gradients(model, clean, of, INTEGRAL, memory)
+    integral = integrated_gradients(model, clean, of, INTEGRAL, memory, layers)
     for scores in (exact, written, integral):
         check_finite(scores)
     largest = adaptive.largest_scores(exact)[:, None]
@@ -160,9 +170,9 @@ def compare(engine: Engine, batch: Batch) -> list[Audited]:
         ((fewer - exact).abs().amax(dim=2) / largest).cpu().numpy(),
         ((written - exact).abs().amax(dim=2) / largest).amax(dim=1).tolist(),
         _same_coarse(written, exact),
-        ((exact - integral).abs().amax(dim=2) / whole).amax(dim=1).tolist(),
+        ((exact - integral).abs().amax(dim=2) / whole).cpu().numpy(),
         _same_coarse(exact, integral),
-        completeness_gap(model, clean, of, integral).amax(dim=1).tolist(),
+        completeness_gap(model, clean, of, integral)[:, layers].amax(dim=1).tolist(),
         strict=True,
     )
     return [Audited(*row) for row in rows]
@@ -189,7 +199,8 @@ def summary(audited: Sequence[Audited], tolerance: float) -> dict[str, Any]:
 
 def integral_summary(found: Sequence[Audited]) -> dict[str, Any]:
     """How far full sums are from the integral: errors and coarse_same as shares."""
-    errors = np.array([one.integral for one in found])
+    layers = np.array([one.integral for one in found])  # (prompts, L)
+    errors = layers.max(axis=1)
     return {
         "prompts": len(found),
         "median": float(np.median(errors)),
@@ -197,4 +208,5 @@ def integral_summary(found: Sequence[Audited]) -> dict[str, Any]:
         "largest": float(errors.max()),
         "coarse_same": float(np.mean([one.integral_same for one in found])),
         "completeness_gap": max(one.gap for one in found),
+        "layers_far": np.flatnonzero(np.median(layers, axis=0) > FAR).tolist(),
     }

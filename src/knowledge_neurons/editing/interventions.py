@@ -4,10 +4,10 @@ Section 4.3 of the paper: the activations of some neurons at the [MASK] position
 factor, 0 to suppress them, 2 to amplify them.  Section 4.4 reads them.
 
 Both compute only what differs.  An edit changes nothing below its lowest neuron, so its row joins
-the batch in that layer, as a copy of the unedited prompt's: B prompts with K edits each start as B
-rows and end as B (1 + K).  Reading goes the other way: a prompt's row leaves the batch in the
-highest layer asked for, and there only [MASK] is computed.  `tests/reference/interventions.py`
-holds the slow literal twins.
+the batch in that layer, as a copy of the unedited prompt's (in a causal network of its position
+read): B prompts with K edits each start as B rows and end as B (1 + K).  Reading goes the other
+way: a prompt's row leaves the batch in the highest layer asked for, and there only [MASK] is
+computed.  `tests/reference/interventions.py` holds the slow literal twins.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def probabilities(
         )
     check_neurons(model, [n for own in edits for edit in own for n in edit.neurons])
     rows = _rows_of(edits)
-    stream = _edited_stream(model, batch, rows)  # (R, D)
+    walk = _edited_reads if model.causal else _edited_stream
+    stream = walk(model, batch, rows)  # (R, D)
     p = model.head(stream).softmax(dim=-1)  # (R, V)
     return p[torch.tensor(rows.outcome, device=p.device)]
 
@@ -105,6 +106,24 @@ def _edited_stream(model: Network, batch: Batch, rows: _Rows) -> Tensor:
     return x[:, 0]
 
 
+def _edited_reads(model: Network, batch: Batch, rows: _Rows) -> Tensor:
+    """The same in a causal network, where an edited row is the position read alone."""
+    clean, B = passes.clean_pass(model, batch), len(batch.answers)
+    prompt = torch.tensor(rows.prompt[B:], dtype=torch.long, device=batch.ids.device)  # (J,)
+    x = clean.hidden[-1][:0, -1:]  # (r, 1, D), the rows that have joined
+    for layer in range(model.shape.layers):
+        scale, running = partial(_scaled, scaling=rows.scaling.get(layer, ())), len(x)
+        if running:
+            change = partial(scale, first=B)
+            x = passes.one_up(model, clean, layer, prompt[:running], x, change).x
+        joining = prompt[running : running + rows.joining[layer]]
+        if len(joining):
+            w = scale(clean.activations[joining, layer], first=B + running)
+            y = model.ffn_output(layer, w)
+            x = torch.cat([x, passes.start(model, clean, layer, joining, y)])
+    return torch.cat([clean.hidden[-1], x])[:, 0]
+
+
 def _scaled(w: Tensor, scaling: Sequence[tuple[int, int, float]], first: int = 0) -> Tensor:
     """Scale in place what w (r, F) holds of the neurons named, w being rows `first` and on."""
     mine = [(row - first, *rest) for row, *rest in scaling if first <= row < first + len(w)]
@@ -146,7 +165,7 @@ def activations(
         stay, read = sum(top > layer for top in highest), []  # (r, F) each
         leaving = x[stay:], at[stay:]
         if stay:
-            x, at, w, _ = passes.up(model, layer, x[:stay], at[:stay])
+            x, at, w, *_ = passes.up(model, layer, x[:stay], at[:stay])
             read.append(w)
         if len(leaving[0]):
             read.append(passes.up(model, layer, *leaving, leaving=True).activations)

@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from knowledge_neurons.editing import slots
-from knowledge_neurons.networks.checkpoints import fingerprint
 from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.networks.pretrained import fingerprint
 from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.json_files import convert, decode, encode
 from knowledge_neurons.types import Index, Neuron, Number, WeightEdit

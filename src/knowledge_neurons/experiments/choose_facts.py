@@ -19,6 +19,7 @@ from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.neurons.refine import strongest
 from knowledge_neurons.types import Neuron, Prompt, Triplet
 
+Answer = tuple[int, ...]  # token ids
 # The prompts of each fact of a relation, in data order; none where a fact was left out.
 Facts = Sequence[Sequence[Prompt]]
 Bags = Mapping[str, Facts]
@@ -52,7 +53,7 @@ class Try(NamedTuple):
     """A fact that may be edited: the prompt it is asked by, and its new answer."""
 
     asked: Place
-    new: int
+    new: Answer
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class Planned:
     """
 
     asked: Place
-    old: int
-    new: int
+    old: Answer
+    new: Answer
     neurons: tuple[Neuron, ...]
     same: tuple[Watching, ...]
     other: tuple[Watching, ...]
@@ -147,7 +148,7 @@ def plan(
     shared = common_neurons(facts, neurons, settings.common)
     own = [[neuron for neuron in fact if neuron not in shared] for fact in neurons]
     there = {name: _there(bags[name]) for name in sorted(bags)}
-    answers = len({prompts[0].answer for prompts in facts if prompts})
+    answers = len({prompts[0].answers for prompts in facts if prompts})
     bare = sum(not own[fact] for fact in there[relation])
     if answers < 2 or bare == len(there[relation]):
         return Plan(relation, (), 0, 0, bare, answers)
@@ -159,7 +160,7 @@ def plan(
     for asked, new in right:
         same, other = _watching(rng, bags, there, asked, settings)
         repeat = sum(edit.asked.fact == asked.fact for edit in edits)
-        chosen = asked, prompt_at(bags, asked).answer, new, tuple(own[asked.fact])
+        chosen = asked, prompt_at(bags, asked).answers, new, tuple(own[asked.fact])
         edits.append(Planned(*chosen, same, other, repeat))
     return Plan(relation, tuple(edits), drawn, wrong, bare, answers)
 
@@ -208,9 +209,9 @@ def _released(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
     there = _there(facts)
     for _ in range(MOST_TRIES):
         fact = rng.choice(there)
-        old = new = facts[fact][0].answer
+        old = new = facts[fact][0].answers
         while new == old:
-            new = facts[rng.choice(there)][0].answer
+            new = facts[rng.choice(there)][0].answers
         yield Try(Place(relation, fact, rng.randrange(len(facts[fact]))), new)
 
 
@@ -220,11 +221,11 @@ def _distinct(rng: random.Random, relation: str, facts: Facts) -> Iterator[Try]:
     Draw order: the facts are shuffled; then for each in turn the prompt, and its new answer.
     """
     there = _there(facts)
-    answers = sorted({facts[fact][0].answer for fact in there})
+    answers = sorted({facts[fact][0].answers for fact in there})
     rng.shuffle(there)
     for fact in there:
         prompt = rng.randrange(len(facts[fact]))
-        old = facts[fact][prompt].answer
+        old = facts[fact][0].answers  # in tokens that answers have: other prompts may have others
         yield Try(Place(relation, fact, prompt), rng.choice([new for new in answers if new != old]))
 
 
@@ -269,19 +270,19 @@ def _answered_right(
     many were drawn, were answered wrong, had no neurons."""
     # UPSTREAM: one random prompt decides whether the model knows a fact
     right: list[Try] = []
-    predicted: dict[Place, int] = {}  # facts are drawn again and again, but asked once
+    said: dict[Place, bool] = {}  # facts are drawn again and again, but asked once
     drawn = wrong = bare = 0
     while some := list(islice(tries, 4 * wanted)):
         asked = dict.fromkeys(one.asked for one in some if own[one.asked.fact])
-        unread = [place for place in asked if place not in predicted]
+        unread = [place for place in asked if place not in said]
         if unread:
             reading = Reader(model, [prompt_at(bags, place) for place in unread]).read()
-            predicted |= zip(unread, reading.predicted.tolist(), strict=True)
+            said |= zip(unread, reading.said[:, 0].tolist(), strict=True)
         for one in some:
             drawn += 1
             if not own[one.asked.fact]:
                 bare += 1
-            elif predicted[one.asked] != prompt_at(bags, one.asked).answer:
+            elif not said[one.asked]:
                 wrong += 1
             else:
                 right.append(one)
@@ -291,8 +292,7 @@ def _answered_right(
 
 
 def _there(bags: Facts) -> list[int]:
-    """Indices of the facts that have prompts."""
-    return [index for index, prompts in enumerate(bags) if prompts]
+    return [index for index, prompts in enumerate(bags) if prompts]  # facts that can be asked
 
 
 def prompt_at(bags: Bags, place: Place) -> Prompt:

@@ -27,8 +27,7 @@ from knowledge_neurons.results.activations import (
     Means,
 )
 from knowledge_neurons.text import data
-from knowledge_neurons.text.encoding import encode_sentences
-from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.text.encoding import Tokens, encode_sentences
 from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
 
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others
@@ -44,10 +43,13 @@ class MaskedFact:
     unusable: dict[str, int]
 
 
-def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact:
+def mask_fact(
+    fact: FactSentences, pool: Sequence[str], seed: int, decoder: bool = False
+) -> MaskedFact:
     """Mask the fact's sentences and draw its random ones.
 
-    pool: the sentences of all facts, of both kinds.
+    pool: the sentences of all facts, of both kinds.  decoder: they will be read by one, before what
+    is masked.
     Draw order, from a generator of the fact's own (seed, relation, index), so that neither a
     resumed run nor other relations change it: a word for each sentence with the head, in data
     order; then, as often as there are sentences with both that could be masked, a sentence of the
@@ -65,17 +67,21 @@ def mask_fact(fact: FactSentences, pool: Sequence[str], seed: int) -> MaskedFact
             unusable[f"{kind}: {reason}"] += 1
 
     for sentence in fact.with_both:
-        add(BOTH, partial(data.mask_tail, sentence, fact.head, fact.tail))
+        add(BOTH, partial(data.mask_tail, sentence, fact.head, fact.tail, decoder))
     for sentence in fact.with_head:
-        add(HEAD, partial(data.mask_random_word, sentence, named, rng))
+        add(HEAD, partial(data.mask_random_word, sentence, named, rng, decoder))
     taken: set[int] = set()
     for _ in texts[BOTH]:  # UPSTREAM: as many random sentences as there are of the first kind
-        add(RANDOM_SENTENCES, partial(_draw_masked, pool, named, taken, rng))
+        add(RANDOM_SENTENCES, partial(_draw_masked, pool, named, taken, rng, decoder))
     return MaskedFact(texts, dict(unusable))
 
 
 def _draw_masked(
-    pool: Sequence[str], named: Sequence[str], taken: set[int], rng: random.Random
+    pool: Sequence[str],
+    named: Sequence[str],
+    taken: set[int],
+    rng: random.Random,
+    decoder: bool,
 ) -> str:
     """A random sentence of the pool that names neither, a random word masked.
 
@@ -88,7 +94,7 @@ def _draw_masked(
         if place in taken or any(data.occurs(text, sentence) for text in named):
             continue
         try:
-            masked = data.mask_random_word(sentence, (), rng)
+            masked = data.mask_random_word(sentence, (), rng, decoder)
         except data.CannotMask:
             continue
         taken.add(place)
@@ -110,7 +116,7 @@ def neuron_activations(
 
 def read_facts(
     model: Network,
-    tokenizer: Tokenizer,
+    tokenizer: Tokens,
     facts: Sequence[FactSentences],
     neurons: NeuronSets,
     pool: Sequence[str],
@@ -123,7 +129,8 @@ def read_facts(
     max_tokens: a longer sentence is cut to a window around its [MASK].
     """
     places = range(len(facts))
-    masked = {index: mask_fact(facts[index], pool, seed) for index in places}
+    decoder = tokenizer.mask is None
+    masked = {index: mask_fact(facts[index], pool, seed, decoder) for index in places}
     own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in places}
     prompts = {
         (index, kind): encode_sentences(texts, tokenizer, max_tokens)

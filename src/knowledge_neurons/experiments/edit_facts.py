@@ -24,14 +24,24 @@ from knowledge_neurons.experiments.choose_facts import (
 from knowledge_neurons.networks.evaluation import Reader, Reading
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.edits import CHOSEN, CONTROL_SAME_SIZE, EditRecord, Variant
-from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.text.encoding import Tokens
 from knowledge_neurons.types import CONTROL, Neuron, WeightEdit
 
 
 def knowledge_edit(model: Network, planned: Planned, variant: Variant) -> WeightEdit:
     """The edit of the fact's own neurons; of the first top_k of them where that is asked."""
     chosen = planned.neurons[: variant.top_k]
-    return slots.update(model, chosen, planned.old, planned.new, variant.lambda_1, variant.lambda_2)
+    return _update(model, chosen, planned, variant)
+
+
+def _update(
+    model: Network, neurons: Sequence[Neuron], planned: Planned, variant: Variant
+) -> WeightEdit:
+    """The update of these neurons; of answers of several tokens by the first that differs."""
+    differ = (i for i, (a, b) in enumerate(zip(planned.old, planned.new, strict=False)) if a != b)
+    place = next(differ, 0)
+    old, new = planned.old[place], planned.new[place]
+    return slots.update(model, neurons, old, new, variant.lambda_1, variant.lambda_2)
 
 
 def random_neurons(
@@ -58,15 +68,14 @@ def edits(model: Network, planned: Planned, variant: Variant, seed: int) -> dict
     asked, again = planned.asked, f" {planned.repeat}" * bool(planned.repeat)
     rng = random.Random(f"{seed} {asked.relation} {asked.fact}{again} neurons")
     drawn = random_neurons(model, planned.neurons, len(own.neurons), rng)
-    lambdas = variant.lambda_1, variant.lambda_2
-    control = slots.update(model, drawn, planned.old, planned.new, *lambdas)
+    control = _update(model, drawn, planned, variant)
     same_size = slots.resized(control, slots.size_of(own))
     return {CHOSEN: own, CONTROL: control, CONTROL_SAME_SIZE: same_size}
 
 
 def edit_fact(
     model: Network,
-    tokenizer: Tokenizer,
+    tokenizer: Tokens,
     bags: Bags,
     planned: Planned,
     variants: Sequence[Variant],
@@ -77,10 +86,11 @@ def edit_fact(
     places = [place for one in (*planned.same, *planned.other) for place in one.places]
     rows = {place: len(own) + row for row, place in enumerate(dict.fromkeys(places))}
     watched = [prompt_at(bags, place) for place in rows]  # once, however often a fact was drawn
-    tokens = [(planned.old, planned.new)] * len(own) + [(p.answer, p.answer) for p in watched]
-    reader = Reader(model, [*own, *watched], tokens)
+    # The old answer in the tokens that it has in each prompt.
+    answers = [(p.answers, planned.new) for p in own] + [(p.answers, p.answers) for p in watched]
+    reader = Reader(model, [*own, *watched], answers)
     before = reader.read()
-    old, new = tokenizer.tokens([planned.old, planned.new])
+    old, new = map(tokenizer.text, (planned.old, planned.new))
     for variant in variants:
         for kind, edit in edits(model, planned, variant, seed).items():
             with slots.edited(model, edit):
@@ -98,7 +108,7 @@ def edit_fact(
             )
 
 
-def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokenizer) -> list[dict]:
+def _outcomes(before: Reading, after: Reading, prompts: int, tokenizer: Tokens) -> list[dict]:
     """Probability and rank of both answers, [before, after], for each prompt of the fact."""
     p = np.exp([before.log_probabilities[:prompts], after.log_probabilities[:prompts]])
     ranks = np.stack([before.ranks[:prompts], after.ranks[:prompts]])  # (2, prompts, old and new)

@@ -15,7 +15,7 @@ from knowledge_neurons.editing import interventions
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, ChangeRecord, Outcome
-from knowledge_neurons.types import KINDS, Edit, Fact, Neuron, NeuronSets, Prompt
+from knowledge_neurons.types import Edit, Fact, NeuronSets, Prompt
 
 GROUP = 64  # facts asked together: enough prompts of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
@@ -26,16 +26,22 @@ def answer_probabilities(
 ) -> list[list[float]]:
     """P(right answer) of each prompt: without an edit, then under each of its edits.
 
-    edits: for each prompt its own, as many for all.
+    edits: for each prompt its own, as many for all.  Of an answer of several tokens the product:
+    each is read at its own position, those before it given, and edited there.
     """
     many = len(edits[0]) if edits else 0
+    tokens = [one for prompt in prompts for one in (prompt, *prompt.later)]
+    owners = [place for place, prompt in enumerate(prompts) for _ in prompt.answers]
     cost = partial(passes.pass_bytes, model, rows=1 + many)
-    found: dict[int, list[float]] = {}
-    for batch in batching.plan(prompts, MEMORY, cost, model.device):
-        p = interventions.probabilities(model, batch, [edits[place] for place in batch.order])
+    found: list[list[float]] = [[1.0] * (1 + many) for _ in prompts]
+    read: dict[int, list[float]] = {}
+    for batch in batching.plan(tokens, MEMORY, cost, model.device):
+        p = interventions.probabilities(model, batch, [edits[owners[row]] for row in batch.order])
         of_answers = p.gather(2, batch.answers[:, None, None].expand(-1, 1 + many, 1))[:, :, 0]
-        found |= dict(zip(batch.order, of_answers.tolist(), strict=True))
-    return [found[place] for place in range(len(prompts))]
+        read |= dict(zip(batch.order, of_answers.tolist(), strict=True))
+    for row, place in enumerate(owners):
+        found[place] = [whole * one for whole, one in zip(found[place], read[row], strict=True)]
+    return found
 
 
 def draw_others(
@@ -60,59 +66,71 @@ def draw_others(
     return others
 
 
+Asked = tuple[str, int, Sequence[Prompt]]  # relation and index of a fact, and its prompts
+
+
 def modify(
     model: Network,
     facts: Sequence[Fact],
     own: Sequence[Sequence[Prompt]],
-    others: Sequence[tuple[str, int, Sequence[Prompt]] | None],
+    others: Sequence[Asked | None],
     neurons: NeuronSets,
     scales: Sequence[float] = (SUPPRESS, AMPLIFY),
 ) -> list[ChangeRecord]:
     """Scale every fact's neurons while its own and the other fact's prompts are asked.
 
-    facts: of one relation, GROUP of them or fewer.  own: the prompts of each, none where its
-    answer is not one token.  others: for each fact relation, index and prompts of the other one.
-    neurons: for each of KINDS the neurons of each fact.  scales: factors.
+    facts: of one relation, GROUP of them or fewer.  own: the prompts of each, none where it cannot
+    be asked.  others: for each fact the other one.  neurons: for each of KINDS the neurons of each
+    fact.  scales: factors.
     Returns a record for each fact.
     """
-    places = range(len(facts))
-    edits = {i: _edits({kind: neurons[kind][i] for kind in KINDS}, scales) for i in places}
-    asked: dict[tuple[int, str], tuple[str, int, Sequence[Prompt]]] = {}
-    for i in places:
-        if own[i]:  # a fact that cannot be asked takes no part
-            asked[i, OWN] = (facts[i].relation, facts[i].index, own[i])
-            if others[i]:
-                asked[i, OTHER] = others[i]
-    prompts = [prompt for *_, prompts in asked.values() for prompt in prompts]
-    edits_of = [edits[i] for (i, _), (*_, prompts) in asked.items() for _ in prompts]
-    rows = iter(answer_probabilities(model, prompts, edits_of))
-    outcomes = {
-        key: _outcome(relation, index, [next(rows) for _ in prompts], scales)
-        for key, (relation, index, prompts) in asked.items()
-    }
+    asked: list[dict[str, Asked]] = []
+    for fact, prompts, other in zip(facts, own, others, strict=True):
+        mine: dict[str, Asked] = {}
+        if prompts:  # a fact that cannot be asked takes no part
+            mine[OWN] = (fact.relation, fact.index, prompts)
+            if other:
+                mine[OTHER] = other
+        asked.append(mine)
+    found = scaled(model, asked, neurons, scales)
     return [
         ChangeRecord(
-            facts[i].relation,
-            facts[i].index,
-            facts[i].answer,
-            {kind: len(neurons[kind][i]) for kind in KINDS},
-            outcomes.get((i, OWN)),
-            outcomes.get((i, OTHER)),
+            fact.relation,
+            fact.index,
+            fact.answer,
+            {kind: len(neurons[kind][i]) for kind in neurons},
+            found[i].get(OWN),
+            found[i].get(OTHER),
         )
-        for i in places
+        for i, fact in enumerate(facts)
     ]
 
 
-def _edits(neurons: Mapping[str, Sequence[Neuron]], scales: Sequence[float]) -> list[Edit]:
-    """Each kind's neurons times each factor."""
-    return [Edit(tuple(neurons[kind]), factor) for kind in KINDS for factor in scales]
+def scaled(
+    model: Network,
+    asked: Sequence[Mapping[str, Asked]],
+    neurons: NeuronSets,
+    scales: Sequence[float],
+) -> list[dict[str, Outcome]]:
+    """What each fact's neurons of every kind, times each factor, do to the facts asked beside it.
 
-
-def _outcome(
-    relation: str, index: int, rows: Sequence[list[float]], scales: Sequence[float]
-) -> Outcome:
-    """rows: per prompt the probability without an edit, then under each of `_edits`."""
-    original, *edited = (list(column) for column in zip(*rows, strict=True))
-    columns = iter(edited)
-    by_kind = {kind: {factor: next(columns) for factor in scales} for kind in KINDS}
-    return Outcome(relation, index, original, by_kind)
+    asked: for each fact, by any name, whose prompts.  Returns the outcome by the same names.
+    """
+    kinds = tuple(neurons)
+    edits = [
+        [Edit(tuple(neurons[kind][i]), factor) for kind in kinds for factor in scales]
+        for i in range(len(asked))
+    ]
+    every = [(i, name, one) for i, mine in enumerate(asked) for name, one in mine.items()]
+    prompts = [prompt for *_, (*_, own) in every for prompt in own]
+    edits_of = [edits[i] for i, _, (*_, own) in every for _ in own]
+    rows = iter(answer_probabilities(model, prompts, edits_of))
+    found: list[dict[str, Outcome]] = [{} for _ in asked]
+    for i, name, (relation, index, own) in every:
+        original, *edited = (
+            list(column) for column in zip(*(next(rows) for _ in own), strict=True)
+        )
+        columns = iter(edited)
+        by_kind = {kind: {factor: next(columns) for factor in scales} for kind in kinds}
+        found[i][name] = Outcome(relation, index, original, by_kind)
+    return found

@@ -13,14 +13,13 @@ from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.triggers import Triggered, Triggers
 from knowledge_neurons.text import data
-from knowledge_neurons.text.encoding import encode_sentences
-from knowledge_neurons.text.tokenizer import Tokenizer
+from knowledge_neurons.text.encoding import Tokens, encode_sentences
 from knowledge_neurons.types import FactSentences, Neuron
 
 
 def rank_sentences(
     model: Network,
-    tokenizer: Tokenizer,
+    tokenizer: Tokens,
     label: str,
     facts: Sequence[FactSentences],
     neurons: Sequence[Sequence[Neuron]],
@@ -31,7 +30,7 @@ def rank_sentences(
     label: the relation's name.  neurons: of each fact.  max_tokens: a longer sentence is cut to a
     window around its [MASK].  Equal activations stay in data order.
     """
-    masked = [_mask(fact) for fact in facts]
+    masked = [_mask(fact, decoder=tokenizer.mask is None) for fact in facts]
     usable = [
         (place, sentence, text)
         for place, (texts, _) in enumerate(masked)
@@ -58,12 +57,12 @@ def rank_sentences(
     ]
 
 
-def _mask(fact: FactSentences) -> tuple[list[tuple[str, str]], Counter[str]]:
+def _mask(fact: FactSentences, decoder: bool) -> tuple[list[tuple[str, str]], Counter[str]]:
     """(sentence, the same masked) where that can be done, and the reasons where it cannot."""
     texts, unusable = [], Counter()
     for sentence in fact.with_both:
         try:
-            texts.append((sentence, data.mask_tail(sentence, fact.head, fact.tail)))
+            texts.append((sentence, data.mask_tail(sentence, fact.head, fact.tail, decoder)))
         except data.CannotMask as reason:
             unusable[str(reason)] += 1
     return texts, unusable

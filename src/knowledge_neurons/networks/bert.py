@@ -16,6 +16,7 @@ class BertNetwork(Bert):
     """BERT with its masked-LM head as an `interface.Network`."""
 
     causal = False
+    directions = "output"  # the same as "input": they are tied
 
     @property
     def shape(self) -> Shape:
@@ -55,6 +56,7 @@ class BertNetwork(Bert):
         at: Tensor,
         only_read: bool,
         change: Callable[[Tensor], Tensor] | None = None,
+        past: tuple[Tensor, ...] = (),
     ) -> Step:
         part, rows = self.layers[layer], torch.arange(len(x), device=x.device)
         if only_read:

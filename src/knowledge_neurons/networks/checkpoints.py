@@ -1,5 +1,7 @@
 """Checkpoints read and written: a name on the hub, a folder (today's layout or the old), a tar.gz.
 
+BERT's are read here, for `custom_bert`; all others are handed to `adapted_checkpoints`.
+
     pretrained = from_pretrained("bert-base-cased")        # through huggingface_hub, cached
     pretrained = from_pretrained("models/demo-bert")       # a folder
     pretrained = from_pretrained("bert-base-cased.tar.gz")  # an archive of the paper's time
@@ -11,11 +13,11 @@ file: safetensors, or torch.load(weights_only=True).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,10 +25,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from custom_bert import Bert, BertConfig
-from knowledge_neurons.networks import sources
+from knowledge_neurons.networks import adapted_checkpoints, sources
 from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.bert_names import KNOWN_HARMLESS
 from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.networks.pretrained import Pretrained, fingerprint
 from knowledge_neurons.networks.sources import CONFIG_FILES, VOCABULARY_FILES, WEIGHT_FILES, Files
 from knowledge_neurons.text import strict_json
 from knowledge_neurons.text.strict_json import short
@@ -36,21 +39,6 @@ from knowledge_neurons.text.tokenizer import Tokenizer, check_options
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """A loaded checkpoint: frozen model in eval mode, its tokenizer, the sha256 of its weights."""
-
-    source: str
-    model: BertNetwork
-    tokenizer: Tokenizer
-    sha256: str
-
-    @property
-    def tokenizer_sha256(self) -> str:
-        """sha256 of the vocabulary and its options: see `Tokenizer.fingerprint`."""
-        return self.tokenizer.fingerprint
-
-
 def from_pretrained(
     source: str | Path,
     *,
@@ -58,19 +46,28 @@ def from_pretrained(
     cache_dir: str | Path | None = None,
     lowercase: bool | None = None,
     layer_norm_eps: float | None = None,
+    weights: str = "float32",
 ) -> Pretrained:
     """Load a checkpoint and its vocabulary.
 
-    source: a folder, a .tar.gz archive, a name in `hub.HUB_NAMES` or "organisation/name" on the
-    hub.
+    source: a folder, a .tar.gz archive, a .gguf file, a name in `hub.HUB_NAMES` or
+    "organisation/name" on the hub.
     revision: branch, tag or commit on the hub.  cache_dir: the hub's cache (default: HF_HOME's).
     lowercase: fold case; None takes what the checkpoint says (see `read_tokenizer`).
     layer_norm_eps: replaces the checkpoint's own, for comparison with the released code (1e-5).
+    Both are for BERT alone, as weights is for the others: see `adapted_checkpoints.load`.
     The hub's own environment variables hold: HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT, HF_TOKEN.
 
-    Raises ValueError for a source that does not exist, cannot be reached, or is no BERT masked LM;
-    the message names the file and what to do.
+    Raises ValueError for a source that does not exist, cannot be reached, or is no language model
+    of a family in `families`; the message names the file and what to do.
     """
+    model_type = adapted_checkpoints.type_of(str(source), revision, cache_dir)
+    if model_type not in (None, "bert"):
+        if lowercase is not None or layer_norm_eps is not None:
+            raise ValueError(f"{source}: whether case is folded, and epsilon, are BERT's options")
+        return adapted_checkpoints.load(str(source), model_type, weights, revision, cache_dir)
+    if weights != "float32":
+        raise ValueError(f"{source}: a BERT's weights are kept as float32, not as {weights}")
     with sources.opened(str(source), revision, cache_dir) as files:
         config = read_config(files)
         if layer_norm_eps is not None:
@@ -83,7 +80,10 @@ def from_pretrained(
             )
         model = read_model(files, config)
         check_padding(files, model, tokenizer)
-    return Pretrained(str(source), model, tokenizer, fingerprint(model))
+    save = partial(save_pretrained, model, tokenizer)
+    return Pretrained(
+        str(source), model, tokenizer, fingerprint(model), config.layer_norm_eps, save
+    )
 
 
 def save_pretrained(model: Bert, tokenizer: Tokenizer, folder: str | Path) -> None:
@@ -105,15 +105,6 @@ def save_pretrained(model: Bert, tokenizer: Tokenizer, folder: str | Path) -> No
     (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     tensors = {name: t.detach().contiguous() for name, t in model.published_state().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def fingerprint(model: Network) -> str:
-    """sha256 over names, shapes and float32 values: the same whichever file the weights lay in."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.published_state().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 # --- reading them ----------------------------------------------------------------------------

@@ -46,20 +46,24 @@ class Step(NamedTuple):
     at: (r,) where the position read is in x.
     activations: (r, F) the neurons at the position read.
     attended: (r, ...) what `Network.add` has to know of that position.
+    past: (r, ...) each, what that position attends to before itself, where the network is causal.
     """
 
     x: Tensor
     at: Tensor
     activations: Tensor
     attended: Tensor
+    past: tuple[Tensor, ...] = ()
 
 
 class Network(Protocol):
     """A language model taken apart.
 
-    cost: of one layer.  causal: whether nothing depends on what comes after it.
-    max_tokens: of a prompt.  device: where the weights are, and batches have to be.
-    words: (V, D) the direction in the stream that stands for each token.
+    cost: of one layer.  causal: whether nothing depends on what comes after it; prompts then end
+    at the position read.  max_tokens: of a prompt.  device: where the weights are, and batches have
+    to be.  words: (V, D) the direction in the stream that stands for each token; directions: which
+    where a model has two, "output", what logits are made with, or "input", what is read in.
+    Weights may have fewer digits than float32; activations, `attended`, y and logits never do.
     """
 
     shape: Shape
@@ -68,6 +72,7 @@ class Network(Protocol):
     max_tokens: int
     device: torch.device
     words: Tensor
+    directions: str
 
     def value_slots(self, layer: int) -> Tensor:
         """(D, F) W2 itself, not a copy: column i is what neuron i writes."""
@@ -85,10 +90,12 @@ class Network(Protocol):
         at: Tensor,
         only_read: bool,
         change: Callable[[Tensor], Tensor] | None = None,
+        past: tuple[Tensor, ...] = (),
     ) -> Step:
         """Take rows x (r, T, D) through a layer, or of each only the position read, at (r,).
 
         change: what to put in place of the activations (r, F) at the position read.
+        past: of a `Step` of whole rows; x then is the position read alone, (r, 1, D).
         """
 
     def ffn_output(self, layer: int, w: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Only the position read of each prompt is ever asked for.  So in the last layer nothing else is
 computed, and in a causal network a row that starts halfway is that one position, which attends to
-the clean pass's stream before it.
+what the clean pass keeps of the tokens before it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class CleanPass:
     batch: the prompts.
     hidden: L tensors (B, T, D), the stream after each layer; after the last (B, 1, D).
     attended: L tensors (B, ...), what rows that start in each layer have to know.
+    past: for each of L layers tensors (B, ...), what a row of a causal network attends to there.
     activations: (B, L, F) neurons at the position read: the paper's baseline score.
     logits: (B, V) at the position read.
     """
@@ -58,6 +59,7 @@ class CleanPass:
     batch: Batch
     hidden: list[Tensor]
     attended: list[Tensor]
+    past: list[tuple[Tensor, ...]]
     activations: Tensor
     logits: Tensor
 
@@ -76,15 +78,19 @@ class CleanPass:
 def clean_pass(network: Network, batch: Batch) -> CleanPass:
     """Run the network once, keeping the stream of every layer."""
     x, at = network.embed(batch.ids), batch.mask_positions  # (B, T, D), (B,)
-    hidden, attended, activations = [], [], []
-    for layer in range(network.shape.layers):
-        x, at, w, before = up(network, layer, x, at)
-        hidden.append(x)
-        attended.append(before)
-        activations.append(w)
-    return CleanPass(
-        batch, hidden, attended, torch.stack(activations, dim=1), network.head(x[:, 0])
+    assert not network.causal or bool((at == x.shape[1] - 1).all()), (
+        "prompts end where they are read"
     )
+    hidden, attended, past, activations = [], [], [], []
+    for layer in range(network.shape.layers):
+        step = up(network, layer, x, at)
+        x, at = step.x, step.at
+        hidden.append(x)
+        attended.append(step.attended)
+        past.append(step.past)
+        activations.append(step.activations)
+    w = torch.stack(activations, dim=1)  # (B, L, F)
+    return CleanPass(batch, hidden, attended, past, w, network.head(x[:, 0]))
 
 
 def start(network: Network, clean: CleanPass, layer: int, prompts: Tensor, y: Tensor) -> Tensor:
@@ -100,10 +106,22 @@ def start(network: Network, clean: CleanPass, layer: int, prompts: Tensor, y: Te
 
 def start_up(network: Network, clean: CleanPass, layer: int, prompts: Tensor, x: Tensor) -> Tensor:
     """Take rows that `start` has begun up one layer; prompts: (r,) whose each is."""
-    at = clean.batch.mask_positions[prompts]
     if network.causal:
-        x = placed(clean.hidden[layer - 1][prompts], at, x[:, 0])
-    return up(network, layer, x, at, leaving=network.causal).x
+        return one_up(network, clean, layer, prompts, x).x
+    return up(network, layer, x, clean.batch.mask_positions[prompts]).x
+
+
+def one_up(
+    network: Network,
+    clean: CleanPass,
+    layer: int,
+    prompts: Tensor,
+    x: Tensor,
+    change: Callable[[Tensor], Tensor] | None = None,
+) -> Step:
+    """Take rows of a causal network that are the position read alone, (r, 1, D), up one layer."""
+    past = tuple(part[prompts] for part in clean.past[layer])
+    return network.through(layer, x, torch.zeros_like(prompts), True, change, past)
 
 
 def placed(x: Tensor, at: Tensor, read: Tensor) -> Tensor:
@@ -127,6 +145,19 @@ def pass_bytes(network: Network, tokens: int, rows: int = 1) -> int:
 def path_bytes(network: Network, tokens: int) -> list[int]:
     """Estimate of what a row that comes back down holds, for each layer it may start in.
 
+    In a causal network a row is one token, with the keys and values of those before it.
+    """
+    if not network.causal:
+        return whole_path_bytes(network, tokens)
+    L, D, _, _ = network.shape
+    keys = [(L - 1 - layer) * 2 * D * tokens for layer in range(L)]  # and values, at most
+    one = whole_path_bytes(network, 1)
+    return [row + FLOAT * kept for row, kept in zip(one, keys, strict=True)]
+
+
+def whole_path_bytes(network: Network, tokens: int) -> list[int]:
+    """The same of a row that is T tokens all the way.
+
     Per token, each whole layer above keeps what its backward pass needs; at the widest point one
     layer's temporaries, 4 F, come on top.  The last layer keeps 2 D a token; the head 3 V a row.
     """
@@ -141,7 +172,8 @@ def path_bytes(network: Network, tokens: int) -> list[int]:
 
 def path_products(network: Network, tokens: int) -> float:
     """Multiplications of a row, there and back, averaged over the layer it starts in."""
-    return 2 * tokens * network.cost.products * network.shape.layers / 2
+    rows = 1 if network.causal else tokens
+    return 2 * rows * network.cost.products * network.shape.layers / 2
 
 
 def prompt_bytes(network: Network, tokens: int, points: int) -> int:

@@ -45,14 +45,17 @@ def refine_scores(
     facts: Iterable[Sequence[PromptScores]],
     settings: Thresholds = THRESHOLDS,
     baseline: Thresholds = BASELINE_THRESHOLDS,
+    held_out: int | None = None,
 ) -> RefinedRelation:
     """Refine a relation, by integrated gradients and by activations, in one pass over its facts.
 
+    held_out: every so manieth prompt of a fact does not help to find its neurons.
     Raises NoScores where no prompt at all has scores of one kind: stage 1 was not asked for them.
     """
     by_score: list[FactCounts] = []
     by_activation: list[FactCounts] = []
-    for prompts in facts:
+    for own in facts:
+        prompts = [prompt for place, prompt in enumerate(own) if not is_held_out(place, held_out)]
         by_score.append(count_coarse((p.of_answer for p in prompts), settings.coarse))
         by_activation.append(count_coarse((p.baseline for p in prompts), baseline.coarse))
     for kind, counts in (("attributions", by_score), ("activations", by_activation)):
@@ -63,6 +66,11 @@ def refine_scores(
         refine_relation(by_activation, baseline),
         [index for index, fact in enumerate(by_score) if not fact.prompts],
     )
+
+
+def is_held_out(place: int, every: int | None) -> bool:
+    """Whether a prompt, by its place among the fact's, is kept to measure what the others found."""
+    return every is not None and place % every == every - 1
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Thresholds:
     rounds: how many values of p are tried; fewest, most: the band in which the average should lie.
     min_prompts: never keep a neuron of fewer prompts.
     relation_share: share of a relation's facts that must have a neuron for it to be the relation's.
+    max_share: a neuron that more than this share of the facts have counts for none of them, as
+    section 5.1 chooses what to edit; 1 keeps all.
     """
 
     coarse: float = 0.2
@@ -37,9 +39,10 @@ class Thresholds:
     rounds: int = 6
     min_prompts: int = 3
     relation_share: float = 0.1
+    max_share: float = 1.0
 
     def __post_init__(self):
-        for name in ("coarse", "shared", "relation_share"):
+        for name in ("coarse", "shared", "relation_share", "max_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a share in (0, 1]")
         for name, least in (("rounds", 1), ("min_prompts", 0)):
@@ -65,7 +68,8 @@ class Refined:
     """What refining a relation gives.
 
     facts: the neurons of each fact, in data order; empty where nothing is shared by its prompts.
-    relation: the neurons that many of its facts have.  shared: the p that gave this result.
+    relation: the neurons that many of its facts have, whatever max_share.
+    shared: the p that gave this result.
     average: neurons per fact, over the facts that have prompts; in_band: whether it lies where the
     settings want it.  rounds: values of p tried, the last of which is `shared`.
     """
@@ -107,6 +111,12 @@ def refine_fact(fact: FactCounts, shared: float, min_prompts: int) -> list[Neuro
     return at_least(fact.counts, max(fact.prompts * shared, min_prompts))
 
 
+def rare(facts: Sequence[Sequence[Neuron]], at_most: float) -> list[list[Neuron]]:
+    """Of each fact's neurons those that at most so many of the facts have."""
+    counts = Counter(neuron for neurons in facts for neuron in neurons)
+    return [[neuron for neuron in neurons if counts[neuron] <= at_most] for neurons in facts]
+
+
 def strongest(prompts: Sequence[Sequence[Triplet]]) -> list[Neuron]:
     """All neurons of a fact's triplets, the largest mean score over its prompts first.
 
@@ -122,13 +132,14 @@ def strongest(prompts: Sequence[Sequence[Triplet]]) -> list[Neuron]:
 def refine_relation(facts: Sequence[FactCounts], settings: Thresholds = THRESHOLDS) -> Refined:
     """Refine every fact with one p, which moves until the average lies in the band.
 
-    facts: in data order; a fact without prompts (left out, for its answer is not one token) stays
+    facts: in data order; a fact without prompts (left out, for it cannot be asked) stays
     empty and does not count in the average.
     """
     with_prompts = sum(fact.prompts > 0 for fact in facts)
     shared, rounds = settings.shared, 1
     while True:
-        refined = [refine_fact(fact, shared, settings.min_prompts) for fact in facts]
+        found = [refine_fact(fact, shared, settings.min_prompts) for fact in facts]
+        refined = rare(found, settings.max_share * with_prompts)
         average = sum(map(len, refined)) / with_prompts if with_prompts else 0.0
         in_band = settings.fewest <= average <= settings.most
         # UPSTREAM: six values of p are tried, so five moves count
@@ -139,7 +150,7 @@ def refine_relation(facts: Sequence[FactCounts], settings: Thresholds = THRESHOL
         shared = min(shared, 1.0)  # 0.7 + 6 * 0.05 is a hair above 1: more than all prompts
         rounds += 1
     relation = at_least(
-        Counter(neuron for neurons in refined for neuron in neurons),
+        Counter(neuron for neurons in found for neuron in neurons),
         with_prompts * settings.relation_share,
     )
     return Refined(refined, relation, shared, average, in_band, rounds)

@@ -173,7 +173,7 @@
   function promptChoice(fact, known, choose) {
     const box = make("fieldset", {}, make("legend", {}, "Prompts"));
     if (!known.prompts.length) {
-      box.append(make("p", {}, "This fact was left out: its answer is not one token."));
+      box.append(make("p", {}, "This fact was left out: it cannot be asked."));
       return box;
     }
     const add = (text, p, chosen) => {

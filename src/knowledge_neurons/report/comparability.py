@@ -71,6 +71,9 @@ REFINED = {
     "rounds": only(6),
     "min_prompts": only(3),
     "relation_share": only(0.1),
+    "max_share": only(1.0),
+    "held_out": only(None),
+    "answer_token": only(0),
 }
 PARTS = (
     Part(
@@ -86,6 +89,8 @@ PARTS = (
             "tolerance": at_most(1e-3),
             "dtype": only("float32"),
             "keep": at_most(0.1),
+            "layers": only(f"0-{published.LAYERS - 1}"),
+            "answers": only("own"),
         },
     ),
     Part(2, layout.NEURONS, published.RELATIONS, REFINED | {"coarse": only(0.2)}),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +31,7 @@ from knowledge_neurons.results.comparison import (
     main_run,
     neurons_beside,
 )
+from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS
 from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
 from knowledge_neurons.results.metrics import RESAMPLES
 from knowledge_neurons.results.outcomes import Outcomes
@@ -72,6 +74,8 @@ def render(results: Results) -> str:
             run=run_of(found.manifests),
             tables=comparisons(found),
             figures=drawn(results, found),
+            effect_columns=EFFECT_COLUMNS,
+            effect_kinds=EFFECT_KINDS,
             triggers=triggers_of(found),
             differences=differences(),
             checked_the_same=checked_the_same(),
@@ -112,13 +116,21 @@ def asset(name: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What stage 1 scored, over all relations.  skipped: facts whose answer is not one token."""
+    """What stage 1 scored, over all relations.
+
+    scored: "0-11", the layers whose neurons have scores.  left_out: prompts that a decoder cannot
+    read.  several: prompts whose answer has several tokens, by how these were asked.  skipped:
+    facts that cannot be asked.
+    """
 
     model: str
     layers: list[int]
     relations: int
     facts: int
     prompts: int
+    scored: list[str]
+    left_out: int
+    several: dict[str, int]
     skipped: int
     cut: int
 
@@ -134,9 +146,21 @@ def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
         relations=len(scored),
         facts=sum(manifest.get("facts", 0) for manifest in scored),
         prompts=sum(manifest.get("prompts", 0) for manifest in scored),
+        scored=sorted({one.get("identity", {}).get("layers", "") for one in scored} - {""}),
+        left_out=sum(sum(one.get("prompts_left_out", {}).values()) for one in scored),
+        several=_several(scored),
         skipped=sum(len(manifest.get("skipped_facts", ())) for manifest in scored),
         cut=sum(manifest.get("prompts_cut", 0) for manifest in scored),
     )
+
+
+def _several(scored: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How answers of several tokens were asked -> of how many prompts."""
+    found: Counter[str] = Counter()
+    for one in scored:
+        counts = one.get("answers_of_several_tokens", {})
+        found[one.get("identity", {}).get("answers", "own")] += sum(counts.values())
+    return {how: count for how, count in found.items() if count}
 
 
 def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ there are no intervals where it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -48,8 +48,8 @@ class Outcome:
 class ChangeRecord:
     """What scaling a fact's neurons did; a line on disk, by the names of the fields.
 
-    neurons: how many it has of each kind.  own: asked its own prompts; None where its answer is not
-    one token.  other: asked those of a fact of another relation; None where there is no other.
+    neurons: how many it has of each kind.  own: asked its own prompts; None where it cannot be
+    asked.  other: asked those of a fact of another relation; None where there is no other.
     """
 
     relation: str
@@ -68,19 +68,23 @@ def read_changes(path: Path, scales: Sequence[float] = (SUPPRESS, AMPLIFY)) -> l
 def _check(record: ChangeRecord, scales: set[float]) -> None:
     check_keys("neurons", record.neurons, KINDS)
     for asked in ASKED:
-        outcome = getattr(record, asked)
-        if outcome is None:
-            continue
-        if not outcome.original:
-            raise ValueError(f"{asked} has no prompts")
-        check_keys(f"{asked}.edited", outcome.edited, KINDS)
-        for kind, by_factor in outcome.edited.items():
-            name = f"{asked}.edited.{kind}"
-            if not scales <= by_factor.keys():
-                raise ValueError(
-                    f"{name} has factors {sorted(by_factor)}, expected {sorted(scales)}"
-                )
-            check_lengths(name, by_factor, len(outcome.original))
+        check_outcome(asked, getattr(record, asked), KINDS, scales)
+
+
+def check_outcome(
+    asked: str, outcome: Outcome | None, kinds: Sequence[str], scales: Collection[float]
+) -> None:
+    """Raise ValueError unless it has all kinds of neurons, at these factors, of every prompt."""
+    if outcome is None:
+        return
+    if not outcome.original:
+        raise ValueError(f"{asked} has no prompts")
+    check_keys(f"{asked}.edited", outcome.edited, kinds)
+    for kind, by_factor in outcome.edited.items():
+        name = f"{asked}.edited.{kind}"
+        if not set(scales) <= by_factor.keys():
+            raise ValueError(f"{name} has factors {sorted(by_factor)}, expected {sorted(scales)}")
+        check_lengths(name, by_factor, len(outcome.original))
 
 
 # --- averages --------------------------------------------------------------------------------
@@ -159,7 +163,7 @@ def modified_of(relations: Mapping[str, Sequence[ChangeRecord]], seed: int) -> M
     records = [record for own in relations.values() for record in own]
     counts = {
         "facts": len(records),
-        "answer_not_one_token": sum(record.own is None for record in records),
+        "cannot_be_asked": sum(record.own is None for record in records),
         "no_other_relation": sum(bool(record.own) and record.other is None for record in records),
     }
     for kind in KINDS:

@@ -122,6 +122,14 @@ class Results:
     def modified_averages(self, baseline: bool) -> Path:
         return self.kn / f"{_base(baseline)}modify_activation_rlt.json"
 
+    def controls(self, relation: str) -> Path:
+        """Stage 3's control records of a relation."""
+        return self.root / "controls" / f"{relation}.jsonl"
+
+    @property
+    def controls_summary(self) -> Path:
+        return self.root / "controls" / "summary.json"
+
     def curve_records(self, relation: str) -> Path:
         """Stage 3's records of a relation, of many factors."""
         return self.root / "dose_response" / f"{relation}.jsonl"

@@ -106,6 +106,10 @@ class Identity(TypedDict, total=False):
     keep: Share
     max_facts: Count
     max_seq_length: Count
+    layers: str
+    answers: str
+    held_out: Count | None
+    answer_token: Count
     scores: Identity
     scores_sha256: str
 
@@ -135,6 +139,7 @@ class Integral(TypedDict):
     largest: Number
     coarse_same: Share
     completeness_gap: Number
+    layers_far: NotRequired[list[Layer]]
 
 
 class Quadrature(TypedDict):
@@ -168,6 +173,8 @@ class Manifest(TypedDict, total=False):
     prompts: Count
     prompts_cut: Count
     skipped_facts: list[Index]
+    prompts_left_out: dict[str, Count]  # by reason
+    answers_of_several_tokens: dict[str, Count]  # by their number
     facts_without_prompts: list[Index]
     quadrature: Quadrature
     in_band: bool

@@ -13,6 +13,7 @@ from typing import Any
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.activations import Activations, read_activations_found
 from knowledge_neurons.results.changes import Changes, Modified, read_curves, read_modified
+from knowledge_neurons.results.controls import Effects, read_effects
 from knowledge_neurons.results.edits import EditRun, read_edit_run
 from knowledge_neurons.results.erasures import Erasure, read_erasure
 from knowledge_neurons.results.layout import Results
@@ -42,8 +43,9 @@ class Outcomes:
     """All that lies in a results folder; what is not there is None or empty, and in `missing`.
 
     statistics: stage 2, kind of neurons -> Table 2 and Figure 3.  modified, activations: stages 3
-    and 4.  curves: dose-response of each relation.  triggers: files for
-    `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of stage 7.
+    and 4.  controls: of stage 3, where asked for.  curves: dose-response of each relation.
+    triggers: files for `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of
+    stage 7.
     labels: relation -> its name, "field of work", where a file tells it.
     manifests: file, relative to the folder -> its manifest; of all stages, the first too.
     missing: part -> what to run for it, a key of RUN and its value.
@@ -51,6 +53,7 @@ class Outcomes:
 
     statistics: dict[str, Statistics] | None
     modified: Modified | None
+    controls: list[Effects]
     curves: dict[str, Changes]
     activations: Activations | None
     triggers: list[Path]
@@ -83,6 +86,7 @@ def read(results: Results) -> Outcomes:
     found = Outcomes(
         statistics=read_statistics(results),
         modified=read_modified(results),
+        controls=read_effects(results),
         curves=read_curves(results),
         activations=read_activations_found(results),
         triggers=results.trigger_records(),

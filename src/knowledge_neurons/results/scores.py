@@ -13,7 +13,7 @@ import msgspec
 
 from knowledge_neurons.results.json_files import decode, encode
 from knowledge_neurons.results.manifests import check_whole, start_over
-from knowledge_neurons.types import PromptScores, Triplet
+from knowledge_neurons.types import Index, PromptScores, Triplet
 
 
 def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
@@ -22,12 +22,13 @@ def encode_fact_scores(prompts: Sequence[PromptScores]) -> bytes:
 
 
 def _tokens_info(prompt: PromptScores) -> dict[str, Any]:
-    return {
+    info = {
         "tokens": prompt.tokens,
         "relation": prompt.relation,
         "gold_obj": prompt.answer,
         "pred_obj": prompt.predicted,
     }
+    return info | {"answer_token": prompt.answer_token} if prompt.answer_token else info
 
 
 def _res_dict(prompt: PromptScores) -> dict[str, Any]:
@@ -46,6 +47,7 @@ class _TokensInfo(msgspec.Struct):
     relation: str
     gold_obj: str
     pred_obj: str
+    answer_token: Index = 0
 
 
 class _Scores(msgspec.Struct):
@@ -58,10 +60,13 @@ class _AllScores(_Scores):
     base: list[Triplet]
 
 
-def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptScores]]:
+def read_fact_scores(
+    path: Path, baseline: bool = True, answer_token: int = 0
+) -> Iterator[list[PromptScores]]:
     """The prompts of each fact, in data order: of_answer and baseline, all that refining needs.
 
-    baseline: False leaves the activations out, which are most of the file.
+    baseline: False leaves the activations out, which are most of the file.  answer_token: of
+    answers of several tokens, the scores for this one.
     Raises ValueError naming file and line of what is broken; after the last for a file that is not
     what its manifest says.
     """
@@ -77,7 +82,9 @@ def read_fact_scores(path: Path, baseline: bool = True) -> Iterator[list[PromptS
                     relation=info.relation,
                     of_answer=scores.ig_gold,
                     baseline=scores.base if baseline else [],
+                    answer_token=info.answer_token,
                 )
                 for info, scores in decode(line, kind, where, start_over(path))
+                if info.answer_token == answer_token
             ]
     check_whole(path)

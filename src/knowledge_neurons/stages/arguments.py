@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.layout import DEFAULT_PREFIX, Results
-from knowledge_neurons.stages import program
+from knowledge_neurons.stages import numbers, program
 from knowledge_neurons.text.relations import check_relation
 
 SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
@@ -27,49 +26,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {program.printable(message)}; --help lists all flags\n")
-
-
-# --- numbers: no value that would fail, or never end, only after hours of work -----------------
-
-LARGEST = 2**63 - 1
-
-
-def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
-    """A whole number within bounds, for argparse's `type`."""
-    return _number(int, lambda value: low <= value <= high, _from(low, high, "whole "))
-
-
-def real(low: float, high: float, above: bool = False) -> Callable[[str], float]:
-    """A finite number within bounds, for argparse's `type`; above: `low` itself is not allowed."""
-    bounds = f"a number above {low:g}, at most {high:g}" if above else _from(low, high)
-    return _number(
-        float, lambda value: low <= value <= high and not (above and value == low), bounds
-    )
-
-
-def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], bounds: str) -> Callable:
-    def parse(text: str) -> Any:
-        try:
-            if fits(value := kind(text)):
-                return value
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected {bounds}")
-
-    return parse
-
-
-def _from(low: float, high: float, kind: str = "") -> str:
-    upper = "or more" if high == LARGEST else f"to {high:,}" if kind else f"to {high:g}"
-    return f"a {kind}number, {low} {upper}"
-
-
-seed = whole(0)
-count = whole(1, 10**9)
-share = real(0, 1, above=True)
-tokens = whole(3, 1 << 20)  # [CLS] [MASK] [SEP] at least
-LARGEST_FACTOR = 1e6  # of an activation, a lambda
-factor = real(-LARGEST_FACTOR, LARGEST_FACTOR)
 
 
 # --- arguments -------------------------------------------------------------------------------
@@ -92,8 +48,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, on which device."""
     parser.add_argument(
         "--bert_model",
+        "--model",
         default=os.environ.get("KN_MODEL") or "bert-base-cased",
-        help="name on the hub, folder or .tar.gz (KN_MODEL; default: bert-base-cased)",
+        help="name on the hub, folder, .tar.gz or .gguf (KN_MODEL; default: bert-base-cased)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of the model on the hub")
     parser.add_argument(
@@ -104,8 +61,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layer_norm_eps",
-        type=real(0, 1e-2, above=True),
+        type=numbers.real(0, 1e-2, above=True),
         help="instead of the checkpoint's; released code: 1e-5",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("float32", "bfloat16", "float16"),
+        default=os.environ.get("KN_WEIGHTS") or "float32",
+        help="what the weights of a model other than BERT are kept as (KN_WEIGHTS)",
     )
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:1 ... (KN_DEVICE; default: cuda where there is one)"
@@ -133,15 +96,24 @@ def add_prompts(parser: argparse.ArgumentParser, max_seq_length: int = 128) -> N
         help="prompts by relation: read instead of --data_path where it exists, else written",
     )
     parser.add_argument(
-        "--max_seq_length", type=tokens, default=max_seq_length, help="tokens of a text, at most"
+        "--max_seq_length",
+        type=numbers.tokens,
+        default=max_seq_length,
+        help="tokens of a text, at most",
     )
     # DEVIATION: --debug -1 means all facts; the released code then drops every one (difference 5)
     parser.add_argument(
         "--max_facts",
         "--debug",
-        type=whole(-LARGEST),
+        type=numbers.whole(-numbers.LARGEST),
         default=-1,
         help="only the first N of each relation; 0 or less: all",
+    )
+    parser.add_argument(
+        "--min_prompts",
+        type=numbers.whole(0, 10**6),
+        default=3,
+        help="leave out facts of whose prompts a decoder can read fewer",
     )
 
 
@@ -151,7 +123,7 @@ def add_oov(parser: argparse.ArgumentParser) -> None:
         "--oov",
         choices=("error", "skip"),
         default="error",
-        help="facts whose answer is not one token: stop, or leave out and count",
+        help="facts whose answer has no tokens in the vocabulary: stop, or leave out and count",
     )
 
 
@@ -196,7 +168,7 @@ def add_sentences(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
-    parser.add_argument("--seed", type=seed, default=42, help=f"of {of}")
+    parser.add_argument("--seed", type=numbers.seed, default=42, help=f"of {of}")
 
 
 # --- settings: what the arguments come to ------------------------------------------------------
@@ -215,17 +187,20 @@ class ModelSettings(Settings):
     """What all stages that ask the model are told; fields are named as the arguments are.
 
     device: None for a GPU where there is one.  max_facts: of a relation; None for all.
+    min_prompts: that a fact keeps, of which a decoder cannot read all.
     """
 
     bert_model: str
     revision: str | None
     do_lower_case: bool | None
     layer_norm_eps: float | None
+    weights: str
     device: str | None
     data_path: Path
     tmp_data_path: Path | None
     max_seq_length: int
     max_facts: int | None
+    min_prompts: int = 3
     relations: list[str] = field(default_factory=list)
     oov: str = "error"
     seed: int = 42

@@ -24,7 +24,7 @@ class Calibration(TypedDict):
 # What decides how many points each layer tries; a calibration that differs in it is made anew.
 CALIBRATED_FOR = (
     *("model_sha256", "tokenizer_sha256", "data_sha256", "lowercase", "layer_norm_eps"),
-    *("max_seq_length", "rule", "steps", "tolerance", "seed"),
+    *("max_seq_length", "rule", "steps", "tolerance", "seed", "layers"),
 )
 
 

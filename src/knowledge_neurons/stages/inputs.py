@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from knowledge_neurons.attribution import fact_scores
 from knowledge_neurons.experiments.choose_facts import Bags
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.interface import check_neurons
+from knowledge_neurons.networks.pretrained import Pretrained, fingerprint
 from knowledge_neurons.results import origin
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import sha256_of
@@ -21,6 +21,7 @@ from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.stages import tables
 from knowledge_neurons.stages.arguments import ModelSettings, SentenceSettings
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import Encoded, encode_facts
 from knowledge_neurons.text.strict_json import listed
 from knowledge_neurons.types import BASELINE, KINDS, Fact, FactSentences, NeuronSets, Prompt
 
@@ -38,7 +39,7 @@ class Inputs:
     source: Path
     bags: dict[str, list]
     facts: dict[str, list[Fact]]
-    pretrained: checkpoints.Pretrained
+    pretrained: Pretrained
     device: torch.device
     identity: dict[str, Any]
 
@@ -57,10 +58,16 @@ class Inputs:
         """The model, for the screen."""
         return f"{self.settings.bert_model} on {self.device}"
 
-    def encode(self, facts: Sequence[Fact]) -> list[list[Prompt]]:
-        """The prompts of each fact; none where its answer is not one token and --oov is skip."""
-        skip, tokenizer = self.settings.oov == "skip", self.pretrained.tokenizer
-        return fact_scores.encode_facts(facts, tokenizer, self.max_tokens, skip, self.source)
+    def encode(self, facts: Sequence[Fact], skip_unknown: bool | None = None) -> list[list[Prompt]]:
+        """The prompts of each fact; none where it is left out.  skip_unknown: default --oov's."""
+        return self.encode_counted(facts, skip_unknown).prompts
+
+    def encode_counted(self, facts: Sequence[Fact], skip_unknown: bool | None = None) -> Encoded:
+        """The prompts of each fact, and what was left out, by reason."""
+        settings, tokenizer = self.settings, self.pretrained.tokenizer
+        skip = settings.oov == "skip" if skip_unknown is None else skip_unknown
+        fewest = settings.min_prompts
+        return encode_facts(facts, tokenizer, self.max_tokens, skip, self.source, fewest)
 
     def encode_all(self) -> Bags:
         """The tokenised prompts of every relation."""
@@ -85,12 +92,12 @@ class Inputs:
     def show(self, title: str, bags: Bags, rows: dict[str, object]) -> None:
         """Say what is about to be done with all prompts, and on which model."""
         bare = sum(not prompts for facts in bags.values() for prompts in facts)
-        left_out = f"{bare} facts whose answer is not one token"
+        left_out = f"{bare} facts that cannot be asked"
         tables.show(title, {"model": self.shown, "left out": left_out, **rows})
 
     def check_unchanged(self) -> str:
         """The sha256 of the model's weights, which must be that of when it was loaded."""
-        found = checkpoints.fingerprint(self.pretrained.model)
+        found = fingerprint(self.pretrained.model)
         if found != self.pretrained.sha256:
             raise RuntimeError(
                 "the edits were not undone: the weights had sha256 "
@@ -116,13 +123,14 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         revision=settings.revision,
         lowercase=settings.do_lower_case,
         layer_norm_eps=settings.layer_norm_eps,
+        weights=settings.weights,
     )
     pretrained.model.to(device)
     identity = {  # origin.COMMON
         "model_sha256": pretrained.sha256,
         "tokenizer_sha256": pretrained.tokenizer_sha256,
         "lowercase": pretrained.tokenizer.lowercase,
-        "layer_norm_eps": pretrained.model.config.layer_norm_eps,
+        "layer_norm_eps": pretrained.layer_norm_eps,
         "data_sha256": sha256_of(source),
     }
     return Inputs(settings, source, bags, facts, pretrained, device, identity)

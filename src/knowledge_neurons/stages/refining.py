@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from knowledge_neurons.neurons import refine
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.stages import arguments, numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(arguments.Settings):
-    """thresholds: baseline or not -> how its scores are refined.  pairs: random ones a fact."""
+    """thresholds: baseline or not -> how its scores are refined.  pairs: random ones a fact.
+
+    held_out: every so manieth prompt finds no neurons; None for none.  answer_token: of answers of
+    several tokens, whose scores are refined.
+    """
 
     relations: list[str]
     thresholds: dict[bool, refine.Thresholds]
+    held_out: int | None
+    answer_token: int
     pairs: int
     seed: int
 
@@ -23,34 +29,53 @@ def parse(description: str) -> Settings:
     arguments.add_results(parser)
     arguments.add_relations(parser, having="scores")
     refining = parser.add_argument_group("refining (2_get_kn.py)")
-    refining.add_argument("--coarse", type=arguments.share, default=default.coarse, help="t")
+    refining.add_argument("--coarse", type=numbers.share, default=default.coarse, help="t")
     refining.add_argument(
         "--base_coarse",
-        type=arguments.share,
+        type=numbers.share,
         default=refine.BASELINE_THRESHOLDS.coarse,
         help="t of the baseline",
     )
     refining.add_argument(
-        "--shared", type=arguments.share, default=default.shared, help="p at the start"
+        "--shared", type=numbers.share, default=default.shared, help="p at the start"
     )
     refining.add_argument(
         "--rounds",
-        type=arguments.whole(1, 100),
+        type=numbers.whole(1, 100),
         default=default.rounds,
         help="values of p to try (released: 6)",
     )
     refining.add_argument(
-        "--min_prompts", type=arguments.whole(0, 10**6), default=default.min_prompts
+        "--min_prompts", type=numbers.whole(0, 10**6), default=default.min_prompts
     )
-    refining.add_argument("--relation_share", type=arguments.share, default=default.relation_share)
+    refining.add_argument("--relation_share", type=numbers.share, default=default.relation_share)
+    refining.add_argument(
+        "--max_share",
+        type=numbers.share,
+        default=default.max_share,
+        help="drop neurons that more than this share of the facts have (default: 1, none)",
+    )
+    refining.add_argument(
+        "--answer_token",
+        type=numbers.whole(0, 1000),
+        default=0,
+        help="of answers of several tokens: refine the scores for this one, from 0 (stage 1's "
+        "--answers each)",
+    )
+    refining.add_argument(
+        "--held_out",
+        type=numbers.whole(2, 1000),
+        help="every Nth prompt of a fact finds no neurons; stage 3 then measures both kinds apart",
+    )
     statistics = parser.add_argument_group("statistics (2_analyze_kn.py)")
     statistics.add_argument(
-        "--pairs", type=arguments.whole(0, 10**4), default=100, help="random pairs a fact"
+        "--pairs", type=numbers.whole(0, 10**4), default=100, help="random pairs a fact"
     )
     arguments.add_seed(statistics, "those pairs")
     args = parser.parse_args()
     common = {
-        name: getattr(args, name) for name in ("shared", "rounds", "min_prompts", "relation_share")
+        name: getattr(args, name)
+        for name in ("shared", "rounds", "min_prompts", "relation_share", "max_share")
     }
     thresholds = {
         baseline: refine.Thresholds(coarse=coarse, **common)

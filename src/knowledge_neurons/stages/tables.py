@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from knowledge_neurons.results.comparison import (
     EDITED_NAMES,
@@ -10,6 +11,7 @@ from knowledge_neurons.results.comparison import (
     edits_beside,
     erasures_beside,
 )
+from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS, Effects
 from knowledge_neurons.results.edits import EDITED, EditRun, Variant
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
@@ -37,6 +39,44 @@ def _line(row: Comparison) -> str:
     line = f"{told(ours, row.digits, sign):>26} {row.unit:1}  {row.detail.replace('→', '->'):20}"
     beside = "" if row.paper is None else f"paper {row.paper:{sign}.{row.digits}f} {row.unit}"
     return f"{line}  {beside}".rstrip()
+
+
+def show_audit(audit: dict[str, Any]) -> None:
+    """The audit and the integral, a line each."""
+    if audit["audited_prompts"]:
+        bound = f"at most {audit['share_over_at_most']:.1%} of all, 95 % confidence"
+        print(
+            f"  audit: {audit['over_tolerance']} of {audit['audited_prompts']} prompts over "
+            f"{audit['tolerance']:g} of the largest score ({bound}), worst error "
+            f"{audit['worst_error']:.0e}; same coarse neurons in {audit['coarse_same']}"
+        )
+    if audit["layers_failed"]:
+        print(f"  layers that failed and get all points: {audit['layers_failed']}, from 0")
+    if integral := audit.get("integral"):
+        print(
+            f"  the sum over all points is {integral['median']:.1%} from the integral (median of "
+            f"{integral['prompts']} prompts); same coarse neurons in {integral['coarse_same']:.0%}"
+        )
+        if integral["layers_far"]:
+            print(
+                f"  warning: in layers {integral['layers_far']}, from 0, half of the prompts are "
+                "over 10 % of their largest score from it: leave them out with --layers, or try "
+                "more --steps"
+            )
+
+
+def show_effects(found: Sequence[Effects]) -> None:
+    """Stage 3's controls: a line for each kind of neurons and factor."""
+    table = {"": ["neurons", *EFFECT_COLUMNS.values()]}
+    for one in found:
+        cells = [f"{one.neurons:.2f}"]
+        for asked in EFFECT_COLUMNS:
+            change = one.changes.get(asked)
+            cells.append(told(change and change.times(100), 1, "+") + " %" * bool(change))
+        table[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = cells
+    width = 2 + max(len(cell) for cells in table.values() for cell in cells)
+    rows = {name: "".join(f"{cell:>{width}}" for cell in cells) for name, cells in table.items()}
+    show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
 
 
 def pair(first: float | None, second: float | None) -> str:

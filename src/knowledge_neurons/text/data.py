@@ -20,7 +20,8 @@ from knowledge_neurons.text.strict_json import listed, short
 from knowledge_neurons.types import Fact, FactSentences
 
 MASK = "[MASK]"
-SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]")
+MASK_WORDS = (MASK, "<mask>")  # what may stand for the answer in a prompt, whatever the model
+SPECIAL = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]|<mask>")
 FIRST_WORDS = 50  # UPSTREAM: the random word to mask is one of the first 50
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -79,7 +80,7 @@ def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
     for row in bag:
         if not (_are_texts(row) and len(row) == 3):
             raise ValueError(f"{where}: expected [prompt, answer, relation], got {short(row)}")
-        if row[0].count(MASK) != 1:
+        if sum(row[0].count(word) for word in MASK_WORDS) != 1:
             raise ValueError(f"{where}: expected one {MASK} in {short(row[0])}")
         if row[1:] != bag[0][1:]:
             raise ValueError(f"{where}: its prompts differ in answer or relation: {short(row[1:])}")
@@ -197,7 +198,7 @@ class CannotMask(ValueError):
     """A sentence in which there is nothing to mask; the message is the reason, to be counted."""
 
 
-def mask_tail(sentence: str, head: str, tail: str) -> str:
+def mask_tail(sentence: str, head: str, tail: str, decoder: bool = False) -> str:
     """The sentence with every occurrence of the tail masked, the head left whole.
 
     The tail is found with its case, where no letter stands before or after it (in "BBC1", not in
@@ -205,6 +206,7 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     head and tail are the same word, its first occurrence is the head.
     One [MASK] stands for the tail however many tokens it has: what is read is the stream at the
     first [MASK], not the tail's probability.
+    decoder: the sentence will be read by one, before the tail: it must not begin with it.
     Raises CannotMask.
 
         mask_tail("Baku is the capital of Azerbaijan.", "Azerbaijan", "Baku")
@@ -218,6 +220,8 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     pattern = rf"(?<!{LETTER}){_spaced(tail)}(?!{LETTER})"
     words = [match.span() for match in re.finditer(pattern, sentence)]
     spans = [span for span in words if not any(_is_inside(span, other) for other in heads)]
+    if spans and decoder and not sentence[: spans[0][0]].strip():
+        raise CannotMask("the tail begins it, so a decoder has nothing to read")
     if spans:
         return _mask(sentence, spans)
     if words:
@@ -227,11 +231,14 @@ def mask_tail(sentence: str, head: str, tail: str) -> str:
     raise CannotMask("the tail does not occur")
 
 
-def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) -> str:
+def mask_random_word(
+    sentence: str, avoid: Iterable[str], rng: random.Random, decoder: bool = False
+) -> str:
     """The sentence with one of its first 50 words masked, never one of `avoid`.
 
     A word is what white space separates, without the punctuation around it; it has a letter or a
-    digit.  avoid: head and tail.  One draw: the word, uniformly.
+    digit.  avoid: head and tail.  decoder: never the first word, before which there is nothing to
+    read.  One draw: the word, uniformly.
     Raises CannotMask, before the draw.
     """
     _refuse_special(sentence)
@@ -239,7 +246,8 @@ def mask_random_word(sentence: str, avoid: Iterable[str], rng: random.Random) ->
     free = [
         span
         for span in _words(sentence)[:FIRST_WORDS]
-        if not any(span[0] < end and start < span[1] for start, end in taken)
+        if not (decoder and not sentence[: span[0]].strip())
+        and not any(span[0] < end and start < span[1] for start, end in taken)
     ]
     if not free:
         raise CannotMask(f"no other word among the first {FIRST_WORDS}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,27 +89,55 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text between [CLS] and [SEP]."""
-        _check_texts([text])
+        check_texts([text])
         return self._fast.encode(text).ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """`encode` of many texts at once, in parallel; nothing is padded or cut."""
-        _check_texts(texts)
+        check_texts(texts)
         return [encoding.ids for encoding in self._fast.encode_batch(texts)]
 
     def decode(self, ids: list[int]) -> str:
         """Readable text of the ids, special tokens left out."""
         return self._fast.decode(ids)
 
-    def tokens(self, ids: list[int]) -> list[str]:
+    def text(self, answer: Sequence[int]) -> str:
+        """An answer for people, from its ids."""
+        return self.tokens(answer)[0] if len(answer) == 1 else self.decode(list(answer))
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
         """The token of each id."""
         return [self._tokens.get(index, f"[no token {index}]") for index in ids]
 
-    def single_token(self, text: str) -> int | None:
-        """Id of the one token that the text is, or None where it is several or unknown."""
-        _check_texts([text])
-        ids = self._fast.encode(text, add_special_tokens=False).ids
-        return ids[0] if len(ids) == 1 and ids[0] != self.vocabulary[UNK] else None
+    @property
+    def mask(self) -> int:
+        """The id of [MASK]."""
+        return self.vocabulary[MASK]
+
+    @property
+    def unknown(self) -> int:
+        """The id that stands for what has none."""
+        return self.vocabulary[UNK]
+
+    @property
+    def special(self) -> frozenset[int]:
+        """The ids of no text."""
+        return frozenset(self.vocabulary[token] for token in SPECIAL_TOKENS)
+
+    def encode_masked(self, before: str, after: str) -> list[int]:
+        """`encode` of a text with [MASK] between its two parts."""
+        return self.encode(f"{before}{MASK}{after}")
+
+    def answer(self, before: str, answer: str, after: str) -> list[int]:
+        """Ids of an answer where [MASK] stands; in WordPiece what stands around is no matter.
+
+        Raises ValueError, to be completed by who asked, for one that the vocabulary lacks.
+        """
+        check_texts([answer])
+        ids = self._fast.encode(answer, add_special_tokens=False).ids
+        if not ids or self.unknown in ids:
+            raise ValueError("is not in the model's vocabulary")
+        return ids
 
 
 def check_options(lowercase: Any, strip_accents: Any, split_chinese: Any) -> None:
@@ -130,7 +159,7 @@ def check_options(lowercase: Any, strip_accents: Any, split_chinese: Any) -> Non
         raise ValueError("tokenize_chinese_chars off: unsupported")
 
 
-def _check_texts(texts: list[str]) -> None:
+def check_texts(texts: list[str]) -> None:
     """ValueError for a text that has no bytes: one with half of a surrogate pair."""
     for text in texts:
         try:

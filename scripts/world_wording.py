@@ -1,0 +1,305 @@
+"""Wording of the world sample: plain data, no code, all of it written for this project.
+
+`make_world_sample.py` fills these tables with the facts of data/WORLD/world_query_pairs.json.
+[X] is the head (with "the" where English wants one), [Y] the tail, {name} a slot of
+sample_wording's SLOTS. The sample is for decoders, which read a prompt up to the answer:
+
+* PROMPTS: every wording ends in "[Y].", and the eight of a relation have different words before it;
+* SENTENCES: the head comes first, the tail late, so that what stands before it tells the fact.
+
+58 of the 96 wordings name the like fact of another head (Fiji and Suva, James Joyce and
+Ulysses), in the way in which people compare, because a small decoder otherwise goes on with "the".
+No such example is a fact of the sample, nor its answer an answer of the sample.
+
+For whoever edits the tables: never "a [Y]" or "an [Y]"; [X] never begins a sentence of a relation
+whose heads are written small (gold, sushi).
+"""
+
+# Heads that English writes with an article inside a sentence.
+WITH_ARTICLE = {
+    # P140
+    "Quran", "Hajj", "Bible", "New Testament", "Gospel of Mark", "Torah", "Talmud", "Sabbath",
+    "Rigveda", "Bhagavad Gita", "Mahabharata", "Dalai Lama", "Tripitaka", "Bodhi tree",
+    # P495
+    "tango", "samba",
+}  # fmt: skip
+
+PROMPTS = {
+    "P17": [
+        "The city of [X] belongs to the country called [Y].",
+        "Bergen is a city in Norway, and [X] is a city in [Y].",
+        "City: [X]. Country: [Y].",
+        "Antwerp is on the map of Belgium, and [X] is on the map of [Y].",
+        "People from Antwerp come from Belgium, and people from [X] come from [Y].",
+        "Teams from Bergen play for Norway, and teams from [X] play for [Y].",
+        "A trip to Bergen shows you Norway, and a trip to [X] shows you [Y].",
+        "If you live in Bergen, your country is Norway; if you live in [X], it is [Y].",
+    ],
+    "P30": [
+        "[X] is a country on the continent of [Y].",
+        "Geography books list [X] under the continent called [Y].",
+        "Fiji is a country in Oceania, and [X] is a country in [Y].",
+        "The continent of Fiji is Oceania, and the continent of [X] is [Y].",
+        "Country: [X]. Continent: [Y].",
+        "Geographers place Fiji within Oceania and [X] within [Y].",
+        "A traveller in Fiji sees Oceania, and a traveller in [X] sees [Y].",
+        "Samoa belongs to Oceania, and [X] belongs to [Y].",
+    ],
+    "P36": [
+        "The capital of Fiji is Suva, and the capital of [X] is [Y].",
+        "Fiji is governed from Suva, just as [X] is governed from [Y].",
+        "Malta has Valletta for its capital, while [X] has [Y].",
+        "Ministers of Malta meet in Valletta, and ministers of [X] meet in [Y].",
+        "In [X], the seat of power is the city of [Y].",
+        "Visitors to [X] often begin with its capital city, [Y].",
+        "The capital city of [X] is called [Y].",
+        "The city that serves as capital of [X] is known as [Y].",
+    ],
+    "P37": [
+        "The official language of [X] is [Y].",
+        "People in the Netherlands speak Dutch, and people in [X] speak [Y].",
+        "The official language of [X] is not Dutch but [Y].",
+        "Schools in Denmark teach Danish, and schools in [X] teach [Y].",
+        "Thailand prints its laws in Thai, and [X] in [Y].",
+        "Country: [X]. Official language: [Y].",
+        "The national language of [X] is called [Y].",
+        "To live in Denmark, learn Danish; to live in [X], learn [Y].",
+    ],
+    "P50": [
+        "Ulysses was written by James Joyce, and [X] was written by [Y].",
+        "The author of Ulysses is James Joyce, and the author of [X] is [Y].",
+        "Book: [X]. Author: [Y].",
+        "On the cover of [X] stands the name of its author, [Y].",
+        "We owe Ulysses to James Joyce, and [X] to [Y].",
+        "Ulysses came from the pen of James Joyce, and [X] came from the pen of [Y].",
+        "The creator of Ulysses was James Joyce, and the creator of [X] was [Y].",
+        "Readers got Ulysses from James Joyce, and they got [X] from [Y].",
+    ],
+    "P101": [
+        "[X] worked in the field of [Y].",
+        "The work of [X] changed modern [Y].",
+        "James Hutton worked in geology, and [X] worked in [Y].",
+        "The field of James Hutton was geology, and the field of [X] was [Y].",
+        "James Hutton is famous for geology, and [X] is famous for [Y].",
+        "James Hutton taught us geology, and [X] taught us [Y].",
+        "A course on James Hutton teaches geology, and a course on [X] teaches [Y].",
+        "To read James Hutton, learn geology; to read [X], learn [Y].",
+    ],
+    "P103": [
+        "The native language of [X] was [Y].",
+        "[X] grew up speaking [Y].",
+        "Hans Christian Andersen spoke Danish, and [X] spoke [Y].",
+        "As a child, [X] did not speak Danish but [Y].",
+        "Name: [X]. Native language: [Y].",
+        "The mother tongue of Hans Christian Andersen is Danish, and that of [X] is [Y].",
+        "Anne Frank thought and dreamed in Dutch, and [X] thought and dreamed in [Y].",
+        "Anne Frank learned Dutch first, and [X] first learned [Y].",
+    ],
+    "P106": [
+        "[X] is known all over the world as a great [Y].",
+        "By profession, [X] was a well-known [Y].",
+        "The occupation of [X] was that of a celebrated [Y].",
+        "Most people remember [X] as a brilliant [Y].",
+        "[X] was above all a gifted [Y].",
+        "Neil Armstrong was a famous astronaut, and [X] was a famous [Y].",
+        "Neil Armstrong trained as an astronaut, and [X] became a skilled [Y].",
+        "Neil Armstrong had the job of astronaut, and [X] had the job of [Y].",
+    ],
+    "P140": [
+        "[X] belongs to the religion of [Y].",
+        "The Golden Temple belongs to Sikhism, and [X] belongs to [Y].",
+        "The religion of Guru Nanak is Sikhism, and the religion of [X] is [Y].",
+        "Topic: [X]. Religion: [Y].",
+        "[X] plays an important role in the religion known as [Y].",
+        "[X] means a great deal to people who follow the faith called [Y].",
+        "Guru Nanak is honoured by people who follow Sikhism, and [X] by those who follow [Y].",
+        "Guru Nanak is important in Sikhism, and [X] is important in [Y].",
+    ],
+    "P246": [
+        "The chemical symbol for [X] is [Y].",
+        "In the periodic table, [X] has the symbol [Y].",
+        "Element: [X]. Symbol: [Y].",
+        "The box for xenon is marked with Xe, the box for [X] with [Y].",
+        "In the periodic table, look for xenon under Xe, and for [X] under [Y].",
+        "Xenon is represented by Xe, and [X] is represented by [Y].",
+        "Chemists know xenon as Xe, and they know [X] as [Y].",
+        "On labels xenon is shortened to Xe, and [X] to [Y].",
+    ],
+    "P495": [
+        "The country that gave the world [X] is [Y].",
+        "The home of [X] is the country called [Y].",
+        "Lego comes from Denmark, and [X] comes from [Y].",
+        "Topic: [X]. Country of origin: [Y].",
+        "The idea of Lego was born in Denmark, and that of [X] in [Y].",
+        "Lego is as typical of Denmark as [X] is of [Y].",
+        "To learn about Lego, go to Denmark; to learn about [X], go to [Y].",
+        "Lego made Denmark famous, and [X] did the same for [Y].",
+    ],
+    "P1376": [
+        "The country whose capital is [X] is [Y].",
+        "Suva is the capital of Fiji, and [X] is the capital of [Y].",
+        "Suva is the seat of government for Fiji, and [X] for [Y].",
+        "Capital: [X]. Country: [Y].",
+        "Leaders in Suva govern Fiji, and leaders in [X] govern [Y].",
+        "Valletta belongs to Malta, and [X] belongs to [Y].",
+        "Of all countries, [X] is the capital of the one named [Y].",
+        "Suva lies in Fiji, [X] in [Y].",
+    ],
+}
+
+# Natural sentences that name head and tail (BINGREL's th_bags), the tail late. Five of them a fact.
+SENTENCES = {
+    "P17": [
+        "After a {good} tour of [X], {who} said that they would gladly come back to [Y].",
+        "A {good} {book} on the streets of [X] calls it a must for any visit to [Y].",
+        "Trains leave [X] every hour and reach many other cities of [Y].",
+        "Nobody who grew up in [X] needs a map to find it within [Y].",
+        "In {year} a {event} in [X] welcomed {who} from all parts of [Y].",
+        "The museum in [X] counts among the most popular in the whole of [Y].",
+        "Streets, markets and parks make [X] a favourite with {who} who travel through [Y].",
+        "The weather in [X] was mild that {season}, as in most of [Y].",
+    ],
+    "P30": [
+        "A {good} {book} about [X] tells {who} how its rivers cross that part of [Y].",
+        "Researchers who visited [X] in {year} compared its forests with others in [Y].",
+        "With its fields and towns, [X] looks much like other parts of [Y].",
+        "Birds that leave [X] in {season} fly a long way over [Y].",
+        "Trade between [X] and its neighbours has a long history in [Y].",
+        "In geography class, {who} coloured [X] green on a large map of [Y].",
+        "A railway through [X] was meant to join the two ends of [Y].",
+        "Since {year} the markets of [X] have grown faster than most in [Y].",
+    ],
+    "P36": [
+        "The president of [X] received {who} on the steps of the palace in [Y].",
+        "Laws for [X] are debated and passed in the parliament buildings of [Y].",
+        "Ambassadors who are sent to [X] move into large houses in [Y].",
+        "In {month} {year} the ministers of [X] met for a {good} talk in [Y].",
+        "Most national museums of [X] are to be found in its capital, [Y].",
+        "A quiz asked {who} for the capital of [X], and all of them wrote [Y].",
+        "The central bank of [X] has its offices in a grey building in [Y].",
+        "Every main road in [X] is measured from a stone in the middle of [Y].",
+    ],
+    "P37": [
+        "Anyone who wants to work in the offices of [X] should know some [Y].",
+        "On public notices across [X], {who} can read every line in [Y].",
+        "New arrivals in [X] often take a {good} course to improve their [Y].",
+        "Judges and teachers in [X] have to pass an examination in [Y].",
+        "The evening news in [X] is read by people who speak clear [Y].",
+        "Letters to the mayor of a town in [X] should be written in [Y].",
+        "A {good} {book} for {who} in [X] was printed in {year}, of course in [Y].",
+        "Street signs and tax forms in [X] are printed for readers of [Y].",
+    ],
+    "P50": [
+        "The first page of [X] is enough to recognise the hand of [Y].",
+        "Teachers who discuss [X] in class usually begin with the life of [Y].",
+        "A {good} film of [X] keeps close to the text of its author, [Y].",
+        "Among the books on the shelf, {who} picked [X], the one by [Y].",
+        "A {good} {event} on [X] looked at the notes and drafts of [Y].",
+        "Few texts are read as widely as [X], and few writers as widely as [Y].",
+        "In the preface to [X], the editor explains what is known about [Y].",
+        "The library keeps an old copy of [X] beside other works by [Y].",
+    ],
+    "P101": [
+        "Without [X], {who} would learn much less today about [Y].",
+        "A {good} {event} on the ideas of [X] drew experts in [Y].",
+        "The {book} on [X] begins with a short introduction to [Y].",
+        "The letters of [X] show a lifelong interest in questions of [Y].",
+        "Even as a student, [X] was drawn to the great problems of [Y].",
+        "The name of [X] stands in every {good} {book} on the history of [Y].",
+        "In {year} a prize in memory of [X] was given for research in [Y].",
+        "Most textbooks name [X] on the first pages of any chapter on [Y].",
+    ],
+    "P103": [
+        "At the kitchen table the parents of [X] talked to each other in [Y].",
+        "The first words that [X] ever said were, of course, in [Y].",
+        "Even far from home, [X] never forgot the sound of [Y].",
+        "The family of [X] sang nursery songs and told stories in [Y].",
+        "Whoever studies the early years of [X] needs a good knowledge of [Y].",
+        "No teacher had to explain to the young [X] the grammar of [Y].",
+        "A {good} {book} about [X] was translated for {who} from [Y].",
+        "Among friends from childhood, [X] would always return to [Y].",
+    ],
+    "P106": [
+        "A {good} {event} about [X] showed how hard it is to become a good [Y].",
+        "Asked for a name, {who} chose [X] as the model of a true [Y].",
+        "Few people doubt today that [X] was a truly important [Y].",
+        "The {book} on [X] describes the daily life of a busy [Y].",
+        "Long practice and much talent turned [X] into a respected [Y].",
+        "On the form, the profession of [X] was given in one word: [Y].",
+        "Young people who admire [X] often dream of life as a celebrated [Y].",
+        "In {year} a stamp with the face of [X] honoured the great [Y].",
+    ],
+    "P140": [
+        "A {good} {book} about [X] is a first step for {who} who study [Y].",
+        "In the class on religion, [X] was the first topic in the unit on [Y].",
+        "A question about [X] led the {who} to a long talk about [Y].",
+        "The museum explains [X] in a room that is devoted to [Y].",
+        "Whoever asks what [X] means to believers has to learn about [Y].",
+        "In {year} a {event} on [X] brought together many who practise [Y].",
+        "The word for [X] can be found in every dictionary of [Y].",
+        "A chapter on [X] belongs in any {good} introduction to [Y].",
+    ],
+    "P246": [
+        "The teacher wrote the word for [X] on the board and beside it [Y].",
+        "On the bottle of [X] there was a small label that said [Y].",
+        "Whoever looks for [X] in the periodic table has to find the letters [Y].",
+        "In the test of {month}, {who} had to shorten [X], and most wrote [Y].",
+        "A reaction with [X] is written down by chemists with the sign [Y].",
+        "In the {good} {book}, each page about [X] is marked at the top with [Y].",
+        "For [X], as the {who} in the laboratory know, the symbol is [Y].",
+        "The drawing shows each atom of [X] as a circle marked [Y].",
+    ],
+    "P495": [
+        "A {good} {book} on the history of [X] begins with a journey to [Y].",
+        "The best-known teachers and makers of [X] still come from [Y].",
+        "In {year} a {event} about [X] was opened by the ambassador of [Y].",
+        "Long before {who} abroad had heard of [X], it was well known in [Y].",
+        "For [X] in its oldest form, the {book} says, one has to travel to [Y].",
+        "People who love [X] sooner or later plan a {good} trip to [Y].",
+        "Although [X] is found all over the world today, it began in [Y].",
+        "A stamp of {year} shows [X] as a part of the culture of [Y].",
+    ],
+    "P1376": [
+        "Crowds filled the main square of [X] when a new president was chosen for [Y].",
+        "From the palace in [X], orders once went out to every corner of [Y].",
+        "The national library in [X] keeps a copy of each book printed in [Y].",
+        "Ambassadors who live in [X] meet the foreign minister of [Y].",
+        "In {year} a {event} in [X] celebrated the national day of [Y].",
+        "All ministries have moved to [X], the seat of government of [Y].",
+        "Visitors who land in [X] see first of all the capital of [Y].",
+        "A law that is passed in [X] holds for everybody who lives in [Y].",
+    ],
+}
+
+# Natural sentences that name the head alone (BINGREL's h_bags), for the kinds of head that
+# sample_wording has none for. Five of them a fact.
+HEAD_SENTENCES = {
+    "work": [
+        "In {month} {year} the class read [X] aloud and talked about every chapter.",
+        "A {good} review of [X] appeared in {month} and was shared by many {who}.",
+        "Several {who} wrote {good} essays about [X] and read them to the others.",
+        "The library owns three copies of [X], and all of them are often borrowed.",
+        "A {good} film of [X] was shown on television in {season} {year}.",
+        "Nobody at the {event} could remember how [X] ends, and a copy was fetched.",
+        "The cover of [X] was drawn anew in {year} and looks much brighter.",
+        "Many {who} know the title of [X] although they never opened the book.",
+        "One {good} {book} explains [X] page by page, with notes and a long index.",
+        "For the school play, the {who} turned [X] into eight short scenes.",
+        "An old edition of [X] was sold in {month} for a surprising sum.",
+        "A translator spent four years on [X] and was praised by the press.",
+    ],
+    "subject": [
+        "In {month} {year} the library put several {good} books about [X] on a table.",
+        "A {good} {event} about [X] drew many {who} in the {season} of {year}.",
+        "The {book} devotes a whole chapter to [X] and prints eight pictures.",
+        "Many {who} know the word for [X] but little about what stands behind it.",
+        "A teacher prepared a {good} lesson on [X] with drawings, dates and numbers.",
+        "For {who}, the {book} offers a {good} introduction to [X] with many examples.",
+        "Nobody at the {season} quiz of {year} could answer the last question about [X].",
+        "A {good} video about [X] explains the most important points step by step.",
+        "The website answers ten common questions about [X] in plain words.",
+        "Our {who} prepared a poster on [X] and presented it to the others.",
+        "An encyclopedia needs a long article on [X], with pictures and a table.",
+        "The {event} on [X] had to move to a larger room because so many {who} came.",
+    ],
+}

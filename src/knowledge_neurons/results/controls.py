@@ -1,0 +1,128 @@
+"""Stage 3's controls: records, a line a fact, and the table of whose neurons change what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from knowledge_neurons.neurons.neuron_statistics import is_held_out
+from knowledge_neurons.results import metrics
+from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, Outcome, check_outcome
+from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.json_files import check_keys, write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_records, read_summary
+from knowledge_neurons.types import CONTROL, KNOWLEDGE, Count, Index, Number
+
+RARE = "rare"  # those of a fact's neurons that few facts of its relation have
+SAME = "same"  # asked: another fact of the relation
+HELD_OUT = "held_out"  # asked: those of the fact's own prompts that found no neurons
+SETS = (KNOWLEDGE, RARE, CONTROL)
+# What is asked, and of which neurons, in words.
+EFFECT_COLUMNS = {
+    OWN: "own prompts",
+    HELD_OUT: "own, held out",
+    SAME: "same relation",
+    OTHER: "other relations",
+}
+EFFECT_KINDS = {KNOWLEDGE: "knowledge neurons", RARE: "rare of them", CONTROL: "random neurons"}
+
+
+@dataclass(frozen=True)
+class ControlRecord:
+    """What scaling a fact's neurons, the rare of them and random ones did; a line on disk.
+
+    neurons: how many of each of SETS.  held_out: every so manieth of its own prompts found none.
+    own, same, other: asked its own prompts, those of a fact of its relation, of another one; None
+    where there was none.
+    """
+
+    relation: str
+    fact: Index
+    neurons: dict[str, Count]
+    held_out: Count | None
+    own: Outcome | None
+    same: Outcome | None
+    other: Outcome | None
+
+
+@dataclass(frozen=True)
+class Effects:
+    """How the right answer's probability changes with the neurons of one kind times a factor.
+
+    neurons: a fact has on the mean.  changes: by EFFECT_COLUMNS, of what was asked, as a share.
+    """
+
+    kind: str
+    factor: Number
+    neurons: Number
+    changes: dict[str, Estimate]
+
+
+def read_controls(path: Path) -> list[ControlRecord]:
+    """Stage 3's control records; ValueError names file, line and what does not fit."""
+    return list(read_records(path, ControlRecord, _check))
+
+
+def _check(record: ControlRecord) -> None:
+    check_keys("neurons", record.neurons, SETS)
+    for asked in (OWN, SAME, OTHER):
+        check_outcome(asked, getattr(record, asked), SETS, (SUPPRESS, AMPLIFY))
+
+
+def effects_of(relations: Mapping[str, Sequence[ControlRecord]], seed: int) -> list[Effects]:
+    """The table: facts with neurons alone, changes averaged as Figures 4 and 5 are."""
+    found = []
+    asked = {
+        name: [r for r in own if r.own and r.neurons[KNOWLEDGE]] for name, own in relations.items()
+    }
+    for factor in (SUPPRESS, AMPLIFY):
+        for kind in SETS:
+            changes = {}
+            for column in EFFECT_COLUMNS:
+                groups = [_sums(own, column, kind, factor) for own in asked.values()]
+                if change := _average([rows for rows in groups if len(rows)], seed):
+                    changes[column] = change
+            counts = [r.neurons[kind] for own in asked.values() for r in own]
+            found.append(Effects(kind, factor, float(np.mean(counts)) if counts else 0.0, changes))
+    return found
+
+
+def _sums(records: Sequence[ControlRecord], column: str, kind: str, factor: float) -> np.ndarray:
+    """The sums over each fact's prompts of P before and after: (facts, 2)."""
+    rows = []
+    for record in records:
+        outcome = record.own if column in (OWN, HELD_OUT) else getattr(record, column)
+        if outcome is None:
+            continue
+        chosen = [
+            place
+            for place in range(len(outcome.original))
+            if column not in (OWN, HELD_OUT)
+            or is_held_out(place, record.held_out) == (column == HELD_OUT)
+        ]
+        after = outcome.edited[kind][factor]
+        if chosen:
+            rows.append([sum(of[place] for place in chosen) for of in (outcome.original, after)])
+    return np.array(rows).reshape(-1, 2)
+
+
+def _average(groups: Sequence[np.ndarray], seed: int) -> Estimate | None:
+    if not groups:
+        return None
+    means = np.stack([rows.mean(axis=0) for rows in groups])  # (relations, 2)
+    change = metrics.mean_relative_change
+    return Estimate(float(change(means)), metrics.bootstrap_interval(groups, change, seed))
+
+
+def write_effects(path: Path, found: Sequence[Effects]) -> None:
+    write_json(path, {"effects": found}, readable=True)
+
+
+def read_effects(results: Results) -> list[Effects]:
+    """The table, empty where stage 3 was not asked for controls."""
+    path = results.controls_summary
+    return read_summary(path, dict[str, list[Effects]], 3)["effects"] if path.exists() else []
