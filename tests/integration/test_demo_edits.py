@@ -5,7 +5,7 @@ Run: pytest tests/integration/test_demo_edits.py
 
 import pytest
 
-from knowledge_neurons.attribution.fact_scores import Settings, encode_facts, prepare, score_facts
+from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
 from knowledge_neurons.editing import slots
 from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
 from knowledge_neurons.networks import checkpoints
@@ -15,6 +15,7 @@ from knowledge_neurons.neurons.neuron_statistics import refine_scores
 from knowledge_neurons.results.edits import EDITED, Variant, summarise_edits
 from knowledge_neurons.results.erasures import summarise_erasure
 from knowledge_neurons.text import data
+from knowledge_neurons.text.encoding import encode_facts
 from tests.integration.editable import MODEL, SAMPLE
 from tests.reference import edits as literal
 
@@ -26,7 +27,10 @@ def known():
     """The model, the prompts of all relations, the refined neurons of two of them."""
     pretrained, bags = checkpoints.from_pretrained(MODEL), data.read_bags(SAMPLE)
     facts = {name: data.facts_of(bags, name, SAMPLE) for name in bags}
-    encoded = {n: encode_facts(own, pretrained.tokenizer, 64, False) for n, own in facts.items()}
+    encoded = {
+        name: encode_facts(own, pretrained.tokenizer, 64, False).prompts
+        for name, own in facts.items()
+    }
     neurons = {}
     for name in SCORED:
         engine = prepare(pretrained.model, pretrained.tokenizer, Settings())

@@ -103,7 +103,7 @@ def test_library_finds_suppresses_and_amplifies():
 
 
 def test_library_refuses_what_it_cannot_answer():
-    """A lone string, no prompt, no [MASK], an answer of several tokens: each says what is wrong."""
+    """A lone string, no prompt, no [MASK], an answer of unknown parts: each says what is wrong."""
     kn = KnowledgeNeurons.from_pretrained(MODEL)
     with pytest.raises(ValueError, match="list of prompts"):
         kn.find(COLDPLAY[0], "London")
@@ -111,8 +111,8 @@ def test_library_refuses_what_it_cannot_answer():
         kn.find([], "London")
     with pytest.raises(ValueError, match=r"\[MASK\]"):
         kn.find(["Coldplay began in London."], "London")
-    with pytest.raises(ValueError, match="not one token"):
-        kn.find(COLDPLAY, "Llanfairpwll")
+    with pytest.raises(ValueError, match="is not in the model's vocabulary"):
+        kn.find(COLDPLAY, "Llanfairpwllǂ")
 
 
 def test_library_says_what_is_missing():

@@ -435,7 +435,6 @@ def test_corrupt_config_is_an_error(folder, content, message):
         {"hidden_act": ["gelu"]},
         {"hidden_act": "tanh"},
         {"layer_norm_eps": None},
-        {"model_type": "roberta"},
         {"is_decoder": True},
         {"position_embedding_type": "relative_key_query"},
     ],
@@ -445,6 +444,13 @@ def test_unusable_config_is_an_error(folder, changes):
     """Wrong types, impossible sizes and models of another kind: never a traceback from torch."""
     edit_json(folder / "config.json", **changes)
     with pytest.raises(ValueError, match=r"config\.json: "):
+        from_pretrained(folder)
+
+
+def test_bert_that_calls_itself_another_family_is_an_error(folder):
+    """It is looked for under that family's names, and nothing missing is filled in at random."""
+    edit_json(folder / "config.json", model_type="roberta")
+    with pytest.raises(ValueError, match=r"model: \d+ tensors are missing"):
         from_pretrained(folder)
 
 
