@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,23 +70,23 @@ def known_of(inputs: Inputs, relation: str) -> Known:
     settings: Settings = inputs.settings
     encoded = inputs.encode(inputs.facts[relation])
     places, right, asked, left_out = [], [], 0, 0
-    for start in range(0, len(encoded), GROUP):
-        group = encoded[start : start + GROUP]
-        said = iter(said_of(inputs, [prompt for prompts in group for prompt in prompts]))
-        for place, prompts in enumerate(group, start):
-            asked, left_out = asked + 1, left_out + (not prompts)
-            count = sum(next(said) for _ in prompts)
-            if count >= settings.wordings:
-                places.append(place)
-                right.append(count)
-            if len(places) == settings.per_relation:
-                return Known(asked, left_out, places, right, asked - left_out - len(places))
+    for place, count in enumerate(answered_right(inputs, encoded)):
+        asked, left_out = asked + 1, left_out + (not encoded[place])
+        if count >= settings.wordings:
+            places.append(place)
+            right.append(count)
+        if len(places) == settings.per_relation:
+            break
     return Known(asked, left_out, places, right, asked - left_out - len(places))
 
 
-def said_of(inputs: Inputs, prompts: list[Prompt]) -> list[bool]:
-    """Whether the model says the right answer to each."""
-    return Reader(inputs.pretrained.model, prompts).read().said[:, 0].tolist()
+def answered_right(inputs: Inputs, encoded: list[list[Prompt]]) -> Iterator[int]:
+    """In how many of its prompts each fact is answered right; facts are read as they are needed."""
+    for start in range(0, len(encoded), GROUP):
+        group = encoded[start : start + GROUP]
+        prompts = [prompt for own in group for prompt in own]
+        said = iter(Reader(inputs.pretrained.model, prompts).read().said[:, 0].tolist())
+        yield from (sum(next(said) for _ in own) for own in group)
 
 
 def write(inputs: Inputs, known: dict[str, Known]) -> None:

@@ -12,6 +12,7 @@ case ${1:-} in
     --model) model=${2:?"--model needs a name, a folder or a .gguf file"} ;;
     *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit $([[ $1 == --help ]] && echo 0 || echo 2) ;;
 esac
+[[ ! -e $model ]] || model=$(realpath "$model")  # stages run in src/
 minutes=$((9 * ${KN_FACTS:-13} / 5))
 echo "about $minutes minutes on 2 quiet cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"
 source "$root/scripts/environment.sh"
