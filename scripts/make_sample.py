@@ -19,6 +19,7 @@ import random
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from sample_wording import HEAD_SENTENCES, PROMPTS, SENTENCES, SLOTS, WITH_ARTICLE
@@ -185,35 +186,42 @@ def out_of_date(files: dict[Path, str]) -> list[Path]:
     return [p for p, text in files.items() if not p.is_file() or p.read_bytes() != text.encode()]
 
 
-def summarise(facts: Facts, files: dict[Path, str]) -> str:
-    """One line of counts."""
+def summarise(facts: Facts, files: dict[Path, str], prompts: dict, sentences: int) -> str:
+    """One line of counts.  prompts: wordings of each relation; sentences: of a fact."""
     n_facts = sum(map(len, facts.values()))
-    n_prompts = sum(len(facts[relation]) * len(PROMPTS[relation]) for relation in facts)
-    n_sentences = n_facts * (BOTH_PER_FACT + HEAD_PER_FACT)
+    n_prompts = sum(len(facts[relation]) * len(prompts[relation]) for relation in facts)
     n_bytes = sum(len(text.encode()) for text in files.values())
     return (
         f"{len(facts)} relations, {n_facts} facts, {n_prompts} prompts, "
-        f"{n_sentences} sentences, {n_bytes:,} bytes in {len(files)} files"
+        f"{n_facts * sentences} sentences, {n_bytes:,} bytes in {len(files)} files"
     )
 
 
-def main() -> int:
-    """Write the sample, or compare it with what is on disk."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def deliver(script: str, title: str, make: Callable[[], tuple[dict[Path, str], str]]) -> int:
+    """Write a sample, or with --check compare it with what is on disk; returns the exit code.
+
+    make: the text of every file, by path, and a line of counts.
+    """
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
     check_only = parser.parse_args().check
-    facts = load_facts()
-    files = render(facts)
+    files, told = make()
     if not check_only:
         for path, text in files.items():
             write_atomically(path, text)
     elif stale := out_of_date(files):
         names = ", ".join(str(path.relative_to(DATA.parent)) for path in stale)
-        print(f"out of date: {names}; run: python scripts/make_sample.py", file=sys.stderr)
+        print(f"out of date: {names}; run: python scripts/{script}", file=sys.stderr)
         return 1
-    print(summarise(facts, files))
+    print(told)
     return 0
 
 
+def make() -> tuple[dict[Path, str], str]:
+    facts = load_facts()
+    files = render(facts)
+    return files, summarise(facts, files, PROMPTS, BOTH_PER_FACT + HEAD_PER_FACT)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(deliver("make_sample.py", __doc__.splitlines()[0], make))

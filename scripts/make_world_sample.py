@@ -22,7 +22,6 @@ Run it after editing either input; the same inputs always give the same bytes:
     python scripts/make_world_sample.py --check    # write nothing, exit 1 if out of date
 """
 
-import argparse
 import json
 import random
 import re
@@ -32,12 +31,12 @@ from pathlib import Path
 import sample_wording
 from make_sample import (
     count_words,
+    deliver,
     draw,
     fill,
     one_per_line,
-    out_of_date,
+    summarise,
     word_pattern,
-    write_atomically,
 )
 from world_wording import HEAD_SENTENCES, PROMPTS, SENTENCES, WITH_ARTICLE
 
@@ -166,35 +165,11 @@ def load_facts() -> Facts:
     return {relation: [(head, answer) for head, answer in facts[relation]] for relation in facts}
 
 
-def summarise(facts: Facts, files: dict[Path, str]) -> str:
-    """One line of counts."""
-    n_facts = sum(map(len, facts.values()))
-    n_prompts = sum(len(facts[relation]) * len(PROMPTS[relation]) for relation in facts)
-    n_bytes = sum(len(text.encode()) for text in files.values())
-    return (
-        f"{len(facts)} relations, {n_facts} facts, {n_prompts} prompts, "
-        f"{n_facts * (BOTH_PER_FACT + HEAD_PER_FACT)} sentences, "
-        f"{n_bytes:,} bytes in {len(files)} files"
-    )
-
-
-def main() -> int:
-    """Write the sample, or compare it with what is on disk."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    check_only = parser.parse_args().check
+def make() -> tuple[dict[Path, str], str]:
     facts = load_facts()
     files = render(facts)
-    if not check_only:
-        for path, text in files.items():
-            write_atomically(path, text)
-    elif stale := out_of_date(files):
-        names = ", ".join(str(path.relative_to(WORLD.parents[1])) for path in stale)
-        print(f"out of date: {names}; run: python scripts/make_world_sample.py", file=sys.stderr)
-        return 1
-    print(summarise(facts, files))
-    return 0
+    return files, summarise(facts, files, PROMPTS, BOTH_PER_FACT + HEAD_PER_FACT)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(deliver("make_world_sample.py", __doc__.splitlines()[0], make))
