@@ -65,6 +65,17 @@ def test_reader_reads_whole_answers(name):
         assert reading.predicted[row] == first.argmax().item()
 
 
+def test_answers_may_all_have_other_numbers_of_tokens_than_the_prompts_own(name):
+    """A masked prompt is then read with other masks alone, and its own row for the prediction."""
+    network = AdaptedNetwork(small(name, torch.float64))
+    asked = prompts(name, LONG, 2, answers=3)
+    reading = Reader(network, asked, [[(20,), (30, 8)]] * 2).read()
+    every = Reader(network, asked, [ANSWERS] * 2).read()
+    assert reading.log_probabilities == pytest.approx(every.log_probabilities[:, 1:3], abs=WITHIN)
+    assert (reading.ranks == every.ranks[:, 1:3]).all()
+    assert (reading.predicted == every.predicted).all()
+
+
 def said_by(name: str, model, prompt: Prompt, tokens: int) -> tuple[int, ...]:
     """The answer of so many tokens that a model says, the most probable each time."""
     answer: tuple[int, ...] = ()

@@ -232,6 +232,17 @@ def test_facts_with_too_few_prompts_are_left_out():
     assert list(found.facts_left_out) == ["fewer than 2 prompts can be read"]
 
 
+def test_an_answer_longer_than_a_prompt_may_be_names_the_fact():
+    """A limit of as many tokens leaves one to read; one less is an error, not a whole prompt."""
+    long = "Paris Paris Paris"
+    (prompt,) = encode_fact(fact("It is in [MASK].", answer=long), GPT2, 128)
+    tokens = len(prompt.answers)
+    (cut,) = encode_fact(fact("It is in [MASK].", answer=long), GPT2, tokens)
+    assert cut.cut and cut.ids == prompt.ids[-1:] and len(cut.later[-1].ids) == tokens
+    with pytest.raises(ValueError, match=rf"P36 fact 7 .* has {tokens} tokens, over {tokens - 1}"):
+        encode_fact(fact("It is in [MASK].", answer=long), GPT2, tokens - 1)
+
+
 # --- cuts ------------------------------------------------------------------------------------
 
 

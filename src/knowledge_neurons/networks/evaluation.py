@@ -62,7 +62,8 @@ class Reader:
             raise ValueError(f"answers for {len(asked)} prompts, there are {len(prompts)}")
         self.model, self._rows = model, _Rows(prompts, asked)
         widest = max(map(len, self._rows.tokens), default=1)
-        tokens = [[*own, *own[:1] * (widest - len(own))] for own in self._rows.tokens]
+        asked_of = zip(self._rows.prompts, self._rows.tokens, strict=True)
+        tokens = [own + [prompt.answer] * (widest - len(own)) for prompt, own in asked_of]
         cost = partial(passes.pass_bytes, model)
         self._batches = [
             (batch, torch.tensor([tokens[row] for row in batch.order], device=model.device))

@@ -110,6 +110,8 @@ def _asked(fact: Fact, tokenizer: Tokens, before: str, after: str, max_tokens: i
     if tokenizer.special.intersection(answer):
         raise ValueError(f"{fact}: the answer is a special token, expected a word")
     if tokenizer.mask is None:
+        if len(answer) > max_tokens:
+            raise ValueError(f"{fact}: its answer has {len(answer)} tokens, over {max_tokens}")
         return asking_after(tokenizer.encode_before(before), answer, max_tokens)
     ids = tokenizer.encode_masked(before, after)
     if ids.count(tokenizer.mask) != 1:
