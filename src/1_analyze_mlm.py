@@ -85,6 +85,7 @@ class Settings(arguments.ModelSettings):
             "max_seq_length": self.max_seq_length,
             "max_facts": self.max_facts or 0,
             "oov": self.oov,
+            "min_prompts": self.min_prompts,
             **{name: getattr(self, name) for name in names},
             "layers": f"{layers.start}-{layers.stop - 1}",
             "answers": f"{self.answers}, {self.aggregate}" if joint else self.answers,

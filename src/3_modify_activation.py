@@ -145,6 +145,7 @@ def identity_of(inputs: Inputs, relation: Relation) -> dict[str, Any]:
     """What decides the records of a relation, but for the factors."""
     settings = inputs.settings
     found = inputs.identity | relation.identity | {"seed": settings.seed}
+    found |= {"min_prompts": settings.min_prompts}
     return found | {"max_seq_length": inputs.max_tokens, "oov": settings.oov}
 
 

@@ -187,10 +187,11 @@ def test_a_run_that_waited_for_another_does_nothing(copied, monkeypatch):
 def test_other_settings_are_not_mixed_with_what_is_there(copied):
     """What differs is named with both values, and the scores stay."""
     before = copied.scores("P36").read_bytes()
-    ended = copied.score("P36", "--steps", 8, "--max_facts", 2)
+    ended = copied.score("P36", "--steps", 8, "--max_facts", 2, "--min_prompts", 5)
     refused(
         ended, "steps is 20 there and 8 now", "max_facts is 0 there and 2 now", "another folder"
     )
+    assert "min_prompts is 3 there and 5 now" in ended.err
     assert copied.scores("P36").read_bytes() == before
 
 

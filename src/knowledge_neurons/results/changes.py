@@ -131,13 +131,19 @@ def sums_of(records: Iterable[ChangeRecord], asked: str, kind: str, factor: floa
 def average_change(
     relations: Mapping[str, Sequence[ChangeRecord]], asked: str, kind: str, factor: float, seed: int
 ) -> Estimate | None:
-    """Figures 4 and 5: see metrics.mean_relative_change; the interval is over facts.
+    """Figures 4 and 5: `mean_change` over the relations' records."""
+    return mean_change(
+        [sums_of(records, asked, kind, factor) for records in relations.values()], seed
+    )
 
-    relations: relation -> records of its facts.  Relations of which no fact was asked do not count;
-    None where there is no other.
+
+def mean_change(relations: Sequence[np.ndarray], seed: int) -> Estimate | None:
+    """A change as a share: see metrics.mean_relative_change; the interval is over facts.
+
+    relations: of each (facts, 2), P before and after.  Relations of which no fact was asked do not
+    count; None where there is no other.
     """
-    found = (sums_of(records, asked, kind, factor) for records in relations.values())
-    groups = [rows for rows in found if len(rows)]
+    groups = [rows for rows in relations if len(rows)]
     if not groups:
         return None
     means = np.stack([rows.mean(axis=0) for rows in groups])  # (relations, 2)

@@ -9,8 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from knowledge_neurons.neurons.neuron_statistics import is_held_out
-from knowledge_neurons.results import metrics
-from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, Outcome, check_outcome
+from knowledge_neurons.results.changes import (
+    AMPLIFY,
+    OTHER,
+    OWN,
+    SUPPRESS,
+    Outcome,
+    check_outcome,
+    mean_change,
+)
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import check_keys, write_json
 from knowledge_neurons.results.layout import Results
@@ -84,7 +91,7 @@ def effects_of(relations: Mapping[str, Sequence[ControlRecord]], seed: int) -> l
             changes = {}
             for column in EFFECT_COLUMNS:
                 groups = [_sums(own, column, kind, factor) for own in asked.values()]
-                if change := _average([rows for rows in groups if len(rows)], seed):
+                if change := mean_change(groups, seed):
                     changes[column] = change
             counts = [r.neurons[kind] for own in asked.values() for r in own]
             found.append(Effects(kind, factor, float(np.mean(counts)) if counts else 0.0, changes))
@@ -108,14 +115,6 @@ def _sums(records: Sequence[ControlRecord], column: str, kind: str, factor: floa
         if chosen:
             rows.append([sum(of[place] for place in chosen) for of in (outcome.original, after)])
     return np.array(rows).reshape(-1, 2)
-
-
-def _average(groups: Sequence[np.ndarray], seed: int) -> Estimate | None:
-    if not groups:
-        return None
-    means = np.stack([rows.mean(axis=0) for rows in groups])  # (relations, 2)
-    change = metrics.mean_relative_change
-    return Estimate(float(change(means)), metrics.bootstrap_interval(groups, change, seed))
 
 
 def write_effects(path: Path, found: Sequence[Effects]) -> None:

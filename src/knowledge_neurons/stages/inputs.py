@@ -86,6 +86,7 @@ class Inputs:
             "max_seq_length": self.max_tokens,
             "max_facts": self.settings.max_facts or 0,
             "oov": self.settings.oov,
+            "min_prompts": self.settings.min_prompts,
             "seed": self.settings.seed,
         }
 
