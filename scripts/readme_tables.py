@@ -87,7 +87,7 @@ def real_record(folder: Path) -> dict:
     erased = read(folder / "erase/P36.json")
     manifest = read(folder / "kn/manifests/statistics.json.manifest.json")
     return {
-        "command": "KN_FACTS=16 bash scripts/real_model.sh && "
+        "command": "bash scripts/real_model.sh && "
         "python scripts/readme_tables.py --real results/smollm2",
         "made_with": manifest["made_with"],
         "model_sha256": known["model_sha256"],
