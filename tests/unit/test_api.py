@@ -44,11 +44,13 @@ def defaults(method) -> dict:
 
 def test_the_defaults_are_the_papers():
     """20 steps of the left rule, scores from 0.1 of the largest, t = 0.2, p = 0.7, 3 prompts."""
-    paper, within = {"coarse": 0.2, "shared": 0.7}, {"tolerance": 1e-3}
-    steps = {"rule": "riemann-left", "steps": 20, "keep": 0.1} | within
-    assert defaults(KnowledgeNeurons.scores) == steps
-    assert defaults(KnowledgeNeurons.refine) == paper | {"min_prompts": 3}
-    assert defaults(KnowledgeNeurons.find) == paper | within
+    thresholds = {"coarse": 0.2, "shared": 0.7, "min_prompts": 3}
+    ways = {"by": "share", "shared_by": "share"}
+    within = {"tolerance": 1e-3, "layers": None}
+    steps = {"rule": "riemann-left", "steps": 20, "keep": 0.1, "dense": False}
+    assert defaults(KnowledgeNeurons.scores) == steps | within
+    assert defaults(KnowledgeNeurons.refine) == thresholds | ways
+    assert defaults(KnowledgeNeurons.find) == thresholds | ways | within | {"negative": ()}
 
 
 def test_scores_are_the_sum_over_twenty_steps(kn):

@@ -22,7 +22,9 @@ BELOW["experiments"] = {"attribution", "editing", "networks", "neurons", "result
 BELOW["figures"] = {"results", "neurons", "text"}
 BELOW["report"] = {"figures", "results", "neurons", "text"}
 BELOW["runs"] = set(BELOW) - {"figures", "report"}
-BELOW["api"] = BELOW["__init__"] = BELOW["stages"] = {*BELOW, "api", "runs"}
+BELOW["library"] = set(BELOW) - {"report", "runs"}
+BELOW["api"] = {"library"}
+BELOW["__init__"] = BELOW["stages"] = {*BELOW, "api", "runs"}
 
 
 def imports_of(path: Path) -> set[str]:

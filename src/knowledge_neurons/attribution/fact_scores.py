@@ -267,12 +267,27 @@ def batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
 
 def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
     """Each prompt of a batch, in its order."""
+    clean = passes.clean_pass(engine.model, batch)
+    dense, points = dense_scores(engine, clean)
+    kept = _kept(engine, dense)
+    likely = clean.probabilities.tolist() if engine.settings.probabilities else None
+    for row, predicted in enumerate(clean.predicted.tolist()):
+        values: dict[str, Any] = {name: triplets[row] for name, triplets in kept.items()}
+        if likely:
+            values["probabilities"] = likely[row]
+        yield _Scored(predicted, values, int(points[row]))
+
+
+def dense_scores(engine: Engine, clean: passes.CleanPass) -> tuple[dict[str, Tensor], Tensor]:
+    """Each kind of scores (B, L, F) that is asked for, and the points evaluated for them, (B,).
+
+    Layers that are not scored are zero.
+    """
     settings, model = engine.settings, engine.model
-    clean = passes.clean_pass(model, batch)
-    dense: dict[str, Tensor] = {}  # (B, L, F) each
-    points = torch.zeros(len(batch.order), dtype=torch.long)
+    dense: dict[str, Tensor] = {}
+    points = torch.zeros(len(clean.predicted), dtype=torch.long)
     for name, wanted, tokens in (
-        ("of_answer", settings.of_answer, batch.answers),
+        ("of_answer", settings.of_answer, clean.batch.answers),
         ("of_prediction", settings.of_prediction, clean.predicted),
     ):
         if wanted:
@@ -282,10 +297,4 @@ def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
             points += found.points.sum(dim=1)
     if settings.baseline:
         dense["baseline"] = clean.activations
-    kept = _kept(engine, dense)
-    likely = clean.probabilities.tolist() if settings.probabilities else None
-    for row, predicted in enumerate(clean.predicted.tolist()):
-        values: dict[str, Any] = {name: triplets[row] for name, triplets in kept.items()}
-        if likely:
-            values["probabilities"] = likely[row]
-        yield _Scored(predicted, values, int(points[row]))
+    return dense, points

@@ -84,6 +84,28 @@ def erase(model: Network, neurons: Sequence[Neuron], value: Tensor | None = None
     return WeightEdit(tuple(neurons), before, after.clone())
 
 
+def combined(edits: Sequence[WeightEdit]) -> WeightEdit:
+    """Several edits of the same weights as one: what they do to the same neuron adds up.
+
+    Raises ValueError for none, and for edits that were computed from different weights.
+    """
+    if not edits:
+        raise ValueError("expected at least one edit")
+    before: dict[Neuron, Tensor] = {}
+    after: dict[Neuron, Tensor] = {}
+    for edit in edits:
+        for neuron, old, new in zip(edit.neurons, edit.before, edit.after, strict=True):
+            if neuron not in before:
+                before[neuron], after[neuron] = old, new
+            elif torch.equal(before[neuron], old):
+                after[neuron] = after[neuron] + (new - old)
+            else:
+                raise ValueError("edits of different weights cannot be applied together: nest them")
+    return WeightEdit(
+        tuple(before), torch.stack([*before.values()]), torch.stack([*after.values()])
+    )
+
+
 def size_of(edit: WeightEdit) -> float:
     """How much an edit changes: the Frobenius norm of after - before."""
     return (edit.after - edit.before).double().norm().item()

@@ -33,13 +33,13 @@ def sets_of(
         KNOWLEDGE: [list(own) for own in neurons],
         RARE: rare(neurons, max(1.0, common * asked)),
         CONTROL: [
-            _random_like(model, own, random.Random(f"{seed} {relation} {index} controls"))
+            random_like(model, own, random.Random(f"{seed} {relation} {index} controls"))
             for index, own in enumerate(neurons)
         ],
     }
 
 
-def _random_like(model: Network, own: Sequence[Neuron], rng: random.Random) -> list[Neuron]:
+def random_like(model: Network, own: Sequence[Neuron], rng: random.Random) -> list[Neuron]:
     """As many other neurons of the same layers."""
     width = model.shape.neurons
     chosen: list[Neuron] = []

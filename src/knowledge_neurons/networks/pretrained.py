@@ -1,11 +1,14 @@
-"""A loaded checkpoint, of whatever family, and the fingerprint of its weights."""
+"""A loaded checkpoint, of whatever family, its fingerprint, and the device that it is put on."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.text.encoding import Tokens
@@ -39,3 +42,21 @@ def fingerprint(model: Network) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy())
     return digest.hexdigest()
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The device of this name, else KN_DEVICE's, else a GPU where there is one.
+
+    Raises ValueError where it is not there.
+    """
+    name = name or os.environ.get("KN_DEVICE")
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used here: {reason}") from error
+    return device

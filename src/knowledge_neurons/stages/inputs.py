@@ -12,7 +12,7 @@ import torch
 from knowledge_neurons.experiments.choose_facts import Bags
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.interface import check_neurons
-from knowledge_neurons.networks.pretrained import Pretrained, fingerprint
+from knowledge_neurons.networks.pretrained import Pretrained, chosen_device, fingerprint
 from knowledge_neurons.results import origin
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import sha256_of
@@ -118,7 +118,7 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         name: data.facts_of(bags, name, source, settings.max_facts)
         for name in (sorted(bags) if relations is None else relations)
     }
-    device = _device(settings.device)
+    device = chosen_device(settings.device)
     pretrained = checkpoints.from_pretrained(
         settings.bert_model,
         revision=settings.revision,
@@ -146,20 +146,6 @@ def _read_bags(settings: ModelSettings) -> tuple[Path, dict[str, list]]:
         write_json(split, bags)
         source = split  # what a second run will read
     return source, bags
-
-
-def _device(name: str | None) -> torch.device:
-    """The device of this name, else a GPU where there is one; ValueError where it is not there."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "meta":
-            raise RuntimeError("it holds no numbers")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {name!r} cannot be used here: {reason}") from error
-    return device
 
 
 # --- neurons ---------------------------------------------------------------------------------

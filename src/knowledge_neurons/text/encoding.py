@@ -94,11 +94,7 @@ def split_at_mask(text: str, where: str = "") -> tuple[str, str]:
 
 def _asked(fact: Fact, tokenizer: Tokens, before: str, after: str, max_tokens: int) -> Prompt:
     """One prompt of a fact and its answer's tokens."""
-    if tokenizer.mask is None:
-        if _WORD.search(after):
-            raise NotBefore(TEXT_BEHIND)
-        if not before.strip():
-            raise NotBefore(NOTHING_BEFORE)
+    _check_readable(tokenizer, before, after)
     try:
         # DEVIATION: the released code turns an answer of several tokens into [UNK] (difference 3)
         answer = tokenizer.answer(before, fact.answer, after)
@@ -122,6 +118,15 @@ def _asked(fact: Fact, tokenizer: Tokens, before: str, after: str, max_tokens: i
         text = short(f"{before}{MASK}{after}")
         raise ValueError(f"{fact}: [MASK] lies beyond {max_tokens} tokens in {text}")
     return prompt
+
+
+def _check_readable(tokenizer: Tokens, before: str, after: str) -> None:
+    """NotBefore for a text that a decoder cannot read up to its answer."""
+    if tokenizer.mask is None:
+        if _WORD.search(after):
+            raise NotBefore(TEXT_BEHIND)
+        if not before.strip():
+            raise NotBefore(NOTHING_BEFORE)
 
 
 def asking_after(ids: Sequence[int], answer: Sequence[int], max_tokens: int) -> Prompt:
@@ -269,6 +274,20 @@ def encode_sentences(texts: Sequence[str], tokenizer: Tokens, max_tokens: int) -
             ids = tokenizer.encode_masked(before, after)
             prompts.append(_window(ids, tokenizer.mask, max_tokens))
     return prompts
+
+
+def encode_open(texts: Sequence[str], tokenizer: Tokens, max_tokens: int) -> list[Prompt]:
+    """Tokenise prompts with one [MASK] each without asking for any answer.
+
+    Raises ValueError for a text without one, or that a decoder cannot read.
+    """
+    for text in texts:
+        try:
+            _check_readable(tokenizer, *split_at_mask(text))
+        except NotBefore as reason:
+            raise ValueError(f"{reason} in {short(text)}") from reason
+    one_word = [MASK.join(split_at_mask(text)) for text in texts]
+    return encode_sentences(one_word, tokenizer, max_tokens)
 
 
 def _window(ids: list[int], mask: int, max_tokens: int) -> Prompt:

@@ -1,0 +1,103 @@
+"""Pictures of neurons for people who explore: each draws into an Axes and gives it back.
+
+    ax = scores(triplets, (12, 3072))        # into pyplot's current axes, as seaborn does
+    scores(triplets, (12, 3072), ax=mine)    # or into one of your own
+
+The paper's figures, whole ones in the stages' look, are in `plots` and `by_relation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from knowledge_neurons.figures.plots import BLUE, INK, ORANGE, signed_percent
+
+MOST_NAMES = 40  # facts that are named on an axis
+
+
+def scores(
+    triplets: Sequence[tuple[int, int, float]], shape: tuple[int, int], ax: Axes | None = None
+) -> Axes:
+    """Neurons of a prompt or a fact: layer upwards, index along, the score as size and colour.
+
+    triplets: (layer, index, score).  shape: (L, F).
+    """
+    panel, (layers, width) = _axes(ax), shape
+    if triplets:
+        layer, index, score = map(np.asarray, zip(*triplets, strict=True))
+        largest = max(float(np.abs(score).max()), 1e-30)
+        dots = panel.scatter(
+            index, layer, s=4 + 60 * np.abs(score) / largest, c=score, cmap="viridis", linewidths=0
+        )
+        panel.figure.colorbar(dots, ax=panel, label="score (probability)")
+    panel.set_xlim(-0.02 * width, 1.02 * width)
+    panel.set_ylim(-0.6, layers - 0.4)
+    panel.set_xlabel("neuron")
+    panel.set_ylabel("layer, from 0")
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return panel
+
+
+def layers(neurons: Sequence[tuple[int, int]], count: int, ax: Axes | None = None) -> Axes:
+    """How many of the neurons lie in each of the layers, from 0."""
+    panel = _axes(ax)
+    found = np.bincount([layer for layer, _ in neurons], minlength=count)
+    panel.bar(range(count), found, color=BLUE)
+    panel.set_xlabel("layer, from 0")
+    panel.set_ylabel("neurons")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return panel
+
+
+def sharing(matrix: np.ndarray, names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """How many neurons two facts have in common: (facts, facts), their own numbers on the diagonal.
+
+    names: of the facts; shown where there are not too many.
+    """
+    panel = _axes(ax)
+    told = list(names) if len(names) <= MOST_NAMES else False
+    sns.heatmap(
+        matrix,
+        ax=panel,
+        cmap="viridis",
+        annot=len(names) <= MOST_NAMES // 2,
+        fmt="d",
+        square=True,
+        xticklabels=told,
+        yticklabels=told,
+        cbar_kws={"label": "neurons in common"},
+    )
+    return panel
+
+
+def dose(
+    factors: Sequence[float],
+    changes: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Change of P(answer), as a share of it, against the factor on the neurons; 95 % as a band."""
+    panel = _axes(ax)
+    low, high = zip(*intervals, strict=True)
+    panel.fill_between(factors, low, high, color=ORANGE, alpha=0.25, linewidth=0)
+    panel.plot(factors, changes, color=ORANGE, marker=".")
+    panel.axhline(0, color=INK, linewidth=0.6)
+    panel.set_xlabel("factor on the neurons' activations")
+    panel.set_ylabel("change of P(answer)")
+    panel.yaxis.set_major_formatter(FuncFormatter(signed_percent))
+    return panel
+
+
+def _axes(ax: Axes | None) -> Axes:
+    """The given axes, or pyplot's current ones."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot  # chooses a backend: only for who gives no axes
+
+    return pyplot.gca()

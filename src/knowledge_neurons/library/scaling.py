@@ -1,0 +1,98 @@
+"""Neurons switched off and turned up while prompts are asked (section 4.3); no weight changes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from knowledge_neurons.experiments.controls import random_like
+from knowledge_neurons.experiments.modify_activation import answer_probabilities
+from knowledge_neurons.library.effects import AgainstRandom, Dose, Effect, change
+from knowledge_neurons.library.model import Model, Said, checked_factor
+from knowledge_neurons.types import Edit
+
+DOSES = tuple(step / 4 for step in range(9))  # 0 to 2
+
+
+class Scaling(Model):
+    """Effects of neurons on what the model says."""
+
+    def scale(
+        self,
+        prompts: Sequence[str],
+        answer: str,
+        neurons: Iterable[Sequence[int]],
+        factor: float,
+    ) -> Effect:
+        """What the model says to each prompt before and after the neurons are scaled.
+
+        neurons: (layer, index) each.  factor: on their activations at [MASK].
+        """
+        edit = self._edit(neurons, factor)
+        encoded = self.encode(prompts, answer)
+        p = answer_probabilities(self.model, encoded, [[edit]] * len(encoded))
+        rows = list(zip(prompts, p, self.guesses(encoded, [edit]), strict=True))
+        before, after = ([Said(text, p[n], top[n]) for text, p, top in rows] for n in (0, 1))
+        return Effect(answer, edit.neurons, edit.factor, before, after)
+
+    def suppress(
+        self, prompts: Sequence[str], answer: str, neurons: Iterable[Sequence[int]]
+    ) -> Effect:
+        """`scale` by 0 (Figure 4)."""
+        return self.scale(prompts, answer, neurons, 0.0)
+
+    def amplify(
+        self,
+        prompts: Sequence[str],
+        answer: str,
+        neurons: Iterable[Sequence[int]],
+        factor: float = 2.0,
+    ) -> Effect:
+        """`scale` by 2 (Figure 5)."""
+        return self.scale(prompts, answer, neurons, factor)
+
+    def dose(
+        self,
+        prompts: Sequence[str],
+        answer: str,
+        neurons: Iterable[Sequence[int]],
+        factors: Sequence[float] = DOSES,
+    ) -> Dose:
+        """P(answer) under each of the factors, with intervals over prompts."""
+        chosen = self._edit(neurons, 0.0).neurons
+        edits = [Edit(chosen, checked_factor(factor)) for factor in factors]
+        if not edits:
+            raise ValueError("expected at least one factor")
+        encoded = self.encode(prompts, answer)
+        p = np.array(answer_probabilities(self.model, encoded, [edits] * len(encoded)))
+        return Dose(answer, [edit.factor for edit in edits], p[:, 1:].T, p[:, 0])
+
+    def against_random(
+        self,
+        prompts: Sequence[str],
+        answer: str,
+        neurons: Iterable[Sequence[int]],
+        factor: float = 0.0,
+        draws: int = 20,
+        seed: int = 0,
+    ) -> AgainstRandom:
+        """The neurons' effect beside that of random sets: as many neurons of the same layers."""
+        edit = self._edit(neurons, factor)
+        if draws < 1:
+            raise ValueError(f"draws is {draws}: expected 1 or more")
+        rng = random.Random(seed)
+        sets = [tuple(random_like(self.model, edit.neurons, rng)) for _ in range(draws)]
+        edits = [edit, *(Edit(one, edit.factor) for one in sets)]
+        encoded = self.encode(prompts, answer)
+        p = np.array(answer_probabilities(self.model, encoded, [edits] * len(encoded)))
+        own, *others = (change(p[:, 0], p[:, 1 + place]) for place in range(len(edits)))
+        return AgainstRandom(answer, edit.factor, own, others)
+
+    def _edit(self, neurons: Iterable[Sequence[int]], factor: float) -> Edit:
+        """An edit of at least one neuron."""
+        edit = self.edit_of(neurons, factor)
+        if edit is None:
+            raise ValueError("expected at least one neuron to scale")
+        return edit
