@@ -3,6 +3,7 @@
 # sample -> results/demo/.  Run again, it goes on where it stopped; remove results/demo to start over.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/environment.sh
 source "$root/scripts/environment.sh"
 use_environment
 

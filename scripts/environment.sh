@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154  # root: of who sources it
 # Sourced by demo.sh and test.sh: the pinned environment in .venv at the root, made when missing.
 #   use_environment [EXTRA]      EXTRA: "dev" adds the tests' tools and oracles
 # KN_PYTHON chooses the interpreter that makes it (default: python3; 3.11 to 3.13).

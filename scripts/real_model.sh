@@ -9,7 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case ${1:-} in
     "") model= ;;
     --model) model=${2:?"--model needs a name, a folder or a .gguf file"} ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit $([[ $1 == --help ]] && echo 0 || echo 2) ;;
+    *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit "$([[ $1 == --help ]] && echo 0 || echo 2)" ;;
 esac
 [[ ! -e $model ]] || model=$(realpath "$model")  # stages run in src/
 echo "about 21 minutes on 2 quiet cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"

@@ -3,6 +3,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
+# shellcheck source=scripts/environment.sh
 source "$root/scripts/environment.sh"
 use_environment dev
 use_browser
