@@ -223,6 +223,41 @@ def probability(name: str, model: nn.Module, prompt: Prompt, edit: Edit) -> floa
     return whole
 
 
+def edited_activation(
+    name: str, model: nn.Module, prompt: Prompt, edit: Edit, neuron: Neuron
+) -> float:
+    """Of a neuron at the position read, with the edit's neurons scaled there."""
+    seen: list[Tensor] = []
+    of_others = [one for one in sorted(set(edit.neurons)) if one != neuron]
+    module, at = matrix(name, model, neuron.layer), prompt.mask_position
+    with neurons_changed(module, at, lambda w: seen.append(w.clone()) or w):
+        _scaled(name, model, prompt, of_others, edit.factor)
+    own = edit.factor if neuron in edit.neurons else 1.0
+    return own * seen[0][neuron.index].item()
+
+
+def drivers(
+    name: str,
+    model: nn.Module,
+    prompt: Prompt,
+    neuron: Neuron,
+    alphas: Sequence[float],
+    weights: Sequence[float],
+) -> Tensor:
+    """w * sum_j c_j d activation/dw at alpha_j w, of every layer below the neuron: (l, F)."""
+    at, scores = prompt.mask_position, []
+    for layer in range(neuron.layer):
+        w = activations(name, model, prompt, layer)
+        total = torch.zeros_like(w)
+        for alpha, weight in zip(alphas, weights, strict=True):
+            point = (float(alpha) * w).requires_grad_(True)
+            with neurons_changed(matrix(name, model, layer), at, lambda _, p=point: p):
+                value = activations(name, model, prompt, neuron.layer)[neuron.index]
+            total += float(weight) * torch.autograd.grad(value, point)[0]
+        scores.append(w * total)
+    return torch.stack(scores)
+
+
 def _scaled(
     name: str, model: nn.Module, prompt: Prompt, neurons: Sequence[Neuron], factor: float
 ) -> Tensor:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from knowledge_neurons.attribution.gradients import integrated_gradients
+from knowledge_neurons.attribution.neuron_map import drivers
 from knowledge_neurons.attribution.quadrature import rule
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.editing import slots
+from knowledge_neurons.editing.interventions import edited_activations
 from knowledge_neurons.experiments.distant_activation import neuron_activations
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks import passes
@@ -32,6 +34,7 @@ RULE = rule("riemann-left", 4)
 MASK = 4
 # Several edits of one prompt, of neurons in several layers and in one.
 EDITS = (Edit((Neuron(0, 3), Neuron(2, 5), Neuron(2, 36)), 0.0), Edit((Neuron(1, 4),), 2.0))
+TOPS = (Neuron(2, 5), Neuron(1, 4), Neuron(2, 36))  # whose drivers are asked for
 READ = (Neuron(2, 5), Neuron(0, 3), Neuron(1, 36))
 
 
@@ -114,6 +117,39 @@ def of_activations(name: str, dtype: torch.dtype) -> float:
     return share(found, expected)
 
 
+def of_edited_activations(name: str, dtype: torch.dtype) -> float:
+    """Of READ in prompts of two lengths, unedited and under EDITS of several layers."""
+    model, worst = small(name, dtype), 0.0
+    for tokens in (2, LONG):
+        asked = prompts(name, tokens, 2)
+        batch = collate(asked, range(len(asked)))
+        edits = [list(EDITS)] * len(asked)
+        found = edited_activations(AdaptedNetwork(model), batch, READ, edits)
+        for prompt, values in zip(asked, found, strict=True):
+            expected = [
+                [twin.edited_activation(name, model, prompt, edit, neuron) for neuron in READ]
+                for edit in (Edit((), 1.0), *EDITS)
+            ]
+            worst = max(worst, share(values, expected))
+    return worst
+
+
+def of_drivers(name: str, dtype: torch.dtype) -> float:
+    """Of neurons of two layers, each neuron's beside its largest; by chunks of layers too."""
+    model, worst = small(name, dtype), 0.0
+    network = AdaptedNetwork(model)
+    for tokens, memory in ((2, None), (LONG, 1)):
+        asked = prompts(name, tokens, 2)
+        clean = passes.clean_pass(network, collate(asked, range(len(asked))))
+        found = drivers(network, clean, TOPS, RULE, memory=memory)
+        for prompt, of_prompt in zip(asked, found, strict=True):
+            for top, scores in zip(TOPS, of_prompt, strict=True):
+                expected = twin.drivers(name, model, prompt, top, *RULE)
+                worst = max(worst, share(scores[: top.layer], expected))
+                assert not scores[top.layer :].any()
+    return worst
+
+
 def of_edits(name: str, dtype: torch.dtype) -> float:
     """Log probabilities of answers of two tokens: unedited, a fact updated, neurons erased.
 
@@ -159,6 +195,8 @@ ERRORS: dict[str, Callable[[str, torch.dtype], float]] = {
     "logits": of_logits,
     "interventions": of_interventions,
     "activations": of_activations,
+    "edited activations": of_edited_activations,
+    "drivers": of_drivers,
     "edits": of_edits,
 }
 

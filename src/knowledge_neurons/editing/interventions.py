@@ -13,7 +13,7 @@ computed.  `tests/reference/interventions.py` holds the slow literal twins.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,6 +42,48 @@ def probabilities(
         p = probabilities(model, batch, [[off]] * len(batch.answers))  # (B, 2, V)
     """
     edits = [[]] * len(batch.answers) if edits is None else edits
+    rows, stream = _edited(model, batch, edits)  # (R, D)
+    p = model.head(stream).softmax(dim=-1)  # (R, V)
+    return p[torch.tensor(rows.outcome, device=p.device)]
+
+
+@torch.no_grad()
+def edited_activations(
+    model: Network,
+    batch: Batch,
+    neurons: Sequence[Neuron],
+    edits: Sequence[Sequence[Edit]],
+) -> Tensor:
+    """Activations at [MASK] without an edit, and under each of the prompt's edits.
+
+    neurons: N of them.  edits: as of `probabilities`.
+    Returns (B, 1 + K, N), the unedited model first.
+    """
+    check_neurons(model, neurons)
+    seen: dict[int, Tensor] = {}
+    wanted = {layer for layer, _ in neurons}
+
+    def watch(layer: int, w: Tensor) -> None:
+        if layer in wanted:
+            seen[layer] = w.clone()  # (r, F) of the rows that have joined
+
+    rows, _ = _edited(model, batch, edits, watch)
+    found = []
+    for layer, index in neurons:
+        there = seen[layer][:, index]
+        # An edit that joins higher up leaves this layer as it is without it.
+        row_of = [row if row < len(there) else rows.prompt[row] for row in range(len(rows.prompt))]
+        found.append(there[torch.tensor(row_of, device=there.device)])
+    return torch.stack(found, dim=-1)[torch.tensor(rows.outcome, device=batch.ids.device)]
+
+
+Watch = Callable[[int, Tensor], None]  # is told each layer's activations of the rows that joined
+
+
+def _edited(
+    model: Network, batch: Batch, edits: Sequence[Sequence[Edit]], watch: Watch | None = None
+) -> tuple[_Rows, Tensor]:
+    """The rows of an edited pass, and their stream after the last layer, (R, D)."""
     if len(edits) != len(batch.answers) or len({len(own) for own in edits}) > 1:
         raise ValueError(
             f"{len(batch.answers)} prompts with {[len(own) for own in edits]} edits: expected "
@@ -50,9 +92,7 @@ def probabilities(
     check_neurons(model, [n for own in edits for edit in own for n in edit.neurons])
     rows = _rows_of(edits)
     walk = _edited_reads if model.causal else _edited_stream
-    stream = walk(model, batch, rows)  # (R, D)
-    p = model.head(stream).softmax(dim=-1)  # (R, V)
-    return p[torch.tensor(rows.outcome, device=p.device)]
+    return rows, walk(model, batch, rows, watch)
 
 
 @dataclass(frozen=True)
@@ -89,7 +129,7 @@ def _rows_of(edits: Sequence[Sequence[Edit]]) -> _Rows:
     return rows
 
 
-def _edited_stream(model: Network, batch: Batch, rows: _Rows) -> Tensor:
+def _edited_stream(model: Network, batch: Batch, rows: _Rows, watch: Watch | None) -> Tensor:
     """The stream at [MASK] after the last layer, for every row: (R, D)."""
     prompt = torch.tensor(rows.prompt, device=batch.ids.device)  # (R,)
     x, at = model.embed(batch.ids), batch.mask_positions  # (B, T, D), (B,)
@@ -98,27 +138,34 @@ def _edited_stream(model: Network, batch: Batch, rows: _Rows) -> Tensor:
         step = passes.up(model, layer, x, at, scale)
         x, at = step.x, step.at
         joining = prompt[running : running + rows.joining[layer]]  # (J,)
+        w = scale(step.activations[joining], first=running)  # (J, F)
+        if watch:
+            watch(layer, torch.cat([step.activations, w]))
         if len(joining):
-            w = scale(step.activations[joining], first=running)  # (J, F)
             read = model.add(layer, model.ffn_output(layer, w), step.attended[joining])  # (J, D)
             x = torch.cat([x, passes.placed(x[joining], at[joining], read)])
             at = torch.cat([at, at[joining]])
     return x[:, 0]
 
 
-def _edited_reads(model: Network, batch: Batch, rows: _Rows) -> Tensor:
+def _edited_reads(model: Network, batch: Batch, rows: _Rows, watch: Watch | None) -> Tensor:
     """The same in a causal network, where an edited row is the position read alone."""
     clean, B = passes.clean_pass(model, batch), len(batch.answers)
     prompt = torch.tensor(rows.prompt[B:], dtype=torch.long, device=batch.ids.device)  # (J,)
     x = clean.hidden[-1][:0, -1:]  # (r, 1, D), the rows that have joined
     for layer in range(model.shape.layers):
         scale, running = partial(_scaled, scaling=rows.scaling.get(layer, ())), len(x)
+        own = [clean.activations[:, layer]]
         if running:
             change = partial(scale, first=B)
-            x = passes.one_up(model, clean, layer, prompt[:running], x, change).x
+            step = passes.one_up(model, clean, layer, prompt[:running], x, change)
+            x = step.x
+            own.append(step.activations)
         joining = prompt[running : running + rows.joining[layer]]
+        w = scale(clean.activations[joining, layer], first=B + running)
+        if watch:
+            watch(layer, torch.cat([*own, w]))
         if len(joining):
-            w = scale(clean.activations[joining, layer], first=B + running)
             y = model.ffn_output(layer, w)
             x = torch.cat([x, passes.start(model, clean, layer, joining, y)])
     return torch.cat([clean.hidden[-1], x])[:, 0]

@@ -111,6 +111,15 @@ def start_up(network: Network, clean: CleanPass, layer: int, prompts: Tensor, x:
     return up(network, layer, x, clean.batch.mask_positions[prompts]).x
 
 
+def activations_above(
+    network: Network, clean: CleanPass, layer: int, prompts: Tensor, x: Tensor
+) -> Tensor:
+    """Neurons (r, F) at the position read that rows begun by `start` have in the next layer."""
+    if network.causal:
+        return one_up(network, clean, layer, prompts, x).activations
+    return up(network, layer, x, clean.batch.mask_positions[prompts], leaving=True).activations
+
+
 def one_up(
     network: Network,
     clean: CleanPass,
