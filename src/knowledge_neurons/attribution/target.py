@@ -22,13 +22,34 @@ class Target(Protocol):
 
 
 class Probability:
-    """P(token) at the position read, a token per prompt: tokens (B,)."""
+    """P(token) at the position read, a token per prompt: tokens (B,).  The paper's target."""
 
     def __init__(self, tokens: Tensor):
         self.tokens = tokens
 
     def __call__(self, logits: Tensor, prompts: Tensor) -> Tensor:
         return _Probability.apply(logits, self.tokens[prompts])
+
+
+class LogProbability(Probability):
+    """log P(token), in nats: has a slope where P is near 1 or 0 and its own has none."""
+
+    def __call__(self, logits: Tensor, prompts: Tensor) -> Tensor:
+        return logits.log_softmax(dim=-1).gather(1, self.tokens[prompts][:, None])[:, 0]
+
+
+class Logit(Probability):
+    """The token's logit, whatever all others do."""
+
+    def __call__(self, logits: Tensor, prompts: Tensor) -> Tensor:
+        return logits.gather(1, self.tokens[prompts][:, None])[:, 0]
+
+
+TARGETS: dict[str, type[Probability]] = {
+    "probability": Probability,
+    "log-probability": LogProbability,
+    "logit": Logit,
+}
 
 
 class _Probability(torch.autograd.Function):

@@ -1,0 +1,121 @@
+"""Scorers and targets against literal twins: whole models of `transformers`, one neuron at a time.
+
+Run: pytest tests/unit/test_scorers.py
+"""
+
+import pytest
+import torch
+
+from knowledge_neurons.attribution.gradients import integrated_gradients
+from knowledge_neurons.attribution.quadrature import rule
+from knowledge_neurons.attribution.scorers import END, SCORERS, zero_out_of
+from knowledge_neurons.attribution.target import TARGETS
+from knowledge_neurons.networks import passes
+from knowledge_neurons.networks.adapter import AdaptedNetwork
+from knowledge_neurons.networks.batching import collate
+from knowledge_neurons.types import Edit, Neuron
+from tests.reference import families as twin
+from tests.reference.families import LONG, SHAPE, small
+from tests.reference.family_errors import prompts, share
+
+NAMES = ("bert", "gpt2", "llama", "gemma2")
+MEMORY = 1 << 22
+LITERAL = {
+    "probability": lambda logits, token: logits.softmax(-1)[token],
+    "log-probability": lambda logits, token: logits.log_softmax(-1)[token],
+    "logit": lambda logits, token: logits[token],
+}
+
+
+def ready(name: str, count: int = 2):
+    """Model in float64, network, prompts and their clean pass."""
+    model = small(name, torch.float64)
+    network, asked = AdaptedNetwork(model), prompts(name, LONG, count)
+    return model, network, asked, passes.clean_pass(network, collate(asked, range(count)))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_equal_the_literal_twin(name, target):
+    """Integrated gradients of P, log P and the logit, each beside its largest score."""
+    model, network, asked, clean = ready(name)
+    four = rule("riemann-left", 4)
+    found = integrated_gradients(network, clean, TARGETS[target](clean.batch.answers), four)
+    for prompt, scores in zip(asked, found, strict=True):
+        expected = twin.integrated_gradients(
+            name, model, prompt, lambda x, p=prompt: LITERAL[target](x, p.answer), *four
+        )
+        assert share(scores, expected) < 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zero_out_is_the_probability_that_goes_with_a_neuron(name):
+    """Every neuron of the model, also with one row at a time, and any of them in any order."""
+    model, network, asked, clean = ready(name)
+    tokens = clean.batch.answers
+    found = SCORERS["zero-out"](network, clean, tokens, MEMORY)
+    for prompt, scores in zip(asked, found, strict=True):
+        p = twin.probability(name, model, prompt, Edit((), 1.0))
+        expected = [
+            [p - twin.probability(name, model, prompt, Edit((Neuron(n, i),), 0.0)) for i in (0, 36)]
+            for n in range(SHAPE.layers)
+        ]
+        assert share(scores[:, [0, 36]], expected) < 1e-9
+    some = [Neuron(2, 5), Neuron(0, 7), Neuron(2, 1)]
+    of_some = zero_out_of(network, clean, tokens, some, 1)
+    assert share(of_some, torch.stack([found[:, n, i] for n, i in some], dim=1)) < 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_activation_is_the_right_sum_with_one_point(name):
+    model, network, asked, clean = ready(name)
+    found = SCORERS["gradient-activation"](network, clean, clean.batch.answers, MEMORY)
+    for prompt, scores in zip(asked, found, strict=True):
+        expected = twin.integrated_gradients(
+            name, model, prompt, lambda x, p=prompt: x.softmax(-1)[p.answer], [1.0], [1.0]
+        )
+        assert share(scores, expected) < 1e-9
+
+
+def test_log_probability_is_read_from_the_stream_before_the_neurons():
+    """LLaMA: log P of norm and head on the stream that enters the block, with m v and without."""
+    model, network, asked, clean = ready("llama")
+    found = SCORERS["log-probability"](network, clean, clean.batch.answers, MEMORY)
+    for prompt, scores in zip(asked, found, strict=True):
+        for layer in range(SHAPE.layers):
+            seen = []
+            norm = model.model.layers[layer].post_attention_layernorm
+            handle = norm.register_forward_pre_hook(lambda _, x, s=seen: s.append(x[0][0, -1]))
+            m = twin.activations("llama", model, prompt, layer)
+            handle.remove()
+            slots = twin.matrix("llama", model, layer).weight  # (D, F)
+
+            def log_p(x, answer=prompt.answer):
+                return model.lm_head(model.model.norm(x)).log_softmax(-1)[answer]
+
+            expected = [log_p(seen[0] + m[i] * slots[:, i]) - log_p(seen[0]) for i in (0, 5, 36)]
+            # Its norm is float32 whatever the weights are, and this is a difference of two.
+            assert share(scores[layer, [0, 5, 36]], torch.stack(expected)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_logit_of_the_last_layer_is_its_gradient(name):
+    """There nothing lies between: m times the gradient of the logit, as the engine has it."""
+    _, network, _, clean = ready(name)
+    tokens = clean.batch.answers
+    found = SCORERS["logit"](network, clean, tokens, MEMORY)
+    expected = integrated_gradients(network, clean, TARGETS["logit"](tokens), END)
+    assert share(found[:, -1], expected[:, -1]) < 1e-9
+    assert share(found[:, 0], expected[:, 0]) > 1e-3  # below, layers answer to it
+
+
+def test_activation_scorers_do_not_ask_for_an_answer():
+    model, network, asked, clean = ready("gpt2")
+    tokens = clean.batch.answers
+    found = SCORERS["activation-norm"](network, clean, tokens, MEMORY)
+    assert torch.equal(SCORERS["activation"](network, clean, tokens, MEMORY), clean.activations)
+    for prompt, scores in zip(asked, found, strict=True):
+        for layer in range(SHAPE.layers):
+            m = twin.activations("gpt2", model, prompt, layer)
+            norms = twin.matrix("gpt2", model, layer).weight.norm(dim=1)  # (F, D), a Conv1D
+            assert share(scores[layer], m.abs() * norms) < 1e-9
