@@ -95,7 +95,7 @@ def test_log_probability_is_read_from_the_stream_before_the_neurons():
 
             expected = [log_p(seen[0] + m[i] * slots[:, i]) - log_p(seen[0]) for i in (0, 5, 36)]
             # Its norm is float32 whatever the weights are, and this is a difference of two.
-            assert share(scores[layer, [0, 5, 36]], torch.stack(expected)) < 1e-5
+            assert share(scores[layer, [0, 5, 36]], torch.stack(expected)) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
