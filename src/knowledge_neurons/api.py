@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from knowledge_neurons.library.finding import Finding
+from knowledge_neurons.library.mapping import Mapping
 from knowledge_neurons.library.scaling import Scaling
 from knowledge_neurons.library.writing import Writing
 
 
-class KnowledgeNeurons(Finding, Scaling, Writing):
+class KnowledgeNeurons(Finding, Scaling, Writing, Mapping):
     """A language model and what one can ask of its FFN neurons.
 
         kn = KnowledgeNeurons.from_pretrained("bert-base-cased")

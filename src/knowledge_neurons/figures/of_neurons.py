@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from knowledge_neurons.figures.plots import BLUE, INK, ORANGE, signed_percent
+from knowledge_neurons.results.maps import MapRecord
 
 MOST_NAMES = 40  # facts that are named on an axis
 
@@ -92,6 +93,59 @@ def dose(
     panel.set_ylabel("change of P(answer)")
     panel.yaxis.set_major_formatter(FuncFormatter(signed_percent))
     return panel
+
+
+def neuron_map(record: MapRecord, layers: int, ax: Axes | None = None) -> Axes:
+    """A fact's neurons and their drivers: layers upwards, the answer on top.
+
+    An edge is as wide as what it adds to its neuron's activation (of the answer: to P), blue where
+    it adds and orange where it takes away.  The fact's own neurons are filled; drivers in layer 0,
+    which follow words rather than facts, are squares.
+    """
+    panel = _axes(ax)
+    own = [node.neuron for node in record.nodes]
+    drivers = [(layer, index) for node in record.nodes for layer, index, _ in node.edges]
+    rows: dict[int, list[tuple[int, int]]] = {}
+    for one in sorted({*own, *drivers}):
+        rows.setdefault(one[0], []).append(one)
+    at = {
+        one: ((place + 0.5) / len(row), layer)
+        for layer, row in rows.items()
+        for place, one in enumerate(row)
+    }
+    top = (0.5, layers)
+    largest = max((abs(node.score) for node in record.nodes), default=0.0) or 1.0
+    for node in record.nodes:
+        _edge(panel, at[node.neuron], top, node.score / largest)
+        size = max((abs(score) for *_, score in node.edges), default=0.0) or 1.0
+        for layer, index, score in node.edges:
+            # A neuron that fires negatively is driven by what makes it more so.
+            sign = 1 if node.activation >= 0 else -1
+            _edge(panel, at[layer, index], at[node.neuron], sign * score / size)
+    for one, place in at.items():
+        filled, marker = one in own, "s" if one[0] == 0 else "o"
+        face = BLUE if filled else "white"
+        panel.plot(*place, marker, color=INK, markerfacecolor=face, markersize=5, zorder=3)
+        if filled:
+            panel.annotate(str(one[1]), place, (0, 5), textcoords="offset points", fontsize=6,
+                           ha="center")  # fmt: skip
+    panel.annotate(record.answer, top, ha="center", va="bottom")
+    panel.set_xlim(-0.02, 1.02)
+    panel.set_ylim(-0.6, layers + 0.8)
+    panel.set_xticks([])
+    panel.set_ylabel("layer, from 0")
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return panel
+
+
+def _edge(panel: Axes, start: tuple[float, float], end: tuple[float, float], weight: float) -> None:
+    panel.plot(
+        *zip(start, end, strict=True),
+        color=BLUE if weight >= 0 else ORANGE,
+        linewidth=0.3 + 1.7 * abs(weight),
+        alpha=0.25 + 0.5 * abs(weight),
+        zorder=1,
+    )
 
 
 def _axes(ax: Axes | None) -> Axes:
