@@ -11,6 +11,8 @@ import torch
 
 from knowledge_neurons.attribution import adaptive, quadrature
 from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
+from knowledge_neurons.compat import fork
+from knowledge_neurons.compat.models import check_model_type
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.adapted_checkpoints import adapted
@@ -38,12 +40,16 @@ class KnowledgeNeurons:
 
     model, tokenizer: ours, or a masked or causal language model of `transformers` and its
     tokenizer, whose model is put into eval mode and its parameters frozen, and never changed
-    otherwise.
+    otherwise.  model_type: only checked, for those who come from packages that need it.
     """
 
-    def __init__(self, model: Any, tokenizer: Any):
+    get_refined_neurons = fork.get_refined_neurons
+
+    def __init__(self, model: Any, tokenizer: Any, model_type: str | None = None):
         if not hasattr(model, "through"):
             model, tokenizer = adapted(model, tokenizer)
+        if model_type is not None:
+            check_model_type(model, model_type)
         self.model: Network = model
         self.tokenizer: Tokens = tokenizer
 

@@ -21,6 +21,7 @@ BELOW["editing"] = {"networks", "text", "results"}  # results: how a patch is wr
 BELOW["experiments"] = {"attribution", "editing", "networks", "neurons", "results", "text"}
 BELOW["figures"] = {"results", "neurons", "text"}
 BELOW["report"] = {"figures", "results", "neurons", "text"}
+BELOW["compat"] = {"attribution", "editing", "figures", "networks", "text"}
 BELOW["runs"] = set(BELOW) - {"figures", "report"}
 BELOW["api"] = BELOW["__init__"] = BELOW["stages"] = {*BELOW, "api", "runs"}
 
