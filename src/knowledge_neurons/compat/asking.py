@@ -36,8 +36,9 @@ def encoded(
         raise ValueError("expected at least one prompt, got an empty list")
     if not isinstance(ground_truth, str):
         raise ValueError(f"expected the answer as a text, got {short(ground_truth)}")
-    texts, masks = zip(*(_one_mask(text, network.causal) for text in prompts), strict=True)
     answer = ground_truth if network.causal else ground_truth.strip()
+    spaced = answer.startswith(" ")
+    texts, masks = zip(*(_one_mask(text, network.causal, spaced) for text in prompts), strict=True)
     fact = Fact("own", "own prompts", 0, answer, texts)
     found = encoding.encode_fact(fact, tokenizer, network.max_tokens)
     for text, asked, prompt in zip(prompts, masks, found, strict=True):
@@ -56,13 +57,18 @@ def unanswered(network: Network, tokenizer: Tokens, prompt: str) -> Prompt:
     return encoding.encode_sentences([text], tokenizer, network.max_tokens)[0]
 
 
-def _one_mask(text: str, causal: bool) -> tuple[str, int]:
-    """The text with a row of masks made one, and how many there were."""
+def _one_mask(text: str, causal: bool, spaced: bool = False) -> tuple[str, int]:
+    """The text with a row of masks made one, and how many there were.
+
+    causal: where there is none, it stands at the end.  spaced: the answer brings its own space.
+    """
     found = _MASKS.search(text)
-    if found is None:
-        return (f"{text}{MASK}", 1) if causal else (text, 1)
-    count = len(re.findall(_WORD, found[0]))
-    return f"{text[: found.start()]}{MASK}{text[found.end() :]}", count
+    if found is None and not causal:
+        return text, 1
+    start, end = found.span() if found else (len(text), len(text))
+    before = text[:start].rstrip(" ") if spaced else text[:start]
+    count = len(re.findall(_WORD, found[0])) if found else 1
+    return f"{before}{MASK}{text[end:]}", count
 
 
 def in_ids(network: Network, tokenizer: Tokens, prompt: Prompt, given: Mapping[str, Any]) -> Prompt:
