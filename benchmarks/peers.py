@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """knowledge_neurons.compat against the package it names: knowledge-neurons 0.0.2 of PyPI.
 
-    python -m benchmarks.peers --pypi /path/to/python       # 2 minutes on 2 cores
+    python -m benchmarks.peers --pypi /path/to/python       # 3 minutes on one core
 
 The embedded demo model, and a random BERT of its shape with its tokenizer; the first fact of each
 relation of the embedded sample, all prompts.  Both sides are asked by the same names and arguments,
@@ -40,6 +40,7 @@ from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import environment
 from knowledge_neurons.text import data
+from knowledge_neurons.text.tokenizer import Tokenizer
 from knowledge_neurons.types import Fact
 
 SAMPLE = ROOT / "data/PARAREL/sample_allbags.json"
@@ -73,9 +74,8 @@ class Compared:
         asked |= {"p": SHARE, "steps": STEPS, "batch_size": STEPS}
         refined = self.set("refined", "get_refined_neurons", asked)
         prompt = {"prompt": fact.prompts[0]}
-        scores = prompt | {"ground_truth": fact.answer, "pbar": False}
-        fallback = {"call": "get_coarse_neurons", "arguments": scores | {"adaptive_threshold": 0.3}}
-        neurons = refined or self.theirs.call(fallback["call"], **fallback["arguments"])[0]
+        asked = prompt | {"ground_truth": fact.answer, "pbar": False, "adaptive_threshold": 0.3}
+        neurons = refined or self.theirs.call("get_coarse_neurons", **asked)[0]
         for name, options in INTERVENTIONS.items():
             method = name.split(",")[0]
             answer = "target" if method == "erase_knowledge" else "ground_truth"
@@ -142,7 +142,7 @@ class Compared:
         }
 
 
-def facts(tokenizer: checkpoints.Tokenizer) -> list[Fact]:
+def facts(tokenizer: Tokenizer) -> list[Fact]:
     """Of each relation the first fact whose answer is one token, which theirs needs."""
     bags = data.read_bags(SAMPLE)
     found = []
@@ -155,9 +155,8 @@ def facts(tokenizer: checkpoints.Tokenizer) -> list[Fact]:
 def show(name: str, record: dict[str, Any]) -> None:
     print(f"{name}: knowledge-neurons 0.0.2 beside ours, with peer_numbers and by default")
     for what, one in record["sets"].items():
-        print(
-            f"  {what:36} {one['equal']:4} and {one['equal_by_default']:4} of {one['sets']} equal"
-        )
+        equal = f"{one['equal']:4} and {one['equal_by_default']:4} of {one['sets']} equal"
+        print(f"  {what:36} {equal}")
     for what, error in record["largest_differences"].items():
         print(f"  {what:36} differ by {error:.1e} at most")
 
