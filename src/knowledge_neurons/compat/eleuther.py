@@ -14,7 +14,6 @@ from knowledge_neurons.compat import asking
 from knowledge_neurons.compat.changing import (
     Completion,
     Scaled,
-    SlotEdits,
     completion,
     first_said,
 )
@@ -50,10 +49,6 @@ class KnowledgeNeurons(FindsNeurons):
     batch_size and pbar are accepted everywhere; the engine decides by the memory that is free, and
     is done before a bar would show.
     """
-
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
-        self._slots = SlotEdits(self._network)
 
     # --- changing activations ----------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from knowledge_neurons.compat import asking, models, scoring
-from knowledge_neurons.compat.changing import Scaled
+from knowledge_neurons.compat.changing import Scaled, SlotEdits
 from knowledge_neurons.compat.fork import check_refining
 from knowledge_neurons.compat.scoring import ADAPTIVE, GRADIENTS, Neurons, Scoring, Threshold
 from knowledge_neurons.networks.adapted_checkpoints import adapted
@@ -47,7 +47,8 @@ class FindsNeurons:
         self.device = models.device_for(device)
         self.peer_numbers = peer_numbers
         self._network, self._words = network.to(self.device), words
-        self._scaled: list[Edit] = []  # that were left on
+        self._scaled: list[Edit] = []  # these and the slots' were left on
+        self._slots = SlotEdits(network)
 
     @property
     def _current(self) -> Network:

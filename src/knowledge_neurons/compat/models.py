@@ -22,7 +22,7 @@ _THEIRS = {"xlm-roberta": "roberta", "xlm-roberta-xl": "roberta"}
 
 
 def initialize_model_and_tokenizer(model_name: str) -> tuple[Any, Any]:
-    """The model, frozen by nobody yet and in eval mode, and the tokenizer, both of `transformers`.
+    """The model, in eval mode, and the tokenizer, both as `transformers` has them.
 
     model_name: one of the peers' names, "organisation/name" on the hub, a folder or a .gguf file of
     any family in `networks.families`.
