@@ -34,9 +34,8 @@ from knowledge_neurons.types import Prompt
 
 STEPS = 20
 RULE = quadrature.rule("riemann-left", STEPS)
-# The PyPI package's points run from 0 to 1 with both ends, each of weight 1/m: no quadrature of the
-# integral (it is what makes its scores differ from the paper's), but a sum that we can form too.
-PYPI_RULE = Rule(np.linspace(0, 1, STEPS), np.full(STEPS, 1 / STEPS))
+# What makes the PyPI package's scores differ from the paper's.
+PYPI_RULE = quadrature.peer_endpoints(STEPS)
 PADDED = 128  # tokens, the released code's --max_seq_length
 WORKER = Path(__file__).with_name("pypi_worker.py")
 
@@ -181,13 +180,19 @@ class Pypi:
 
     def scores(self, prompt: Prompt) -> tuple[Tensor, float]:
         """Scores (L, F) and the seconds that they took."""
-        path = Path(self._folder.name) / "scores.npy"
         *words, answer = self._tokenizer.tokens([*prompt.ids[1:-1], prompt.answer])
-        request = {"text": " ".join(words), "answer": answer, "scores": str(path)}
+        return self.call("get_scores", prompt=" ".join(words), ground_truth=answer, pbar=False)
+
+    def call(self, method: str, **arguments: Any) -> tuple[Any, float]:
+        """What a method of theirs returns, and the seconds that it took."""
+        path = Path(self._folder.name) / "tensor.npy"
+        request = {"call": method, "arguments": arguments, "tensor": str(path)}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        seconds = self._answer()["seconds"]
-        return torch.from_numpy(np.load(path)), seconds
+        answer = self._answer()
+        if answer["result"] is None:
+            return torch.from_numpy(np.load(path)), answer["seconds"]
+        return answer["result"], answer["seconds"]
 
     def _answer(self) -> dict[str, Any]:
         """The process's next line; ValueError if it ended instead."""

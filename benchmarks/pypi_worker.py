@@ -2,8 +2,8 @@
 
 Not run by hand: `attribution_rivals.Pypi` starts it, because the package and this project share
 their import name.  Arguments: a checkpoint folder, a number of threads.  Then a JSON object per
-line on stdin, {"text", "answer", "scores": path}; each is answered on stdout by {"seconds"} once
-its scores (L, F) float32 are written to that path.
+line on stdin, {"call": method, "arguments": {...}, "tensor": path}; each is answered on stdout by
+{"seconds", "result"}, a tensor by writing it to that path, an intervention without its undoing.
 """
 
 import json
@@ -30,10 +30,14 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         start = time.perf_counter()
-        scores = tool.get_scores(request["text"], request["answer"], pbar=False)
+        result = getattr(tool, request["call"])(**request["arguments"])
         seconds = time.perf_counter() - start
-        np.save(request["scores"], scores.detach().numpy())
-        print(json.dumps({"seconds": seconds}), flush=True)
+        if isinstance(result, torch.Tensor):
+            np.save(request["tensor"], result.detach().numpy())
+            result = None
+        if isinstance(result, tuple):
+            result = result[0]
+        print(json.dumps({"seconds": seconds, "result": result}), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     kn = KnowledgeNeurons.from_pretrained("bert-base-cased")
     neurons = kn.find(prompts, answer)
 
-The method is Dai et al. 2022 (arXiv 2104.08696).  `api` is the face, the other modules the parts.
+The method is Dai et al. 2022 (arXiv 2104.08696).  `api` is the face, the other modules the parts;
+`compat` has the names of others' packages.
 """
 
 from pathlib import Path
@@ -13,15 +14,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from knowledge_neurons.api import KnowledgeNeurons
+    from knowledge_neurons.compat.models import initialize_model_and_tokenizer, model_type
 
-__all__ = ["KnowledgeNeurons"]
+__all__ = ["KnowledgeNeurons", "initialize_model_and_tokenizer", "model_type"]
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
 
 def __getattr__(name: str):
-    """Import torch only for those who ask for the class: stage 2 needs none of it."""
+    """Import torch only for those who ask for what needs it: stage 2 does not."""
     if name == "KnowledgeNeurons":
         from knowledge_neurons.api import KnowledgeNeurons
 
         return KnowledgeNeurons
+    if name in ("initialize_model_and_tokenizer", "model_type"):
+        from knowledge_neurons.compat import models
+
+        return getattr(models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
+from knowledge_neurons.compat import fork
+from knowledge_neurons.compat.models import check_model_type
 from knowledge_neurons.library.finding import Finding
 from knowledge_neurons.library.mapping import Mapping
 from knowledge_neurons.library.scaling import Scaling
@@ -30,5 +36,19 @@ class KnowledgeNeurons(Finding, Scaling, Writing, Mapping):
     model, tokenizer: ours, or a masked or causal language model of `transformers` and its
     tokenizer, whose model is put into eval mode and its parameters frozen, and never changed
     otherwise but inside a `with` of `updated`, `erased`, `applied` or `patched`.
-    device: None leaves the model where it is.
+    device: None leaves the model where it is.  model_type: only checked, for those who come from
+    packages that need it, whose `get_refined_neurons` is here too.
     """
+
+    get_refined_neurons = fork.get_refined_neurons
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        model_type: str | None = None,
+        device: str | torch.device | None = None,
+    ):
+        super().__init__(model, tokenizer, device)
+        if model_type is not None:
+            check_model_type(self.model, model_type)

@@ -21,9 +21,10 @@ BELOW["editing"] = {"networks", "text", "results"}  # results: how a patch is wr
 BELOW["experiments"] = {"attribution", "editing", "networks", "neurons", "results", "text"}
 BELOW["figures"] = {"results", "neurons", "text"}
 BELOW["report"] = {"figures", "results", "neurons", "text"}
-BELOW["runs"] = set(BELOW) - {"figures", "report"}
-BELOW["library"] = set(BELOW) - {"report", "runs"}
-BELOW["api"] = {"library"}
+BELOW["compat"] = {"attribution", "editing", "figures", "networks", "text"}
+BELOW["runs"] = set(BELOW) - {"figures", "report", "compat"}
+BELOW["library"] = set(BELOW) - {"report", "runs", "compat"}
+BELOW["api"] = {"library", "compat"}
 BELOW["__init__"] = BELOW["stages"] = {*BELOW, "api", "runs"}
 
 

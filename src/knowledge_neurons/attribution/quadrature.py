@@ -69,6 +69,18 @@ def rule(name: str, steps: int) -> Rule:
     return RULES[name](steps)
 
 
+def peer_endpoints(steps: int) -> Rule:
+    """m points from 0 to 1 with both ends, each of weight 1/m, as EleutherAI's package sums.
+
+    No quadrature, hence not one of RULES: the points stand for m - 1 intervals.  A constant comes
+    out right; where the integrand changes the ends count twice as much as they should.
+    Raises ValueError for steps < 1.
+    """
+    if steps < 1:
+        raise ValueError(f"a rule needs at least 1 step, got {steps}")
+    return Rule(np.linspace(0, 1, steps), np.full(steps, 1 / steps))
+
+
 class GaussRule(NamedTuple):
     """The n-point Gauss rule of a sum, and what its values say of the integrand.
 

@@ -49,7 +49,7 @@ class Model:
         """
         chosen = chosen_device(None if device is None else str(device))
         pretrained = checkpoints.from_pretrained(source, **options)
-        return cls(pretrained.model, pretrained.tokenizer, chosen)
+        return cls(pretrained.model, pretrained.tokenizer, device=chosen)
 
     def probabilities(
         self,

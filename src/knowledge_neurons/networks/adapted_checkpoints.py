@@ -8,7 +8,7 @@ or torch.load(weights_only=True).
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -53,7 +53,30 @@ def load(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Pretrained:
-    """Load a checkpoint of a family that has a row in `families`.
+    """Load a checkpoint of a family that has a row in `families`, as the engine takes it.
+
+    Raises ValueError as `load_theirs` does.
+    """
+    model, tokenizer = load_theirs(source, model_type, weights, revision, cache_dir)
+    with _named(source):
+        network, words = adapted(model, tokenizer)
+
+    def save(folder: Path) -> None:
+        with _quiet(library(source)):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+    return Pretrained(source, network, words, fingerprint(network), None, save)
+
+
+def load_theirs(
+    source: str,
+    model_type: str,
+    weights: str = "float32",
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> tuple[Any, Any]:
+    """Load the model and the tokenizer of `transformers` itself.
 
     weights: what they are kept as, one of WEIGHTS; scores are float32 in any case.
     Raises ValueError naming the source for a family without a row, a file that is not there or
@@ -82,29 +105,12 @@ def load(
         how = {"config": config, "dtype": getattr(torch, weights), "output_loading_info": True}
         how["ignore_mismatched_sizes"] = True  # they are in the report too, with their names
         model, report = kind.from_pretrained(name, **how, **where)
-        if wrong := sorted(report["mismatched_keys"]):
-            tensor, got, expected = wrong[0]
-            raise ValueError(
-                f"{len(wrong)} tensors have another shape than the config says, the first is "
-                f"{tensor}: {list(got)}, expected {list(expected)}"
-            )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(
-                f"{len(missing)} tensors are missing, the first is {missing[0]}: the file has no "
-                "language model's head, or is damaged"
-            )
+        _check_report(report)
         if model_type == GGUF:  # plain numbers by now, which the library would not write again
             model.hf_quantizer = None
             del model.config.quantization_config
-        network, words = adapted(model, tokenizer)
-        _check_values(network)
-
-    def save(folder: Path) -> None:
-        with _quiet(transformers):
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-
-    return Pretrained(source, network, words, fingerprint(network), None, save)
+        _check_values(model)
+    return model.eval(), tokenizer
 
 
 def adapted(model: Any, tokenizer: Any) -> tuple[AdaptedNetwork, SubwordTokenizer]:
@@ -180,7 +186,22 @@ def _quiet(transformers: ModuleType) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_values(network: AdaptedNetwork) -> None:
-    for name, tensor in network.published_state().items():
+def _check_report(report: Mapping[str, Any]) -> None:
+    """ValueError for tensors of another shape than the config's, and for missing ones."""
+    if wrong := sorted(report["mismatched_keys"]):
+        tensor, got, expected = wrong[0]
+        raise ValueError(
+            f"{len(wrong)} tensors have another shape than the config says, the first is "
+            f"{tensor}: {list(got)}, expected {list(expected)}"
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(
+            f"{len(missing)} tensors are missing, the first is {missing[0]}: the file has no "
+            "language model's head, or is damaged"
+        )
+
+
+def _check_values(model: Any) -> None:
+    for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"{name} holds numbers that are not finite: the file is damaged")
