@@ -8,7 +8,13 @@ import torch
 
 from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.quadrature import rule
-from knowledge_neurons.attribution.scorers import END, SCORERS, zero_out_of
+from knowledge_neurons.attribution.scorers import (
+    END,
+    ONE_BY_ONE,
+    SCORERS,
+    probability_with,
+    zero_out_of,
+)
 from knowledge_neurons.attribution.target import TARGETS
 from knowledge_neurons.networks import passes
 from knowledge_neurons.networks.adapter import AdaptedNetwork
@@ -119,3 +125,31 @@ def test_activation_scorers_do_not_ask_for_an_answer():
             m = twin.activations("gpt2", model, prompt, layer)
             norms = twin.matrix("gpt2", model, layer).weight.norm(dim=1)  # (F, D), a Conv1D
             assert share(scores[layer], m.abs() * norms) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_scorers_of_some_neurons_are_those_of_all(name):
+    _, network, _, clean = ready(name)
+    some = [Neuron(2, 5), Neuron(0, 7), Neuron(2, 1)]
+    for scorer, of_some in ONE_BY_ONE.items():
+        found = SCORERS[scorer](network, clean, clean.batch.answers, MEMORY)
+        expected = torch.stack([found[:, n, i] for n, i in some], dim=1)
+        assert share(of_some(network, clean, clean.batch.answers, some, 1), expected) < 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probability_with_only_some_neurons_on(name):
+    """All on is the clean pass; some off is the twin's suppression of them; one row at a time."""
+    model, network, (prompt,), clean = ready(name, 1)
+    kept = torch.ones(3, SHAPE.layers, SHAPE.neurons, dtype=torch.bool)
+    off = [Neuron(0, 3), Neuron(2, 5), Neuron(2, 6)]
+    for layer, index in off:
+        kept[1, layer, index] = False
+    kept[2, :, 1:] = False
+    rest = tuple(Neuron(n, i) for n in range(SHAPE.layers) for i in range(1, SHAPE.neurons))
+    expected = [
+        twin.probability(name, model, prompt, Edit(some, 0.0)) for some in ((), tuple(off), rest)
+    ]
+    for memory in (MEMORY, 1):
+        found = probability_with(network, clean, clean.batch.answers, kept, memory)
+        assert share(found, expected) < 1e-9

@@ -47,24 +47,32 @@ def gradient_activation(model: Network, clean: CleanPass, tokens: Tensor, memory
     return integrated_gradients(model, clean, Probability(tokens), END, memory)
 
 
-@torch.no_grad()
 def log_probability(model: Network, clean: CleanPass, tokens: Tensor, memory: int) -> Tensor:
     """What the neuron's own output adds to log P(answer), were the head next."""
-    B, L, F = clean.activations.shape
-    found = clean.activations.new_empty(B, L, F)
+    return _of_all(log_probability_of, model, clean, tokens, memory)
+
+
+@torch.no_grad()
+def log_probability_of(
+    model: Network, clean: CleanPass, tokens: Tensor, neurons: Sequence[Neuron], memory: int
+) -> Tensor:
+    """The same of N neurons, in any order: (B, N)."""
+    check_neurons(model, neurons)
+    found = clean.activations.new_empty(len(tokens), len(neurons))
     at_once = max(1, memory // (passes.FLOAT * 4 * model.shape.vocabulary))
-    for layer in range(L):
+    for layer in sorted({one.layer for one in neurons}):
+        mine = [place for place, one in enumerate(neurons) if one.layer == layer]
         slots = model.value_slots(layer).to(found.dtype)  # (D, F)
         silent = model.add(layer, _nothing(model, clean), clean.attended[layer])  # (B, D)
-        for row in range(B):
-            w, token = clean.activations[row, layer], tokens[row]
+        for row, token in enumerate(tokens):
+            w = clean.activations[row, layer]
             start = _log_p(model, silent[row : row + 1], token)
-            for some in torch.arange(F, device=w.device).split(at_once):
+            for places in _split(mine, at_once):
+                some = [neurons[place].index for place in places]
                 y = (slots[:, some] * w[some]).T  # (r, D)
                 attended = clean.attended[layer][row : row + 1].expand(len(some), -1)
-                found[row, layer, some] = (
-                    _log_p(model, model.add(layer, y, attended), token) - start
-                )
+                added = _log_p(model, model.add(layer, y, attended), token)
+                found[row, places] = added - start
     return found
 
 
@@ -82,9 +90,7 @@ def logit(model: Network, clean: CleanPass, tokens: Tensor, memory: int) -> Tens
 
 def zero_out(model: Network, clean: CleanPass, tokens: Tensor, memory: int) -> Tensor:
     """How much of P(answer) goes with each neuron, one at a time: a pass for every neuron."""
-    L, F = model.shape.layers, model.shape.neurons
-    every = [Neuron(layer, index) for layer in range(L) for index in range(F)]
-    return zero_out_of(model, clean, tokens, every, memory).view(len(tokens), L, F)
+    return _of_all(zero_out_of, model, clean, tokens, memory)
 
 
 def zero_out_of(
@@ -131,7 +137,20 @@ SCORERS: dict[str, Scorer] = {
 }
 
 
+# Those that cost a pass or a head for each neuron, of some neurons alone.
+ONE_BY_ONE = {"log-probability": log_probability_of, "zero-out": zero_out_of}
+
+
 # --- rows ------------------------------------------------------------------------------------
+
+
+def _of_all(
+    score: Callable[..., Tensor], model: Network, clean: CleanPass, tokens: Tensor, memory: int
+) -> Tensor:
+    """Scores of every neuron, one by one: (B, L, F)."""
+    L, F = model.shape.layers, model.shape.neurons
+    every = [Neuron(layer, index) for layer in range(L) for index in range(F)]
+    return score(model, clean, tokens, every, memory).view(len(tokens), L, F)
 
 
 def _nothing(model: Network, clean: CleanPass) -> Tensor:
@@ -168,3 +187,32 @@ def _probability(
 
 def _split(rows: list, size: int) -> Iterator[list]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+@torch.no_grad()
+def probability_with(
+    model: Network, clean: CleanPass, tokens: Tensor, kept: Tensor, memory: int
+) -> Tensor:
+    """P(answer) of one prompt with only some neurons on: kept (R, L, F) bool -> (R,).
+
+    clean: of that prompt alone.
+    """
+    assert len(tokens) == 1
+    found = []
+    cost = passes.pass_bytes(model, clean.batch.ids.shape[1])
+    for some in kept.split(max(1, memory // cost)):
+        rows = torch.zeros(len(some), dtype=torch.long, device=tokens.device)
+        x, at = model.embed(clean.batch.ids)[rows], clean.batch.mask_positions[rows]
+        x = x[:, -1:] if model.causal else x
+        for layer in range(model.shape.layers):
+
+            def change(w: Tensor, on: Tensor = some[:, layer]) -> Tensor:
+                return w * on.to(w)
+
+            if model.causal:
+                step = passes.one_up(model, clean, layer, rows, x, change)
+            else:
+                step = passes.up(model, layer, x, at, change)
+            x, at = step.x, step.at
+        found.append(model.head(x[:, 0]).softmax(dim=-1)[:, tokens[0]])
+    return torch.cat(found)
