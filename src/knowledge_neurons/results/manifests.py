@@ -93,8 +93,21 @@ def sha256_of(path: Path) -> str:
 # --- manifests -------------------------------------------------------------------------------
 
 
+class Adopted(TypedDict):
+    """Whose neurons these are that were not found here, of which model, and how they were made."""
+
+    by: str
+    repository: str
+    commit: str
+    model: str
+    settings: dict[str, str | float]
+
+
 class Identity(TypedDict, total=False):
-    """What is read of an identity, of whatever output; scores: of those that neurons are of."""
+    """What is read of an identity, of whatever output; scores: of those that neurons are of.
+
+    adopted: of neurons that others found; then data_sha256 is of the data they were matched with.
+    """
 
     model_sha256: str
     data_sha256: str
@@ -112,6 +125,7 @@ class Identity(TypedDict, total=False):
     answer_token: Count
     scores: Identity
     scores_sha256: str
+    adopted: Adopted
 
 
 class Arguments(TypedDict, total=False):
@@ -176,6 +190,7 @@ class Manifest(TypedDict, total=False):
     prompts_left_out: dict[str, Count]  # by reason
     answers_of_several_tokens: dict[str, Count]  # by their number
     facts_without_prompts: list[Index]
+    facts_not_published: list[Index]  # of adopted neurons
     quadrature: Quadrature
     in_band: bool
     neurons_per_fact: Number

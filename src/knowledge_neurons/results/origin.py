@@ -29,13 +29,17 @@ def check(neurons: Path, now: Mapping[str, Any]) -> None:
 
     now: at least COMMON.
     """
-    scores = scores_of(neurons)
+    identity = (read_manifest(neurons) or {}).get("identity", {})
+    made_from, of = identity.get("scores", {}), "other scores"
+    advice = "Take the model and the prompts that stage 1 had, or run stages 1 and 2 again"
+    if adopted := identity.get("adopted"):
+        made_from, of = identity, f"another model or other prompts ({adopted['by']}'s)"
+        advice = f"Take {adopted['model']}, and the prompts that the neurons were matched with"
     for field in COMMON:
-        if field in scores and scores[field] != now[field]:
+        if field in made_from and made_from[field] != now[field]:
             raise ValueError(
-                f"{neurons} is of other scores: {field} was {scores[field]!r} and is "
-                f"{now[field]!r} now.  Take the model and the prompts that stage 1 had, "
-                "or run stages 1 and 2 again"
+                f"{neurons} is of {of}: {field} was {made_from[field]!r} and is "
+                f"{now[field]!r} now.  {advice}"
             )
 
 
