@@ -25,10 +25,10 @@ from knowledge_neurons.results import adopted
 from knowledge_neurons.results.adopted import ToldFact, ToldRelation
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
-from knowledge_neurons.results.manifests import Adopted, sha256_of, write_manifest
+from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.text import data
 from knowledge_neurons.text.relations import by_number
-from knowledge_neurons.types import Fact, Neuron
+from knowledge_neurons.types import Adopted, Fact, Neuron
 
 DEFAULT_RESULTS = ROOT / "results" / "published-bert-base-uncased"
 WEB = "https://raw.githubusercontent.com"

@@ -16,6 +16,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import numpy as np
 
 from knowledge_neurons.results import metrics
+from knowledge_neurons.results.adopted import check_kinds, kinds_of
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import check_keys, check_lengths, naming
 from knowledge_neurons.results.layout import Results
@@ -42,7 +43,8 @@ class ActivationRecord:
     sentences: how many of each kind could be masked; cut: how many of those read were too long.
     unusable: reason -> sentences that could not be masked.
     names_tail: its sentences "with the head" that name the tail too.
-    neurons: how many it has of each kind.
+    neurons: how many it has of each kind; of adopted ones there is no baseline, and nothing at all
+    of a fact that was not published.
     means: kind of neurons -> kind of sentences -> mean activation of each neuron; None where the
     fact was not read: it has no sentence of some kind, or no neurons.
     """
@@ -70,12 +72,12 @@ def read_activations(path: Path) -> list[ActivationRecord]:
 
 def _check(record: ActivationRecord) -> None:
     check_keys("sentences", record.sentences, SENTENCE_KINDS)
-    check_keys("neurons", record.neurons, KINDS)
+    kinds = check_kinds(record.neurons, takes_part=record.means is not None)
     if record.means is None:
         if record.has_sentences and any(record.neurons.values()):
             raise ValueError("means is null, but there are sentences of every kind, and neurons")
     else:
-        check_keys("means", record.means, KINDS)
+        check_keys("means", record.means, kinds)
         for kind, by_sentences in record.means.items():
             check_keys(f"means.{kind}", by_sentences, SENTENCE_KINDS)
             check_lengths(f"means.{kind}", by_sentences, record.neurons[kind])
@@ -108,7 +110,7 @@ def table_row(records: Iterable[ActivationRecord], kind: str, seed: int) -> Tabl
     # DEVIATION: the released code counts a relation without any as 0 (difference 12)
     relations: dict[str, list[Row]] = {}
     for record in records:
-        if record.means and record.neurons[kind]:
+        if record.means and record.neurons.get(kind):
             relations.setdefault(record.relation, []).append(_sums(record.means[kind]))
     if not relations:
         return None
@@ -168,9 +170,13 @@ def summary_of(relations: Mapping[str, Sequence[ActivationRecord]], seed: int) -
     skipped = {
         f"no sentence: {k}": sum(not r.sentences[k] for r in records) for k in SENTENCE_KINDS
     }
-    skipped |= {f"no neurons: {k}": sum(not r.neurons[k] for r in records) for k in KINDS}
+    known = [record for record in records if record.neurons]
+    kinds = kinds_of(known)
+    skipped |= {f"no neurons: {k}": sum(not r.neurons.get(k) for r in known) for k in kinds}
+    if len(known) < len(records):
+        skipped["neurons not published"] = len(records) - len(known)
     return {
-        "table": {kind: table_row(records, kind, seed) for kind in KINDS},
+        "table": {kind: table_row(records, kind, seed) for kind in kinds},
         "facts": len(records),
         "facts_skipped": skipped,
         "sentences_read": {k: sum(r.sentences[k] for r in read) for k in SENTENCE_KINDS},
@@ -238,7 +244,7 @@ def _th_h_rd(
 ) -> list[list[float]] | str:
     if not fact.has_sentences:
         return "no_exmp"
-    if not fact.neurons[kind]:
+    if not fact.neurons.get(kind):
         return "no_kn"
     order = sorted(range(len(neurons)), key=neurons.__getitem__)
     means = fact.means[kind]

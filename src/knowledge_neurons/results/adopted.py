@@ -7,14 +7,15 @@ these are is in the manifest, so that they never count as facts without neurons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.json_files import check_keys, write_json
 from knowledge_neurons.results.layout import Results
-from knowledge_neurons.results.manifests import Adopted, read_json, read_manifest
+from knowledge_neurons.results.manifests import read_json, read_manifest
+from knowledge_neurons.types import KINDS, KNOWLEDGE, Adopted
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,27 @@ def is_adopted(neurons: Path) -> bool:
 def not_published(neurons: Path) -> frozenset[int]:
     """The facts of which a file of adopted neurons says nothing."""
     return frozenset((read_manifest(neurons) or {}).get("facts_not_published", ()))
+
+
+def check_kinds(neurons: Mapping[str, int], takes_part: bool) -> list[str]:
+    """The kinds of neurons that a record counts: both, of adopted ones the first, or none.
+
+    takes_part: whether it tells of anything; then it has some.  Raises ValueError for other kinds.
+    """
+    kinds = [kind for kind in KINDS if kind in neurons] or [KNOWLEDGE]
+    if neurons or takes_part:
+        check_keys("neurons", neurons, kinds if KNOWLEDGE in kinds else KINDS)
+    return kinds
+
+
+class _Record(Protocol):
+    neurons: Mapping[str, int]
+
+
+def kinds_of(records: Iterable[_Record]) -> list[str]:
+    """The kinds of neurons that records count: of adopted ones there is no baseline."""
+    there = {kind for record in records for kind in record.neurons}
+    return [kind for kind in KINDS if kind in there]
 
 
 @dataclass(frozen=True)

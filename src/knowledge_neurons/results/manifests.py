@@ -34,7 +34,7 @@ from knowledge_neurons.results.json_files import (
     write_json,
 )
 from knowledge_neurons.results.layout import manifest_beside, manifest_path, partial_path
-from knowledge_neurons.types import Count, Index, Layer, Neuron, Number, Share
+from knowledge_neurons.types import Adopted, Count, Index, Layer, Neuron, Number, Share
 
 PINNED = (
     "torch", "numpy", "scipy", "matplotlib", "seaborn",
@@ -93,21 +93,8 @@ def sha256_of(path: Path) -> str:
 # --- manifests -------------------------------------------------------------------------------
 
 
-class Adopted(TypedDict):
-    """Whose neurons these are that were not found here, of which model, and how they were made."""
-
-    by: str
-    repository: str
-    commit: str
-    model: str
-    settings: dict[str, str | float]
-
-
 class Identity(TypedDict, total=False):
-    """What is read of an identity, of whatever output; scores: of those that neurons are of.
-
-    adopted: of neurons that others found; then data_sha256 is of the data they were matched with.
-    """
+    """What is read of an identity, of whatever output; scores: of those that neurons are of."""
 
     model_sha256: str
     data_sha256: str

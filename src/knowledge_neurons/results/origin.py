@@ -43,6 +43,20 @@ def check(neurons: Path, now: Mapping[str, Any]) -> None:
             )
 
 
+def check_shape(neurons: Path, layers: int, width: int) -> None:
+    """Raise ValueError for adopted neurons of a model with other layers, L of F neurons.
+
+    No weights of theirs are known to compare.
+    """
+    manifest = read_manifest(neurons) or {}
+    there = manifest.get("layers", layers), manifest.get("neurons_per_layer", width)
+    if there != (layers, width):
+        raise ValueError(
+            f"{neurons} is of a model with {there[0]} layers of {there[1]} neurons, this one has "
+            f"{layers} of {width}"
+        )
+
+
 def first_difference(
     identities: Mapping[str, Mapping[str, Any]], fields: tuple[str, ...]
 ) -> str | None:
