@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.text import data
-from knowledge_neurons.text.relations import by_number
 from knowledge_neurons.types import Adopted, Fact, Neuron
 
 DEFAULT_RESULTS = ROOT / "results" / "published-bert-base-uncased"
@@ -58,11 +58,7 @@ CLONED = f"https://github.com/{NEURONS_AT} and of https://github.com/{FACTS_AT},
 
 @dataclass(frozen=True)
 class Expected:
-    """How much was published.
-
-    parts: files.  facts: in all of them; placed: those of PARAREL.  others: the relations of the
-    rest, which PARAREL does not have.
-    """
+    """How many files and facts were published, how many of PARAREL, the rest's relations."""
 
     parts: int
     facts: int
@@ -93,9 +89,6 @@ class Who(NamedTuple):
     relation: str
     head: str
     tail: str
-
-
-# --- Pure: content -> facts and neurons ----------------------------------------------------------
 
 
 def check_neurons(raw: bytes) -> dict[str, list[Neuron]]:
@@ -134,9 +127,6 @@ def merge(neurons: dict[str, list[Neuron]], facts: dict[str, Who]) -> dict[Who, 
     return found
 
 
-# --- Command -------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Published:
     """All that was read: neurons by uuid and by fact, and the sha256 of every file."""
@@ -162,7 +152,7 @@ def read(source: LocalSource | HttpSource, layout: Layout, relations: list[str])
     if len(by_uuid) != expected.facts:
         raise ValueError(f"got {len(by_uuid):,} facts with neurons, expected {expected.facts:,}")
     who: dict[str, Who] = {}
-    for relation in sorted({*relations, *expected.others}, key=by_number):
+    for relation in sorted({*relations, *expected.others}):
         who |= take(layout.facts.format(relation), partial(check_facts, relation=relation))
     return Published(by_uuid, who, merge(by_uuid, who), sums)
 
@@ -223,8 +213,8 @@ def check_room(results: Results) -> None:
 def write(results: Results, published: Published, pararel: Pararel) -> dict[str, dict[str, Any]]:
     """Write the neurons and facts of every relation; relation -> the counts of its manifest."""
     identity = {"data_sha256": sha256_of(pararel.prompts)}
-    model = {"layers": LAYERS, "neurons_per_layer": WIDTH}
-    arguments = {"data_path": str(pararel.prompts)}
+    told = {"arguments": {"data_path": str(pararel.prompts)}}
+    told |= {"layers": LAYERS, "neurons_per_layer": WIDTH}
     counts: dict[str, dict[str, Any]] = {}
     for name, facts in pararel.facts.items():
         neurons = [published.by_fact.get(who, []) for who in pararel.who[name]]
@@ -237,19 +227,17 @@ def write(results: Results, published: Published, pararel: Pararel) -> dict[str,
         path = results.fact_neurons(name, baseline=False)
         write_json(path, neurons)
         of = {"relation": name, "adopted": ADOPTED, "lowercase": True, **identity}
-        write_manifest(path, of, arguments=arguments, **model, **counts[name])
-        told = [
+        write_manifest(path, of, **told, **counts[name])
+        spoken = [
             ToldFact(who.head, who.tail, list(fact.prompts))
             for who, fact in zip(pararel.who[name], facts, strict=True)
         ]
-        path = adopted.write_facts(results, name, ToldRelation(facts[0].label, told))
+        path = adopted.write_facts(results, name, ToldRelation(facts[0].label, spoken))
         write_manifest(path, {"relation": name, **identity})
     return counts
 
 
-def write_unplaced(
-    results: Results, published: Published, unplaced: dict[str, Who], seconds: float
-) -> None:
+def write_unplaced(results: Results, published: Published, unplaced: dict[str, Who]) -> None:
     """List the facts that the data do not have, with their neurons."""
     facts: dict[str, list[dict[str, Any]]] = {}
     for uuid, (relation, head, tail) in unplaced.items():
@@ -264,7 +252,6 @@ def write_unplaced(
         placed=every - len(unplaced),
         neurons_per_published_fact=sum(map(len, published.by_uuid.values())) / every,
         not_in_the_data={relation: len(own) for relation, own in facts.items()},
-        wall_seconds=round(seconds, 1),
     )
 
 
@@ -276,8 +263,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=DEFAULT_RESULTS,
         metavar="RESULTS",
-        help="bert-base-uncased's neurons as EleutherAI published them, for the PARAREL built "
-        f"before; --url then mirrors {WEB} (default: results/{DEFAULT_RESULTS.name})",
+        help=f"bert-base-uncased's, of EleutherAI, for the PARAREL that is there; --url then "
+        f"mirrors {WEB} (default: results/{DEFAULT_RESULTS.name})",
     )
 
 
@@ -298,16 +285,16 @@ def run(args: argparse.Namespace) -> None:
     published = read(source, layout, list(pararel.facts))
     unplaced = find_unplaced(published, pararel)
     counts = write(results, published, pararel)
-    seconds = time.perf_counter() - started
-    write_unplaced(results, published, unplaced, seconds)
-    every, without = (
-        sum(one["facts"] for one in counts.values()),
-        sum(len(one["facts_not_published"]) for one in counts.values()),
-    )
-    others = Counter(who.relation for who in unplaced.values())
-    told = ", ".join(f"{name} {others[name]:,}" for name in sorted(others, key=by_number))
+    write_unplaced(results, published, unplaced)
+    if not args.keep_downloads:
+        shutil.rmtree(args.output / CACHE, ignore_errors=True)
+    every = sum(one["facts"] for one in counts.values())
+    without = sum(len(one["facts_not_published"]) for one in counts.values())
+    others = sorted(Counter(who.relation for who in unplaced.values()).items())
+    told = ", ".join(f"{name} {count:,}" for name, count in others)
     print(f"{results.kn}: neurons of {every - without:,} facts of {len(counts)} relations")
     print(f"  {ADOPTED['by']} published {len(published.by_uuid):,} facts of {ADOPTED['model']}")
     print(f"  not in PARAREL: {len(unplaced):,} ({told}), listed in {results.unplaced}")
     print(f"  PARAREL's without neurons there: {without:,} of {every:,}, left out of all averages")
+    seconds = time.perf_counter() - started
     print(f"{seconds:.1f} s; now KN_RESULTS={results.root} for 2_analyze_kn.py, 8_run_plot.sh")

@@ -11,7 +11,9 @@ import importlib.util
 import json
 import shutil
 import sys
+import threading
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,51 @@ def test_facts_get_their_neurons_and_the_others_are_listed(place, capsys):
     assert take(place, place.results) == 0, "again, over its own"
     said = capsys.readouterr().out
     assert "not in PARAREL: 2 (P17 2)" in said and "3 of 21, left out of all averages" in said
+
+
+def test_the_public_repositories_are_asked_for_one_commit_each(base, tmp_path):
+    """From a web server with their layout; the same files come out."""
+    asked, root = [], base.data.parents[2]
+
+    class Handler(SimpleHTTPRequestHandler):
+        def translate_path(self, path):
+            asked.append(path)
+            folder, name = path.split("/")[-2:]
+            folder = {"bert_base_uncased_neurons": "bert-base-uncased"}.get(folder, folder)
+            return str(root / "source/published_neurons" / folder / name)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        more = ["--output", str(root / "data"), "--published-neurons", str(tmp_path / "web")]
+        assert get_data.main(["--url", url, *more]) == 0
+        server.shutdown()
+    assert take(base, tmp_path / "local") == 0
+    found = [(tmp_path / one / "kn/kn_bag-P19.json").read_bytes() for one in ("web", "local")]
+    assert found[0] == found[1]
+    commits = {tuple(path.split("/")[1:4]) for path in asked}
+    assert commits == {
+        ("EleutherAI", "knowledge-neurons", published_neurons.COMMIT),
+        ("yanaiela", "pararel", published_neurons.FACTS_COMMIT),
+    }
+
+
+def test_missing_data_and_other_counts_are_named(base, tmp_path, monkeypatch, capsys):
+    """PARAREL that was not built; more facts expected than there are; nothing is written."""
+    root = str(base.data.parents[2] / "source")
+    results = ["--published-neurons", str(tmp_path / "results")]
+    assert get_data.main(["--from", root, "--output", str(tmp_path), *results]) == 2
+    assert "PARAREL is not built" in capsys.readouterr().err
+    for count, said in (("facts", "got 20 facts with neurons, expected 21"),
+                        ("placed", "got 18 published facts that")):  # fmt: skip
+        more = replace(TINY_SET, **{count: getattr(TINY_SET, count) + 1})
+        monkeypatch.setattr(published_neurons, "EXPECTED", more)
+        assert take(base, tmp_path / "results") == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 def test_statistics_count_published_facts_and_do_without_a_baseline(place):

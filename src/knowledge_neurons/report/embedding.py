@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -111,7 +112,7 @@ class Relation:
 def read_relation(results: Results, name: str) -> Relation:
     """Put together what the stages know of a relation's facts."""
     facts = list(read_fact_scores(results.scores(name), baseline=False))
-    neurons = _neurons(results, name, len(facts))
+    neurons = _neurons(results, name, len(facts), results.scores(name))
     heads = _heads(results, name)
     texts = [[text_of(prompt.tokens) for prompt in fact] for fact in facts]
     kept = [[strongest(prompt.of_answer) for prompt in fact] for fact in facts]
@@ -142,7 +143,7 @@ def read_told(results: Results, name: str) -> Relation:
     """A relation of adopted neurons: its facts and prompts, no scores and no guesses."""
     told = read_facts(results, name)
     texts = [fact.prompts for fact in told.facts]
-    neurons = _neurons(results, name, len(texts))
+    neurons = _neurons(results, name, len(texts), results.told_facts(name))
     used = [n for own in neurons for n in own]
     row = {
         "id": name,
@@ -157,15 +158,15 @@ def read_told(results: Results, name: str) -> Relation:
     return Relation(row, {"prompts": texts, **asked}, sum(map(len, texts)), 0)
 
 
-def _neurons(results: Results, name: str, facts: int) -> list[list[int]]:
-    """The refined neurons of each fact; none where stage 2 has not run."""
+def _neurons(results: Results, name: str, facts: int, source: Path) -> list[list[int]]:
+    """The refined neurons of each fact; none where stage 2 has not run.  source: of the facts."""
     path = results.fact_neurons(name, baseline=False)
     if not path.exists():
         return [[] for _ in range(facts)]
     found = read_fact_neurons(path)
     if len(found) != facts:
         raise ValueError(
-            f"{path} has {len(found)} facts, their scores or prompts {facts}: run 2_run_kn.sh again"
+            f"{path} has {len(found)} facts, {source} has {facts}: run 2_run_kn.sh again"
         )
     return [[number(neuron) for neuron in fact] for fact in found]
 

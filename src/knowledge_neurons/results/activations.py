@@ -41,12 +41,10 @@ class ActivationRecord:
     """What was read of one fact; a line on disk, by the names of the fields.
 
     sentences: how many of each kind could be masked; cut: how many of those read were too long.
-    unusable: reason -> sentences that could not be masked.
-    names_tail: its sentences "with the head" that name the tail too.
-    neurons: how many it has of each kind; of adopted ones there is no baseline, and nothing at all
-    of a fact that was not published.
-    means: kind of neurons -> kind of sentences -> mean activation of each neuron; None where the
-    fact was not read: it has no sentence of some kind, or no neurons.
+    unusable: reason -> sentences that could not be masked.  names_tail: its sentences "with the
+    head" that name the tail too.  neurons: how many of each kind, see `adopted.check_kinds`.
+    means: kind of neurons -> of sentences -> mean activation of each neuron; None where the fact
+    was not read: no sentence of some kind, or no neurons.
     """
 
     relation: str
@@ -170,11 +168,9 @@ def summary_of(relations: Mapping[str, Sequence[ActivationRecord]], seed: int) -
     skipped = {
         f"no sentence: {k}": sum(not r.sentences[k] for r in records) for k in SENTENCE_KINDS
     }
-    known = [record for record in records if record.neurons]
-    kinds = kinds_of(known)
+    known, kinds = [record for record in records if record.neurons], kinds_of(records)
     skipped |= {f"no neurons: {k}": sum(not r.neurons.get(k) for r in known) for k in kinds}
-    if len(known) < len(records):
-        skipped["neurons not published"] = len(records) - len(known)
+    skipped |= {"neurons not published": len(records) - len(known)} if known != records else {}
     return {
         "table": {kind: table_row(records, kind, seed) for kind in kinds},
         "facts": len(records),

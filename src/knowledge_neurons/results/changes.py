@@ -49,10 +49,9 @@ class Outcome:
 class ChangeRecord:
     """What scaling a fact's neurons did; a line on disk, by the names of the fields.
 
-    neurons: how many it has of each kind; of adopted ones there is no baseline, and nothing at all
-    of a fact that was not published.  own: asked its own prompts; None where it cannot be asked, or
-    has no known neurons.  other: asked those of a fact of another relation; None where there is no
-    other.
+    neurons: how many it has of each kind, see `adopted.check_kinds`.  own: asked its own prompts;
+    None where it cannot be asked, or was not published.  other: asked those of a fact of another
+    relation; None where there is no other.
     """
 
     relation: str
