@@ -255,7 +255,7 @@ def test_stages_3_to_8_run_on_them(place):
     assert (
         found.modified.overall["neurons"]["own"] and not found.modified.overall["baseline"]["own"]
     )
-    assert list(found.activations.overall) == ["neurons"]
+    assert list(found.activations.overall) == ["neurons"] == list(found.activations.kinds)
     assert {effect.neurons for effect in found.controls if effect.kind == "neurons"} == {3.0}
     written = [path.name for path in place.results.rglob("base_*")]
     assert written == []

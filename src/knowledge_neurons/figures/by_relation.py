@@ -94,9 +94,8 @@ def activations(found: Activations, labels: Mapping[str, str]) -> Figure:
     rows = _with_all(found.overall, found.relations)
     with styled():
         figure = _figure(rows, "Mean activation of the neurons by kind of sentence")
-        kinds = [kind for kind in KINDS if any(kind in row for row in rows.values())]
-        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-        for panel, kind in zip(panels, kinds, strict=True):
+        panels = figure.subplots(1, len(found.kinds), sharey=True, squeeze=False)[0]
+        for panel, kind in zip(panels, found.kinds, strict=True):
             for place, row in zip(_places(rows), rows.values(), strict=True):
                 if kind in row:
                     _activation_marks(panel, place, row[kind], COLORS[kind])

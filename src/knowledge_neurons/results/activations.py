@@ -106,7 +106,7 @@ def table_row(records: Iterable[ActivationRecord], kind: str, seed: int) -> Tabl
     """
     # UPSTREAM: a relation's values are pooled, fact by fact and neuron by neuron.
     # DEVIATION: the released code counts a relation without any as 0 (difference 12)
-    relations: dict[str, list[Row]] = {}
+    relations: dict[str, list[list[float]]] = {}
     for record in records:
         if record.means and record.neurons.get(kind):
             relations.setdefault(record.relation, []).append(_sums(record.means[kind]))
@@ -125,10 +125,7 @@ def table_row(records: Iterable[ActivationRecord], kind: str, seed: int) -> Tabl
     )
 
 
-Row = list[float]
-
-
-def _sums(means: dict[str, list[float]]) -> Row:
+def _sums(means: dict[str, list[float]]) -> list[float]:
     """The sums over a fact's neurons on both, head and random sentences, and its neurons' count."""
     return [*(sum(means[kind]) for kind in SENTENCE_KINDS), len(means[SENTENCE_KINDS[0]])]
 
@@ -143,13 +140,14 @@ def _table(sums: np.ndarray) -> np.ndarray:
 class Activations:
     """Table 4 over all relations and of each; kind of neurons -> its row.
 
-    A kind that no fact has is left out.  theirs: the released code's files that it was read from,
-    none where it is ours; theirs tell every fact.
+    A kind that no fact has is left out; kinds: that were read.  theirs: the released code's files
+    that it was read from, none where it is ours; theirs tell every fact.
     """
 
     overall: dict[str, TableRow]
     relations: dict[str, dict[str, TableRow]]
     theirs: Sequence[str] = ()
+    kinds: Sequence[str] = KINDS
 
 
 def table_rows(facts: Sequence[ActivationRecord], seed: int) -> dict[str, TableRow]:
@@ -193,10 +191,11 @@ class _Summary(TypedDict):
 
 def read_activations_found(results: Results) -> Activations | None:
     """Ours, else the released code's; None where neither is there."""
-    path, theirs, seed = results.activations_summary, [], SEED
+    path, theirs, kinds, seed = results.activations_summary, [], KINDS, SEED
     if path.exists():
         table = read_summary(path, _Summary, 4)["table"]
-        overall = {kind: row for kind, row in table.items() if row}
+        kinds = [kind for kind in KINDS if kind in table] or KINDS
+        overall = {kind: table[kind] for kind in kinds if table.get(kind)}
         with naming(path, "Run stage 4 again"):
             for kind, row in overall.items():
                 check_keys(f"by_sentences of {kind}", row.by_sentences, SENTENCE_KINDS)
@@ -210,7 +209,7 @@ def read_activations_found(results: Results) -> Activations | None:
         overall = table_rows([fact for facts in records.values() for fact in facts], seed)
         theirs = results.names(map(results.distant_activations, (False, True)))
     relations = {name: table_rows(facts, seed) for name, facts in records.items()}
-    return Activations(overall, relations, theirs)
+    return Activations(overall, relations, theirs, kinds)
 
 
 # --- the authors' file -----------------------------------------------------------------------
