@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import published_neurons
 from data_sources import (
     Check,
     HttpSource,
@@ -262,11 +263,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true", help="rebuild; fetch or read all anew")
     parser.add_argument("--keep_downloads", action="store_true", help=f"keep DIR/{CACHE}/")
     parser.add_argument("--verbose", action="store_true", help="an entry for each BINGREL file")
+    published_neurons.add(parser)
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace, expected: Expected) -> None:
     """Build what the command line asks for and print what is there now."""
+    if args.published_neurons:
+        return published_neurons.run(args)
     start, cache = time.perf_counter(), args.output / CACHE
     parts = (args.only,) if args.only else PARTS
     source = LocalSource(args.folder) if args.folder else HttpSource(args.url, cache, args.force)

@@ -3,6 +3,7 @@
     python scripts/readme_tables.py                        # write them anew
     python scripts/readme_tables.py --demo results/demo    # first record a finished demo
     python scripts/readme_tables.py --real results/smollm2 # or a finished real_model.sh
+    python scripts/readme_tables.py --published results/published-bert-base-uncased
     python scripts/readme_tables.py --check                # exit code 1 where the README differs
 
 A table stands between the lines <!-- table: its name --> and <!-- end -->.
@@ -11,117 +12,17 @@ A table stands between the lines <!-- table: its name --> and <!-- end -->.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+
+import readme_records
+from readme_records import EDITED, RECORDS, ROOT, SLOTS, read
 
 from knowledge_neurons.results import published
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-RECORDS = ROOT / "benchmarks" / "results"
-SLOTS = ("neurons", "baseline")
-EDITED = ("knowledge", "random", "random_same_size")
-
-
-def read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: not there; is it the results folder of a whole run?") from error
-
-
-def demo_record(folder: Path) -> dict:
-    """What the README cites of a finished demo, as its summaries hold it."""
-    statistics = read(folder / "kn/statistics.json")
-    distant = read(folder / "distant/summary.json")["table"]
-    edits = [
-        edit
-        for name in ("edit-1-8.json", "edit-1-8-top_k.json")
-        for edit in read(folder / "edit" / name)["edits"]
-    ]
-    by_variant = {(edit["variant"]["top_k"], edit["kind"]): edit for edit in edits}
-    erased = {path.stem: read(path) for path in sorted((folder / "erase").glob("P*.json"))}
-    manifest = read(folder / "kn/manifests/statistics.json.manifest.json")
-    return {
-        "command": "bash scripts/demo.sh && python scripts/readme_tables.py --demo results/demo",
-        "made_with": manifest["made_with"],
-        "table_2": {
-            kind: {key: statistics[kind][key] for key in ("per_fact", "shared_within",
-                                                          "shared_across", "layers")}
-            for kind in SLOTS
-        },
-        "change": read(folder / "modify_activation/summary.json")["change"],
-        "table_4": {kind: distant[kind]["by_sentences"] for kind in SLOTS},
-        "table_6": {
-            kind: {
-                "change": by_variant[None, kind]["change"],
-                "success": by_variant[None, kind]["success"],
-                "success of 1": by_variant[1, kind]["success"],
-                "success of 10": by_variant[10, kind]["success"],
-                "same_relation": by_variant[None, kind]["same_relation"]["increase"],
-                "other_relations": by_variant[None, kind]["other_relations"]["increase"],
-            }
-            for kind in EDITED
-        },
-        "table_5": {
-            slots: {which: erased["P19"][slots][which]["perplexity_increase"]
-                    for which in ("relation", "others")}
-            for slots in ("erased", "random")
-        },
-        "right_after_erasing": {
-            relation: [found["erased"][which]["accuracy_after"] for which in ("relation", "others")]
-            for relation, found in erased.items()
-        },
-    }  # fmt: skip
-
-
-def real_record(folder: Path) -> dict:
-    """What the README cites of a finished run on SmolLM2, as its summaries hold it."""
-    known = read(folder / "data/known.json")
-    statistics = read(folder / "kn/statistics.json")
-    edited = {edit["kind"]: edit for edit in read(folder / "edit/edit-1-8.json")["edits"]}
-    erased = read(folder / "erase/P36.json")
-    manifest = read(folder / "kn/manifests/statistics.json.manifest.json")
-    return {
-        "command": "bash scripts/real_model.sh && "
-        "python scripts/readme_tables.py --real results/smollm2",
-        "made_with": manifest["made_with"],
-        "model_sha256": known["model_sha256"],
-        "known": {
-            name: {"asked": one["asked"], "taken": len(one["facts"]), "fewer": one["other"]}
-            for name, one in known["relations"].items()
-        },
-        "table_2": {
-            kind: {key: statistics[kind][key] for key in ("per_fact", "shared_within",
-                                                          "shared_across", "layers")}
-            for kind in SLOTS
-        },
-        "change": read(folder / "modify_activation/summary.json")["change"],
-        "controls": read(folder / "controls/summary.json")["effects"],
-        "table_4": read(folder / "distant/summary.json")["table"],
-        "table_6": {
-            kind: {
-                "edits": one["edits"],
-                "change": one["change"],
-                "success": one["success"],
-                "same_relation": one["same_relation"]["increase"],
-                "other_relations": one["other_relations"]["increase"],
-            }
-            for kind, one in edited.items()
-        },
-        "table_5": {
-            slots: {
-                which: {key: erased[slots][which][key]
-                        for key in ("perplexity_increase", "accuracy_before", "accuracy_after")}
-                for which in ("relation", "others")
-            }
-            for slots in ("erased", "random")
-        },
-    }  # fmt: skip
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -219,6 +120,31 @@ def real_model(found: dict) -> Iterator[list[str]]:
         yield [f"most active (baseline), {factor}", per_fact, *cells]
 
 
+def published_neurons(found: dict) -> Iterator[list[str]]:
+    """EleutherAI's neurons of bert-base-uncased beside the paper's of bert-base-cased."""
+    yield ["", "bert-base-uncased, EleutherAI's", "bert-base-cased, the paper's"]
+    ours, rows = found["table_2"], published.TABLE_2.rows
+    paper = {key: rows[key][0] for key in rows}
+    yield ["facts", f"{ours['facts']:,}", f"{published.FACTS:,}"]
+    per_fact = ours["per_fact"], paper["neurons per fact"]
+    yield ["neurons a fact", *(number(x, 2) for x in per_fact)]
+    shared = (
+        (ours["shared_within"], ours["shared_across"]),
+        (paper["shared, same relation"], paper["shared, other relations"]),
+    )
+    told_ = ["; ".join(number(x, 2) for x in both) for both in shared]
+    yield ["shared by two facts of a relation; of two", *told_]
+    shares = [
+        "; ".join(number(100 * x / own, 1) for x in both)
+        for both, own in zip(shared, per_fact, strict=True)
+    ]
+    yield ["the same, % of a fact's neurons", *shares]
+    layers = [100 * share for share in ours["layers"]]
+    top = ", ".join(number(share, 1) for share in layers[:6:-1])
+    name = f"in layers {len(layers)} to 8; in all lower, %"
+    yield [name, f"{top}; {number(sum(layers[:7]), 1)}", "topmost (no figures)"]
+
+
 def seconds(value: float) -> str:
     """Two digits that count, three from a second on."""
     return f"{value:#.{2 if value < 1 else 3}g}"
@@ -256,6 +182,7 @@ TABLES: dict[str, tuple[Callable[..., Iterator[list[str]]], tuple[str, ...]]] = 
     "knowledge neurons": (knowledge_neurons, ("demo",)),
     "edits": (edits, ("demo",)),
     "SmolLM2": (real_model, ("smollm2",)),
+    "published neurons": (published_neurons, ("published_neurons",)),
     "speed": (speed, ("attribution", "editing", "interventions")),
 }  # name -> how it is made, of which records
 
@@ -274,23 +201,19 @@ def with_tables(text: str) -> str:
     return text
 
 
-def write_record(name: str, content: dict) -> None:
-    record = json.dumps(content, indent=2)
-    # A list is a line: an interval, not four lines.
-    flat = re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", record)
-    (RECORDS / f"{name}.json").write_text(flat + "\n")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demo", type=Path, help="record this results folder of a demo first")
     parser.add_argument("--real", type=Path, help="record that of a real_model.sh first")
+    parser.add_argument("--published", type=Path, help="record that of published neurons first")
     parser.add_argument("--check", action="store_true", help="write nothing")
     args = parser.parse_args()
     if args.demo:
-        write_record("demo", demo_record(args.demo))
+        readme_records.write("demo", readme_records.demo(args.demo))
     if args.real:
-        write_record("smollm2", real_record(args.real))
+        readme_records.write("smollm2", readme_records.real(args.real))
+    if args.published:
+        readme_records.write("published_neurons", readme_records.published(args.published))
     text = README.read_text()
     made = with_tables(text)
     if args.check:

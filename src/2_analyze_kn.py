@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.neurons.neuron_statistics import Statistics, statistics
+from knowledge_neurons.results.adopted import is_adopted, not_published
 from knowledge_neurons.results.comparison import neurons_beside
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
@@ -24,20 +25,24 @@ from knowledge_neurons.types import BASELINE, KNOWLEDGE, Neuron
 def read_neurons(
     results: Results, relations: list[str], baseline: bool
 ) -> dict[str, list[list[Neuron]]]:
-    """Neurons of the facts that had prompts; facts left out by --oov skip do not count."""
+    """Neurons of the facts that had prompts; facts left out by --oov skip do not count, nor those
+    that are not among adopted neurons."""
     neurons = {}
     for relation in relations:
         path = results.fact_neurons(relation, baseline)
         facts = read_fact_neurons(path)
         manifest = read_manifest(path) or {}
-        left_out = set(manifest.get("facts_without_prompts", ()))
+        left_out = {*manifest.get("facts_without_prompts", ()), *not_published(path)}
         neurons[relation] = [fact for index, fact in enumerate(facts) if index not in left_out]
     return neurons
 
 
 def count_layers(results: Results, relations: list[str], neurons: dict) -> int:
-    """L of the model, from stage 1's manifests; from the highest neuron where there are none."""
-    manifests = [read_manifest(results.scores(relation)) for relation in relations]
+    """L of the model, from the manifests of stage 1 or of adopted neurons; from the highest neuron
+    where there are none."""
+    paths = [results.scores(relation) for relation in relations]
+    paths += [results.fact_neurons(relation, baseline=False) for relation in relations]
+    manifests = map(read_manifest, paths)
     told = [manifest["layers"] for manifest in manifests if manifest and "layers" in manifest]
     facts = [fact for kind in neurons.values() for bags in kind.values() for fact in bags]
     return max([*told, *(1 + neuron.layer for fact in facts for neuron in fact)], default=1)
@@ -49,19 +54,28 @@ def outside_band(results: Results, relations: list[str], baseline: bool) -> int:
     return sum((manifest or {}).get("in_band") is False for manifest in manifests)
 
 
+def kinds_of(results: Results, relations: list[str]) -> dict[str, list[str]]:
+    """Kind of neurons -> the relations that have it: adopted neurons come without a baseline."""
+    own = [r for r in relations if not is_adopted(results.fact_neurons(r, baseline=False))]
+    return {KNOWLEDGE: relations} | ({BASELINE: own} if own else {})
+
+
 def more_of(results: Results, relations: list[str], found: dict[str, Statistics]) -> dict[str, str]:
-    """What else there is to say of both kinds of neurons."""
+    """What else there is to say of the kinds of neurons."""
     sampled = (one.shared_across_sampled for one in found.values())
-    outside = (str(outside_band(results, relations, base)) for base in (False, True))
-    return {
+    outside = (str(outside_band(results, relations, kind == BASELINE)) for kind in found)
+    left_out = sum(len(not_published(results.fact_neurons(r, baseline=False))) for r in relations)
+    rows = {
         "shared, other relations, sampled": tables.pair(*sampled),
         "relations outside the band of p": " and ".join(outside),
     }
+    return rows | ({"facts left out, not published": f"{left_out:,}"} if left_out else {})
 
 
 def _sha256_of_neurons(results: Results, relation: str) -> list[str]:
     """Of the neurons and the baseline's, which the statistics were made from."""
-    return [sha256_of(results.fact_neurons(relation, base)) for base in (False, True)]
+    paths = [results.fact_neurons(relation, baseline) for baseline in (False, True)]
+    return [sha256_of(path) for path in paths if path.exists()]
 
 
 def main() -> None:
@@ -73,15 +87,16 @@ def main() -> None:
         raise ValueError(f"no kn_bag-<REL>.json in {results.kn}: run 2_get_kn.py first")
     for relation in relations:
         check_of_scores(results, relation)
-    neurons = {baseline: read_neurons(results, relations, baseline) for baseline in (False, True)}
+    neurons = {
+        kind: read_neurons(results, of_kind, kind == BASELINE)
+        for kind, of_kind in kinds_of(results, relations).items()
+    }
     layers = count_layers(results, relations, neurons)
-    ours, base = (
-        statistics(neurons[baseline], layers, settings.pairs, settings.seed)
-        for baseline in (False, True)
-    )
-    write_json(
-        results.statistics, {"neurons": asdict(ours), "baseline": asdict(base)}, readable=True
-    )
+    found = {
+        kind: statistics(own, layers, settings.pairs, settings.seed)
+        for kind, own in neurons.items()
+    }
+    write_json(results.statistics, {k: asdict(one) for k, one in found.items()}, readable=True)
     write_manifest(
         results.statistics,
         {"relations": relations, "pairs": settings.pairs, "seed": settings.seed},
@@ -89,10 +104,11 @@ def main() -> None:
         neurons_sha256={r: _sha256_of_neurons(results, r) for r in relations},
         wall_seconds=round(time.perf_counter() - started, 3),
     )
-    found = {KNOWLEDGE: ours, BASELINE: base}
     written = gallery.save(results, gallery.distribution(results, found), settings.given)
     tables.show_beside("Table 2", neurons_beside(found), more_of(results, relations, found))
-    shares = "  ".join(f"{100 * share:.1f}" for share in ours.layers)
+    if BASELINE not in found:
+        print("no baseline: these neurons were published without one")
+    shares = "  ".join(f"{100 * share:.1f}" for share in found[KNOWLEDGE].layers)
     print(f"share of the neurons in each layer, lowest first (%):  {shares}")
     for path in (results.statistics, *written):
         print(f"wrote {path}")

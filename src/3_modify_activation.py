@@ -20,7 +20,7 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from knowledge_neurons.experiments import controls, modify_activation
 from knowledge_neurons.experiments.modify_activation import Asked
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.results import changes
+from knowledge_neurons.results.adopted import kinds_of
 from knowledge_neurons.results.changes import (
     AMPLIFY,
     SUPPRESS,
@@ -51,7 +52,7 @@ from knowledge_neurons.results.manifests import read_manifest, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
-from knowledge_neurons.types import BASELINE, KINDS, KNOWLEDGE
+from knowledge_neurons.types import BASELINE, KNOWLEDGE
 
 MOST_SCALES = 200  # each is one more pass over all prompts
 COMMON = 0.1  # rare neurons are those of at most this share of a relation's facts (section 5.1)
@@ -124,7 +125,7 @@ def compute(
 ) -> list[ChangeRecord]:
     """The records of a relation's facts, from the file where it is done.  known: see `askable`."""
     settings, facts = inputs.settings, relation.facts
-    own = inputs.encode(facts)
+    own = relation.known(inputs.encode(facts))
     others = modify_activation.draw_others(known, facts, settings.seed)
 
     def modify(some: range) -> list[ChangeRecord]:
@@ -132,7 +133,8 @@ def compute(
         asked = [asking(inputs, other) for other in others[group]]
         neurons = {kind: sets[group] for kind, sets in relation.neurons.items()}
         model, scales = inputs.pretrained.model, settings.factors
-        return modify_activation.modify(model, facts[group], own[group], asked, neurons, scales)
+        found = modify_activation.modify(model, facts[group], own[group], asked, neurons, scales)
+        return [replace(r, neurons={}) if r.fact in relation.unknown else r for r in found]
 
     identity = identity_of(inputs, relation) | {"scales": settings.factors}
     group, encode = modify_activation.GROUP, encode_float32
@@ -165,6 +167,7 @@ def compute_controls(
     own, path = inputs.encode(facts), settings.results.controls(name)
     others = modify_activation.draw_others(known, facts, settings.seed)
     same = controls.draw_same(facts, own, settings.seed)
+    own = relation.known(own)
     model = inputs.pretrained.model
     found = relation.neurons[KNOWLEDGE]
     sets = controls.sets_of(model, found, COMMON, settings.seed, name)
@@ -208,7 +211,7 @@ def write_averages(
 ) -> list[Path]:
     """Figures 4 and 5 in the authors' shape and as a summary with intervals."""
     results, written = settings.results, []
-    for kind in KINDS:
+    for kind in kinds_of(one for own in relations.values() for one in own):
         written.append(results.modified_averages(kind == BASELINE))
         write_json(written[-1], authors_averages(relations, kind))
     found = modified_of(relations, settings.seed)

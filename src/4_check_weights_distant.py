@@ -13,6 +13,7 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from knowledge_neurons.results.activations import (
     read_activations,
     summary_of,
 )
+from knowledge_neurons.results.adopted import kinds_of
 from knowledge_neurons.results.comparison import activations_beside
 from knowledge_neurons.results.json_files import encode_float32, write_json
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
@@ -37,7 +39,7 @@ from knowledge_neurons.stages.inputs import (
     sentences_path,
     with_sentences,
 )
-from knowledge_neurons.types import BASELINE, KINDS, FactSentences
+from knowledge_neurons.types import BASELINE, FactSentences
 
 
 def parse() -> SentenceSettings:
@@ -68,7 +70,7 @@ def compute(
 
     def read(some: range) -> list[ActivationRecord]:
         group = slice(some.start, some.stop)
-        return distant_activation.read_facts(
+        found = distant_activation.read_facts(
             inputs.pretrained.model,
             inputs.pretrained.tokenizer,
             sentences[group],
@@ -77,6 +79,7 @@ def compute(
             settings.seed,
             inputs.max_tokens,
         )
+        return [replace(r, neurons={}) if r.fact in relation.unknown else r for r in found]
 
     job = Job(
         path,
@@ -117,10 +120,10 @@ def main() -> None:
     summary = summary_of(found, settings.seed) | {"relations_without_sentences": left_out}
     written = [results.activations_summary]
     write_json(written[0], summary, readable=True)
-    for kind in KINDS:
+    for kind in kinds_of(one for own in found.values() for one in own):
         written.append(results.distant_activations(kind == BASELINE))
-        neurons = {relation.name: relation.neurons[kind] for relation in relations}
-        theirs = authors_activations(found, neurons, kind)
+        neurons = {one.name: one.neurons[kind] for one in relations if kind in one.neurons}
+        theirs = authors_activations({name: found[name] for name in neurons}, neurons, kind)
         write_json(written[-1], theirs)
     sums = {relation.name: relation.neurons_sha256 for relation in relations}
     for path in written:

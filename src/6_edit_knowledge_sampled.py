@@ -275,6 +275,7 @@ def main() -> None:
     inputs.pretrained.model.directions = settings.directions
     relations = read_relations(inputs, settings.relations, (KNOWLEDGE,), whole=True)
     bags = inputs.encode_all()
+    bags |= {one.name: one.known(bags[one.name]) for one in relations}
     plans = make_plans(inputs, bags, relations)
     rows = {"draw": settings.draw, **{plan.relation: plan for plan in plans}}
     inputs.show(f"Stage 6, {settings.run}", bags, rows)

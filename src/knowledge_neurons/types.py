@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict
 
 from msgspec import Meta
 
@@ -34,6 +34,16 @@ class Neuron(NamedTuple):
 KNOWLEDGE, BASELINE = KINDS = ("neurons", "baseline")
 CONTROL = "random"  # as many random neurons, beside the edits and erasures of a fact's own
 NeuronSets = Mapping[str, Sequence[Sequence[Neuron]]]  # kind -> the neurons of each fact
+
+
+class Adopted(TypedDict):
+    """Whose neurons these are that were not found here, of which model, and how they were made."""
+
+    by: str
+    repository: str
+    commit: str
+    model: str
+    settings: dict[str, str]
 
 
 class Triplet(NamedTuple):

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from knowledge_neurons import report
+from knowledge_neurons.results import adopted
+from knowledge_neurons.results.adopted import ToldFact, ToldRelation
+from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import write_manifest
 from tests.reference.made_results import MadeFact, Shape, Writer
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -124,6 +128,33 @@ def test_an_injected_script_is_stopped_by_the_policy(browser, path):
     page.wait_for_timeout(100)
     assert page.evaluate("window.ran") is None
     page.context.close()
+
+
+def test_published_neurons_are_shown_without_scores(browser, tmp_path):
+    """Where they lie and who shares them; a fact that was not published says so."""
+    results = Results(tmp_path)
+    facts = [ToldFact(head, "Paris", [f"{head} is [MASK]."]) for head in ("A", "B", "C")]
+    adopted.write_facts(results, "P36", ToldRelation("capital", facts))
+    neurons = results.fact_neurons("P36", baseline=False)
+    write_json(neurons, [[[1, 5]], [[1, 5], [0, 2]], []])
+    whose = {"by": "Others", "repository": "-", "commit": "-", "model": "m", "settings": {}}
+    told = {"layers": 2, "neurons_per_layer": 9, "facts": 3, "facts_not_published": [2]}
+    write_manifest(neurons, {"adopted": whose}, **told)
+    results.report.write_text(report.render(results))
+    page, said = browser.new_page(), []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(results.report.as_uri())
+    expect(page.locator("#fact h3")).to_have_text("A → Paris")
+    expect(page.locator("#fact .mask")).to_have_text("[MASK]")
+    expect(page.locator("#fact .strip i")).to_have_count(1)
+    expect(page.locator("#fact th[scope=col]")).to_have_text(
+        ["Layer, neuron", "Facts that have it"]
+    )
+    expect(page.locator("#fact")).to_contain_text("1 more of this relation")
+    page.locator("#list a", has_text="C").click()
+    expect(page.locator("#fact h3")).to_have_text("C → Paris")
+    expect(page.locator("#fact")).to_contain_text("not among those whose neurons were published")
+    assert page.locator("#fact .strip").count() == 0 and said == []
 
 
 # --- by click --------------------------------------------------------------------------------

@@ -5,10 +5,14 @@ Run: pytest tests/unit/test_readme_tables.py
 
 import json
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
-from scripts import readme_tables
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))  # its neighbour
+
+import readme_tables
 
 
 def test_the_readme_has_the_numbers_of_the_records():
@@ -25,15 +29,21 @@ def test_another_record_is_another_table(tmp_path, monkeypatch):
     demo["table_2"]["neurons"]["per_fact"] = 9.876
     demo["table_6"]["random"]["change"] = {"value": 0.0, "interval": [-0.001, 0.12349]}
     (tmp_path / "demo.json").write_text(json.dumps(demo))
+    taken = json.loads((tmp_path / "published_neurons.json").read_text())
+    taken["table_2"] |= {"per_fact": 8.0, "shared_within": 2.0, "shared_across": 0.5}
+    (tmp_path / "published_neurons.json").write_text(json.dumps(taken))
     monkeypatch.setattr(readme_tables, "RECORDS", tmp_path)
     text = readme_tables.README.read_text()
     changed = [line for line in readme_tables.with_tables(text).splitlines()
                if line not in text.splitlines()]  # fmt: skip
     assert [re.sub(r" \|.*", "", line[2:]) for line in changed] == [
-        "Table 2: neurons a fact", "Table 6: answer changed, %"
+        "neurons a fact", "shared by two facts of a relation; of two",
+        "the same, % of a fact's neurons",
+        "Table 2: neurons a fact", "Table 6: answer changed, %",
     ]  # fmt: skip
-    assert changed[0].split(" | ")[1] == "9.88"
-    assert changed[1].split(" | ")[2] == "0.0 [-0.1, 12.3]"
+    assert [line.split(" | ")[1] for line in changed[:3]] == ["8.00", "2.00; 0.50", "25.0; 6.2"]
+    assert changed[3].split(" | ")[1] == "9.88"
+    assert changed[4].split(" | ")[2] == "0.0 [-0.1, 12.3]"
 
 
 def test_a_readme_without_its_marks_is_an_error():

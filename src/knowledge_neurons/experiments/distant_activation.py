@@ -28,7 +28,7 @@ from knowledge_neurons.results.activations import (
 )
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import Tokens, encode_sentences
-from knowledge_neurons.types import KINDS, FactSentences, Neuron, NeuronSets, Prompt
+from knowledge_neurons.types import FactSentences, Neuron, NeuronSets, Prompt
 
 DRAWS = 100  # tries for one random sentence, in data so small that few are about others
 GROUP = 64  # facts read together: enough sentences of each length to fill batches
@@ -125,13 +125,13 @@ def read_facts(
 ) -> list[ActivationRecord]:
     """Read the neurons of every fact, GROUP of them or fewer, on its sentences.
 
-    neurons: for each of KINDS the neurons of each fact, which are read in one pass.
+    neurons: kind -> the neurons of each fact, which are read in one pass.
     max_tokens: a longer sentence is cut to a window around its [MASK].
     """
     places = range(len(facts))
     decoder = tokenizer.mask is None
     masked = {index: mask_fact(facts[index], pool, seed, decoder) for index in places}
-    own = {index: {kind: neurons[kind][index] for kind in KINDS} for index in places}
+    own = {index: {kind: sets[index] for kind, sets in neurons.items()} for index in places}
     prompts = {
         (index, kind): encode_sentences(texts, tokenizer, max_tokens)
         for index in places
@@ -149,7 +149,7 @@ def read_facts(
             cut=sum(p.cut for kind in SENTENCE_KINDS for p in prompts.get((index, kind), ())),
             unusable=masked[index].unusable,
             names_tail=sum(data.occurs(facts[index].tail, t) for t in facts[index].with_head),
-            neurons={kind: len(own[index][kind]) for kind in KINDS},
+            neurons={kind: len(sets) for kind, sets in own[index].items()},
             means=means.get(index),
         )
         for index in places
@@ -177,6 +177,6 @@ def _mean_activations(
         read = np.array([next(rows) for _ in sentences]).mean(axis=0)  # (N,)
         of_neuron = dict(zip(either[index], read.tolist(), strict=True))
         for which, own in neurons[index].items():
-            by_kind = means.setdefault(index, {k: {} for k in KINDS})[which]
+            by_kind = means.setdefault(index, {k: {} for k in neurons[index]})[which]
             by_kind[kind] = [of_neuron[neuron] for neuron in own]
     return means

@@ -80,7 +80,7 @@ def modify(
     """Scale every fact's neurons while its own and the other fact's prompts are asked.
 
     facts: of one relation, GROUP of them or fewer.  own: the prompts of each, none where it cannot
-    be asked.  others: for each fact the other one.  neurons: for each of KINDS the neurons of each
+    be asked.  others: for each fact the other one.  neurons: kind -> the neurons of each
     fact.  scales: factors.
     Returns a record for each fact.
     """

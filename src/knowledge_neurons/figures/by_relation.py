@@ -79,7 +79,8 @@ def changes(modified: Modified, factor: float, labels: Mapping[str, str]) -> Fig
             _zero_line(panel)
             _ticks(panel, _room_for_ticks(rows), signed_percent)
         _name_rows(panels, rows, labels)
-        _legend(figure, [Patch(color=COLORS[kind], label=NAMES[kind]) for kind in KINDS])
+        there = [k for k in KINDS if any(row[k][a] for row in rows.values() for a in ASKED)]
+        _legend(figure, [Patch(color=COLORS[kind], label=NAMES[kind]) for kind in there])
         note = " (the released code's averages, no intervals)" if modified.theirs else ""
         _label_below(figure, f"Change of P(answer){note}")
     return figure
@@ -93,8 +94,8 @@ def activations(found: Activations, labels: Mapping[str, str]) -> Figure:
     rows = _with_all(found.overall, found.relations)
     with styled():
         figure = _figure(rows, "Mean activation of the neurons by kind of sentence")
-        panels = figure.subplots(1, len(KINDS), sharey=True)
-        for panel, kind in zip(panels, KINDS, strict=True):
+        panels = figure.subplots(1, len(found.kinds), sharey=True, squeeze=False)[0]
+        for panel, kind in zip(panels, found.kinds, strict=True):
             for place, row in zip(_places(rows), rows.values(), strict=True):
                 if kind in row:
                     _activation_marks(panel, place, row[kind], COLORS[kind])

@@ -17,7 +17,6 @@ from knowledge_neurons.results.edits import EditRun, by_lambdas
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.outcomes import Outcomes
-from knowledge_neurons.types import BASELINE, KNOWLEDGE
 
 # Part of the outcomes -> what is drawn of it.
 PARTS = {
@@ -72,8 +71,7 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
 
 def distribution(results: Results, statistics: Mapping[str, Statistics]) -> Picture:
     """Figure 3."""
-    layers = (statistics[kind].layers for kind in (KNOWLEDGE, BASELINE))
-    figure = plots.layer_distribution(*layers)
+    figure = plots.layer_distribution(*(one.layers for one in statistics.values()))
     return Picture("kneurons_distribution", [results.statistics], figure)
 
 

@@ -131,18 +131,19 @@ def svg(figure: Figure) -> str:
 # --- layers, factors, counts -----------------------------------------------------------------
 
 
-def layer_distribution(neurons: Sequence[float], baseline: Sequence[float]) -> Figure:
+def layer_distribution(*kinds: Sequence[float]) -> Figure:
     """Figure 3: share of the facts' neurons in each layer, ours above, the baseline's below.
 
-    neurons, baseline: shares from layer 0, each summing to 1.  Bars are mirrored about zero as in
-    the paper.  DEVIATION: the axis tells true percentages (difference 7).
+    kinds: of each of KINDS the shares from layer 0, summing to 1; the baseline's may be missing.
+    Bars are mirrored about zero as in the paper.  DEVIATION: the axis tells true percentages
+    (difference 7).
     """
-    layers = range(1, len(neurons) + 1)
+    layers = range(1, len(kinds[0]) + 1)
     with styled():
-        figure = Figure(figsize=(COLUMN, 2.8), layout="constrained")
+        figure = Figure(figsize=(COLUMN, 0.8 + len(kinds)), layout="constrained")
         figure.set_label("Figure 3: share of the neurons in each layer")
-        panels = figure.subplots(2, 1, sharex=True)
-        for panel, kind, shares in zip(panels, KINDS, (neurons, baseline), strict=True):
+        panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, kind, shares in zip(panels, KINDS, kinds, strict=False):
             heights, bottoms = [2 * share for share in shares], [-share for share in shares]
             panel.bar(layers, heights, bottom=bottoms, color=COLORS[kind], linewidth=0, zorder=2)
             top = 1.1 * max(*shares, 0.01)

@@ -37,7 +37,8 @@
           if (!owners.has(neuron)) owners.set(neuron, []);
           owners.get(neuron).push(facts.length);
         }
-        facts.push({ place, number, name, answer: relation.answers[number], neurons });
+        const scored = !relation.unscored; // else these are neurons that others published
+        facts.push({ place, number, name, answer: relation.answers[number], neurons, scored });
       });
     });
   }
@@ -137,7 +138,7 @@
     markCurrent();
     const columns = await relationOf(fact.place);
     if (current !== fact) return; // another one was asked for meanwhile
-    const known = read(columns, fact.number);
+    const known = fact.scored ? read(columns, fact.number) : told(columns, fact);
     const article = byId("fact");
     const view = make("div");
     article.replaceChildren(heading(fact), promptChoice(fact, known, (chosen) => {
@@ -161,13 +162,25 @@
     };
   }
 
+  // Without scores a fact's neurons stand at full height, and no prompt has a first guess.
+  function told(columns, { number, neurons }) {
+    const prompts = columns.prompts[number];
+    return {
+      union: neurons, prompts,
+      predicted: prompts.map(() => "[MASK]"),
+      scores: prompts.map(() => neurons.map(() => 100)),
+      own: columns.own[number],
+      other: columns.other[number],
+    };
+  }
+
   function heading(fact) {
     const { id, label } = index.relations[fact.place];
     const title = fact.answer ? `${fact.name} → ${fact.answer}` : fact.name;
     return make("div", {},
       make("h3", { tabIndex: -1 }, title),
       make("p", {}, make("small", {}, `${id} ${label}, fact ${fact.number}; ` +
-        counted(fact.neurons.length, "knowledge neuron"))));
+        (fact.scored || fact.neurons.length ? counted(fact.neurons.length, "knowledge neuron") : "not published"))));
   }
 
   function promptChoice(fact, known, choose) {
@@ -191,10 +204,11 @@
 
   // The prompt with the model's first guess in place of [MASK].
   function masked(prompt, predicted, answer) {
-    const className = predicted === answer ? "mask" : "mask wrong";
+    const className = predicted === answer || predicted === "[MASK]" ? "mask" : "mask wrong";
     const text = make("span");
+    const title = predicted === "[MASK]" ? "asked for" : "the model's first guess";
     prompt.split("[MASK]").forEach((part, place) => {
-      if (place) text.append(make("span", { className, title: "the model's first guess" }, predicted));
+      if (place) text.append(make("span", { className, title }, predicted));
       text.append(part);
     });
     return text;
@@ -202,11 +216,12 @@
 
   // Scores of all layers, the highest on top; the height of a line is its score.
   function picture(fact, known, chosen) {
+    if (!fact.scored && !fact.neurons.length) return make("div"); // not published
     const rows = chosen === null ? known.scores : [known.scores[chosen]];
     const heights = known.union.map((_, column) => mean(rows.map((row) => row[column])));
     const own = new Set(fact.neurons);
     const grid = make("div", { className: index.layers > 6 ? "layers many" : "layers", role: "img",
-      "aria-label": `Scores by layer and neuron: ${counted(heights.filter(Boolean).length, "neuron")} ` +
+      "aria-label": `${fact.scored ? "Scores by layer" : "Layer"} and neuron: ${counted(heights.filter(Boolean).length, "neuron")} ` +
         `in ${index.layers} layers, ${own.size} of them knowledge neurons` });
     const strips = [];
     for (let layer = index.layers - 1; layer >= 0; layer--) {
@@ -215,7 +230,8 @@
     }
     known.union.forEach((neuron, column) => {
       if (!heights[column]) return;
-      const line = make("i", { title: `${named(neuron)}: ${(heights[column] / 100).toFixed(2)}`,
+      const score = fact.scored ? `: ${(heights[column] / 100).toFixed(2)}` : "";
+      const line = make("i", { title: named(neuron) + score,
         className: own.has(neuron) ? "refined" : "" });
       line.style.left = `${(100 * (neuron % index.stride + 0.5)) / index.width}%`;
       line.style.height = `${Math.min(heights[column], 100)}%`;
@@ -223,6 +239,10 @@
     });
     grid.append(make("span"), make("div", { className: "scale" },
       make("span", {}, "neuron 0"), make("span", {}, String(index.width - 1))));
+    if (!fact.scored) {
+      return make("div", {}, make("h4", {}, "Where they lie"), grid, make("p", {}, make("small", {},
+        "These neurons were published without scores. Layers and neurons count from 0, as in the files.")));
+    }
     const told = chosen === null
       ? "Each score as a share of its prompt's largest, mean over the prompts."
       : `As a share of the largest score, ${known.largest[chosen]}.`;
@@ -231,6 +251,7 @@
   }
 
   function effects(fact, known, chosen) {
+    if (!fact.scored && !fact.neurons.length) return make("div"); // nothing to scale
     const box = make("div", {}, make("h4", {}, "Suppressed and amplified"));
     if (!known.own) {
       box.append(make("p", {}, "Not measured: run 3_run_modify_activation.sh, then stage 8 again."));
@@ -262,19 +283,23 @@
   function neuronTable(fact, known) {
     const box = make("div", {}, make("h4", {}, "Knowledge neurons"));
     if (!fact.neurons.length) {
-      box.append(make("p", {}, "None: stage 2 has refined none for this fact, or has not run."));
+      box.append(make("p", {}, fact.scored
+        ? "None: stage 2 has refined none for this fact, or has not run."
+        : "Not known: this fact is not among those whose neurons were published."));
       return box;
     }
-    const heads = ["Layer, neuron", "Mean score", "Coarse in", "Facts that have it"];
+    const heads = ["Layer, neuron", ...(fact.scored ? ["Mean score", "Coarse in"] : []), "Facts that have it"];
     const body = make("tbody");
     for (const neuron of fact.neurons) {
       const column = known.union.indexOf(neuron);
       const scores = column < 0 ? [0] : known.scores.map((row) => row[column]);
       const sharing = owners.get(neuron).map((one) => facts[one]);
       const here = sharing.filter((one) => one.place === fact.place).length;
+      const numbers = fact.scored
+        ? [(mean(scores) / 100).toFixed(2), `${scores.filter((score) => score >= 20).length} of ${known.prompts.length}`]
+        : [];
       body.append(make("tr", {}, make("th", { scope: "row" }, named(neuron)),
-        make("td", { className: "n" }, (mean(scores) / 100).toFixed(2)),
-        make("td", { className: "n" }, `${scores.filter((score) => score >= 20).length} of ${known.prompts.length}`),
+        ...numbers.map((text) => make("td", { className: "n" }, text)),
         make("td", {}, sharing.length === 1 ? "only this one" : sharers(sharing, here, fact))));
     }
     const head = make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text))));

@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from knowledge_neurons.results import layout, published
+from knowledge_neurons.results.adopted import Taken, taken
 from knowledge_neurons.results.provenance import provenance
 
 # Output, relative to the results folder -> its manifest.
@@ -145,11 +146,13 @@ def comparability(manifests: Manifests) -> Comparability:
     """manifests: as `outcomes` reads them."""
     scored = outputs_of(manifests, 1)
     if not scored:
-        return Comparability(
-            ["no manifest of stage 1 says what model and data these results are of"],
-            {table: [] for table in TABLES},
-            False,
+        others = taken(manifests)
+        reasons = (
+            _taken(others)
+            if others
+            else ["no manifest of stage 1 says what model and data these results are of"]
         )
+        return Comparability(reasons, {table: [] for table in TABLES}, False)
     common = [*_model(scored), *_data(scored), *_mixture(manifests)]
     for stage in COMMON:
         common += _settings(manifests, stage)
@@ -174,6 +177,18 @@ def model_name(manifest: Mapping[str, Any]) -> str:
 
 
 # --- reasons ---------------------------------------------------------------------------------
+
+
+def _taken(others: Taken) -> list[str]:
+    """Of adopted neurons: model, facts and settings are theirs."""
+    reasons = [
+        f"the neurons are those that {one['by']} published of {one['model']}, the paper's are of "
+        f"{published.MODEL}"
+        for one in others.sources
+    ]
+    facts = f"they are of {others.published:,} facts, the paper's of {published.FACTS:,}"
+    settings = [f"{key}: {told}" for one in others.sources for key, told in one["settings"].items()]
+    return [*reasons, facts, f"they were made otherwise ({'; '.join(settings)})"]
 
 
 def _model(scored: Sequence[Mapping[str, Any]]) -> list[str]:

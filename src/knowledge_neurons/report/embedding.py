@@ -13,11 +13,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from knowledge_neurons.results.activations import read_activations
+from knowledge_neurons.results.adopted import read_facts
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, read_changes
 from knowledge_neurons.results.json_files import encode
 from knowledge_neurons.results.layout import Results
@@ -35,7 +37,8 @@ STRONGEST = 48  # scores of a prompt that are embedded, at most
 class Embedded:
     """The packed index and relations, and what they hold.
 
-    cut: prompts of which only the STRONGEST scores are there.
+    cut: prompts of which only the STRONGEST scores are there.  unscored: relations without any,
+    whose neurons are adopted.
     """
 
     index: str
@@ -43,6 +46,7 @@ class Embedded:
     facts: int
     prompts: int
     cut: int
+    unscored: int
 
     @property
     def bytes(self) -> int:
@@ -50,13 +54,15 @@ class Embedded:
 
 
 def embed(results: Results) -> Embedded | None:
-    """Everything the browser shows; None where stage 1 has not finished a relation."""
-    names = sorted(results.scored_relations(), key=by_number)
+    """Everything the browser shows; None where stage 1 has not finished a relation, and neurons of
+    none are adopted."""
+    scored = set(results.scored_relations())
+    names = sorted(scored | set(results.told_relations()), key=by_number)
     if not names:
         return None
     packed, rows, cut, prompts = {}, [], 0, 0
     for name in names:
-        relation = read_relation(results, name)
+        relation = (read_relation if name in scored else read_told)(results, name)
         packed[name] = pack(relation.details)
         rows.append(relation.row)
         prompts += relation.prompts
@@ -69,12 +75,13 @@ def embed(results: Results) -> Embedded | None:
         "relations": rows,
     }
     facts = sum(len(row["names"]) for row in rows)
-    return Embedded(pack(index), packed, facts, prompts, cut)
+    return Embedded(pack(index), packed, facts, prompts, cut, len(names) - len(scored))
 
 
 def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:
     """Layers of the model and neurons of a layer, as far as the manifest or the neurons tell."""
-    manifest = read_manifest(results.scores(row["id"])) or {}
+    paths = results.scores(row["id"]), results.fact_neurons(row["id"], baseline=False)
+    manifest = next((m for m in map(read_manifest, paths) if m and "layers" in m), {})
     layer, index = row["highest"]
     return manifest.get("layers", layer + 1), manifest.get("neurons_per_layer", index + 1)
 
@@ -105,7 +112,7 @@ class Relation:
 def read_relation(results: Results, name: str) -> Relation:
     """Put together what the stages know of a relation's facts."""
     facts = list(read_fact_scores(results.scores(name), baseline=False))
-    neurons = _neurons(results, name, len(facts))
+    neurons = _neurons(results, name, len(facts), results.scores(name))
     heads = _heads(results, name)
     texts = [[text_of(prompt.tokens) for prompt in fact] for fact in facts]
     kept = [[strongest(prompt.of_answer) for prompt in fact] for fact in facts]
@@ -132,16 +139,34 @@ def read_relation(results: Results, name: str) -> Relation:
     return Relation(row, details, sum(map(len, facts)), cut)
 
 
-def _neurons(results: Results, name: str, facts: int) -> list[list[int]]:
-    """The refined neurons of each fact; none where stage 2 has not run."""
+def read_told(results: Results, name: str) -> Relation:
+    """A relation of adopted neurons: its facts and prompts, no scores and no guesses."""
+    told = read_facts(results, name)
+    texts = [fact.prompts for fact in told.facts]
+    neurons = _neurons(results, name, len(texts), results.told_facts(name))
+    used = [n for own in neurons for n in own]
+    row = {
+        "id": name,
+        "label": told.label,
+        "names": [fact.head for fact in told.facts],
+        "answers": [fact.answer for fact in told.facts],
+        "neurons": neurons,
+        "highest": [max(map(part, used), default=0) for part in (layer_of, index_of)],
+        "unscored": True,
+    }
+    asked = _asked(results, name, len(texts))
+    return Relation(row, {"prompts": texts, **asked}, sum(map(len, texts)), 0)
+
+
+def _neurons(results: Results, name: str, facts: int, source: Path) -> list[list[int]]:
+    """The refined neurons of each fact; none where stage 2 has not run.  source: of the facts."""
     path = results.fact_neurons(name, baseline=False)
     if not path.exists():
         return [[] for _ in range(facts)]
     found = read_fact_neurons(path)
     if len(found) != facts:
         raise ValueError(
-            f"{path} has {len(found)} facts, {results.scores(name)} has {facts}: run 2_run_kn.sh "
-            "again"
+            f"{path} has {len(found)} facts, {source} has {facts}: run 2_run_kn.sh again"
         )
     return [[number(neuron) for neuron in fact] for fact in found]
 

@@ -20,6 +20,7 @@ from knowledge_neurons.report.comparability import comparability, model_name, ou
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
 from knowledge_neurons.results import outcomes, published
+from knowledge_neurons.results.adopted import taken
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
 from knowledge_neurons.results.comparison import (
     NAMES,
@@ -72,6 +73,7 @@ def render(results: Results) -> str:
             found=found,
             made=made,
             run=run_of(found.manifests),
+            taken=taken(found.manifests),
             tables=comparisons(found),
             figures=drawn(results, found),
             effect_columns=EFFECT_COLUMNS,

@@ -16,6 +16,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import numpy as np
 
 from knowledge_neurons.results import metrics
+from knowledge_neurons.results.adopted import check_kinds, kinds_of
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import check_keys, check_lengths, naming
 from knowledge_neurons.results.layout import Results
@@ -40,11 +41,10 @@ class ActivationRecord:
     """What was read of one fact; a line on disk, by the names of the fields.
 
     sentences: how many of each kind could be masked; cut: how many of those read were too long.
-    unusable: reason -> sentences that could not be masked.
-    names_tail: its sentences "with the head" that name the tail too.
-    neurons: how many it has of each kind.
-    means: kind of neurons -> kind of sentences -> mean activation of each neuron; None where the
-    fact was not read: it has no sentence of some kind, or no neurons.
+    unusable: reason -> sentences that could not be masked.  names_tail: its sentences "with the
+    head" that name the tail too.  neurons: how many of each kind, see `adopted.check_kinds`.
+    means: kind of neurons -> of sentences -> mean activation of each neuron; None where the fact
+    was not read: no sentence of some kind, or no neurons.
     """
 
     relation: str
@@ -70,12 +70,12 @@ def read_activations(path: Path) -> list[ActivationRecord]:
 
 def _check(record: ActivationRecord) -> None:
     check_keys("sentences", record.sentences, SENTENCE_KINDS)
-    check_keys("neurons", record.neurons, KINDS)
+    kinds = check_kinds(record.neurons, takes_part=record.means is not None)
     if record.means is None:
         if record.has_sentences and any(record.neurons.values()):
             raise ValueError("means is null, but there are sentences of every kind, and neurons")
     else:
-        check_keys("means", record.means, KINDS)
+        check_keys("means", record.means, kinds)
         for kind, by_sentences in record.means.items():
             check_keys(f"means.{kind}", by_sentences, SENTENCE_KINDS)
             check_lengths(f"means.{kind}", by_sentences, record.neurons[kind])
@@ -106,9 +106,9 @@ def table_row(records: Iterable[ActivationRecord], kind: str, seed: int) -> Tabl
     """
     # UPSTREAM: a relation's values are pooled, fact by fact and neuron by neuron.
     # DEVIATION: the released code counts a relation without any as 0 (difference 12)
-    relations: dict[str, list[Row]] = {}
+    relations: dict[str, list[list[float]]] = {}
     for record in records:
-        if record.means and record.neurons[kind]:
+        if record.means and record.neurons.get(kind):
             relations.setdefault(record.relation, []).append(_sums(record.means[kind]))
     if not relations:
         return None
@@ -125,10 +125,7 @@ def table_row(records: Iterable[ActivationRecord], kind: str, seed: int) -> Tabl
     )
 
 
-Row = list[float]
-
-
-def _sums(means: dict[str, list[float]]) -> Row:
+def _sums(means: dict[str, list[float]]) -> list[float]:
     """The sums over a fact's neurons on both, head and random sentences, and its neurons' count."""
     return [*(sum(means[kind]) for kind in SENTENCE_KINDS), len(means[SENTENCE_KINDS[0]])]
 
@@ -143,13 +140,14 @@ def _table(sums: np.ndarray) -> np.ndarray:
 class Activations:
     """Table 4 over all relations and of each; kind of neurons -> its row.
 
-    A kind that no fact has is left out.  theirs: the released code's files that it was read from,
-    none where it is ours; theirs tell every fact.
+    A kind that no fact has is left out; kinds: that were read.  theirs: the released code's files
+    that it was read from, none where it is ours; theirs tell every fact.
     """
 
     overall: dict[str, TableRow]
     relations: dict[str, dict[str, TableRow]]
     theirs: Sequence[str] = ()
+    kinds: Sequence[str] = KINDS
 
 
 def table_rows(facts: Sequence[ActivationRecord], seed: int) -> dict[str, TableRow]:
@@ -168,9 +166,11 @@ def summary_of(relations: Mapping[str, Sequence[ActivationRecord]], seed: int) -
     skipped = {
         f"no sentence: {k}": sum(not r.sentences[k] for r in records) for k in SENTENCE_KINDS
     }
-    skipped |= {f"no neurons: {k}": sum(not r.neurons[k] for r in records) for k in KINDS}
+    known, kinds = [record for record in records if record.neurons], kinds_of(records)
+    skipped |= {f"no neurons: {k}": sum(not r.neurons.get(k) for r in known) for k in kinds}
+    skipped |= {"neurons not published": len(records) - len(known)} if known != records else {}
     return {
-        "table": {kind: table_row(records, kind, seed) for kind in KINDS},
+        "table": {kind: table_row(records, kind, seed) for kind in kinds},
         "facts": len(records),
         "facts_skipped": skipped,
         "sentences_read": {k: sum(r.sentences[k] for r in read) for k in SENTENCE_KINDS},
@@ -191,10 +191,11 @@ class _Summary(TypedDict):
 
 def read_activations_found(results: Results) -> Activations | None:
     """Ours, else the released code's; None where neither is there."""
-    path, theirs, seed = results.activations_summary, [], SEED
+    path, theirs, kinds, seed = results.activations_summary, [], KINDS, SEED
     if path.exists():
         table = read_summary(path, _Summary, 4)["table"]
-        overall = {kind: row for kind, row in table.items() if row}
+        kinds = [kind for kind in KINDS if kind in table] or KINDS
+        overall = {kind: table[kind] for kind in kinds if table.get(kind)}
         with naming(path, "Run stage 4 again"):
             for kind, row in overall.items():
                 check_keys(f"by_sentences of {kind}", row.by_sentences, SENTENCE_KINDS)
@@ -208,7 +209,7 @@ def read_activations_found(results: Results) -> Activations | None:
         overall = table_rows([fact for facts in records.values() for fact in facts], seed)
         theirs = results.names(map(results.distant_activations, (False, True)))
     relations = {name: table_rows(facts, seed) for name, facts in records.items()}
-    return Activations(overall, relations, theirs)
+    return Activations(overall, relations, theirs, kinds)
 
 
 # --- the authors' file -----------------------------------------------------------------------
@@ -238,7 +239,7 @@ def _th_h_rd(
 ) -> list[list[float]] | str:
     if not fact.has_sentences:
         return "no_exmp"
-    if not fact.neurons[kind]:
+    if not fact.neurons.get(kind):
         return "no_kn"
     order = sorted(range(len(neurons)), key=neurons.__getitem__)
     means = fact.means[kind]

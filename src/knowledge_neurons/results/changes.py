@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from knowledge_neurons.results import metrics
+from knowledge_neurons.results.adopted import check_kinds, kinds_of
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import check_keys, check_lengths, write_json
 from knowledge_neurons.results.layout import Results
@@ -48,8 +49,9 @@ class Outcome:
 class ChangeRecord:
     """What scaling a fact's neurons did; a line on disk, by the names of the fields.
 
-    neurons: how many it has of each kind.  own: asked its own prompts; None where it cannot be
-    asked.  other: asked those of a fact of another relation; None where there is no other.
+    neurons: how many it has of each kind, see `adopted.check_kinds`.  own: asked its own prompts;
+    None where it cannot be asked, or was not published.  other: asked those of a fact of another
+    relation; None where there is no other.
     """
 
     relation: str
@@ -66,9 +68,9 @@ def read_changes(path: Path, scales: Sequence[float] = (SUPPRESS, AMPLIFY)) -> l
 
 
 def _check(record: ChangeRecord, scales: set[float]) -> None:
-    check_keys("neurons", record.neurons, KINDS)
+    kinds = check_kinds(record.neurons, takes_part=bool(record.own or record.other))
     for asked in ASKED:
-        check_outcome(asked, getattr(record, asked), KINDS, scales)
+        check_outcome(asked, getattr(record, asked), kinds, scales)
 
 
 def check_outcome(
@@ -121,10 +123,11 @@ class Modified:
 def sums_of(records: Iterable[ChangeRecord], asked: str, kind: str, factor: float) -> np.ndarray:
     """The sums over each fact's prompts of P before and after: (facts, 2).
 
-    Facts that could not be asked are left out; a fact without neurons counts, unchanged.
+    Facts that could not be asked are left out, and those that have no such kind of neurons; a fact
+    without neurons counts, unchanged.
     """
-    outcomes = [getattr(record, asked) for record in records]
-    rows = [(sum(o.original), sum(o.edited[kind][factor])) for o in outcomes if o]
+    outcomes = [o for record in records if (o := getattr(record, asked)) and kind in o.edited]
+    rows = [(sum(o.original), sum(o.edited[kind][factor])) for o in outcomes]
     return np.array(rows).reshape(-1, 2)
 
 
@@ -167,13 +170,16 @@ def changes_of(
 def modified_of(relations: Mapping[str, Sequence[ChangeRecord]], seed: int) -> Modified:
     """Figures 4 and 5 from the records."""
     records = [record for own in relations.values() for record in own]
+    known = [record for record in records if record.neurons]
     counts = {
         "facts": len(records),
-        "cannot_be_asked": sum(record.own is None for record in records),
+        "cannot_be_asked": sum(record.own is None for record in known),
         "no_other_relation": sum(bool(record.own) and record.other is None for record in records),
     }
-    for kind in KINDS:
-        counts[f"without_{kind}"] = sum(not record.neurons[kind] for record in records)
+    if len(known) < len(records):
+        counts["neurons_not_published"] = len(records) - len(known)
+    for kind in kinds_of(records):
+        counts[f"without_{kind}"] = sum(not record.neurons[kind] for record in known)
     of_each = {name: changes_of({name: relations[name]}, tuple(VERBS), seed) for name in relations}
     overall = changes_of(relations, tuple(VERBS), seed)
     return Modified(overall, dict(sorted(of_each.items())), counts)
@@ -242,7 +248,8 @@ def authors_averages(
     for relation, records in relations.items():
         values = {}
         for asked, theirs in THEIRS.items():
-            prompts = sum(len(o.original) for r in records if (o := getattr(r, asked)))
+            outcomes = [o for r in records if (o := getattr(r, asked)) and kind in o.edited]
+            prompts = sum(len(o.original) for o in outcomes)
             if not prompts:
                 continue
             for factor, verb in VERBS.items():

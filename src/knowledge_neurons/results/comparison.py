@@ -110,6 +110,7 @@ def neurons_beside(statistics: Mapping[str, Statistics]) -> list[Comparison]:
         _row(quantity, NAMES[kind], getattr(statistics[kind], field), table, quantity, place)
         for quantity, field in zip(table.rows, fields, strict=True)
         for place, kind in enumerate(KINDS)
+        if kind in statistics
     ]
 
 

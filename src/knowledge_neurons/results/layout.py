@@ -107,6 +107,19 @@ class Results:
         names = [path.stem for path in paths if not path.name.endswith(END)]
         return sorted(name[len(start) :] for name in names)
 
+    def told_facts(self, relation: str) -> Path:
+        """A relation's facts and prompts, of adopted neurons: there are no scores to tell them."""
+        return self.root / "facts" / f"{relation}.json"
+
+    def told_relations(self) -> list[str]:
+        """Relations of adopted neurons, sorted by name."""
+        return _summarised(self.root / "facts")
+
+    @property
+    def unplaced(self) -> Path:
+        """The facts of adopted neurons that the data do not have."""
+        return self.root / "not_in_the_data.json"
+
     @property
     def statistics(self) -> Path:
         return self.kn / "statistics.json"

@@ -34,7 +34,7 @@ from knowledge_neurons.results.json_files import (
     write_json,
 )
 from knowledge_neurons.results.layout import manifest_beside, manifest_path, partial_path
-from knowledge_neurons.types import Count, Index, Layer, Neuron, Number, Share
+from knowledge_neurons.types import Adopted, Count, Index, Layer, Neuron, Number, Share
 
 PINNED = (
     "torch", "numpy", "scipy", "matplotlib", "seaborn",
@@ -112,6 +112,7 @@ class Identity(TypedDict, total=False):
     answer_token: Count
     scores: Identity
     scores_sha256: str
+    adopted: Adopted
 
 
 class Arguments(TypedDict, total=False):
@@ -176,6 +177,7 @@ class Manifest(TypedDict, total=False):
     prompts_left_out: dict[str, Count]  # by reason
     answers_of_several_tokens: dict[str, Count]  # by their number
     facts_without_prompts: list[Index]
+    facts_not_published: list[Index]  # of adopted neurons
     quadrature: Quadrature
     in_band: bool
     neurons_per_fact: Number

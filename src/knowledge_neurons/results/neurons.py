@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_json, read_manifest, read_summary, sha256_of
-from knowledge_neurons.types import KINDS, Neuron
+from knowledge_neurons.types import Neuron
 
 
 def write_neurons(
@@ -51,7 +51,7 @@ def check_of_scores(results: Results, relation: str) -> None:
 
 class _StatisticsFile(TypedDict):
     neurons: Statistics
-    baseline: Statistics
+    baseline: NotRequired[Statistics]  # adopted neurons have none
 
 
 def read_statistics(results: Results) -> dict[str, Statistics] | None:
@@ -60,7 +60,7 @@ def read_statistics(results: Results) -> dict[str, Statistics] | None:
     if not path.exists():
         return None
     found = read_summary(path, _StatisticsFile, 2)
-    lengths = {len(found[kind].layers) for kind in KINDS}
+    lengths = {len(one.layers) for one in found.values()}
     if len(lengths) > 1 or 0 in lengths:
         raise ValueError(f"{path}: expected as many layers for both kinds.  Run stage 2 again")
     return found

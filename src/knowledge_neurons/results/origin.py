@@ -29,14 +29,32 @@ def check(neurons: Path, now: Mapping[str, Any]) -> None:
 
     now: at least COMMON.
     """
-    scores = scores_of(neurons)
+    identity = (read_manifest(neurons) or {}).get("identity", {})
+    made_from, of = identity.get("scores", {}), "other scores"
+    advice = "Take the model and the prompts that stage 1 had, or run stages 1 and 2 again"
+    if adopted := identity.get("adopted"):
+        made_from, of = identity, f"another model or other prompts ({adopted['by']}'s)"
+        advice = f"Take {adopted['model']}, and the prompts that the neurons were matched with"
     for field in COMMON:
-        if field in scores and scores[field] != now[field]:
+        if field in made_from and made_from[field] != now[field]:
             raise ValueError(
-                f"{neurons} is of other scores: {field} was {scores[field]!r} and is "
-                f"{now[field]!r} now.  Take the model and the prompts that stage 1 had, "
-                "or run stages 1 and 2 again"
+                f"{neurons} is of {of}: {field} was {made_from[field]!r} and is "
+                f"{now[field]!r} now.  {advice}"
             )
+
+
+def check_shape(neurons: Path, layers: int, width: int) -> None:
+    """Raise ValueError for adopted neurons of a model with other layers, L of F neurons.
+
+    No weights of theirs are known to compare.
+    """
+    manifest = read_manifest(neurons) or {}
+    there = manifest.get("layers", layers), manifest.get("neurons_per_layer", width)
+    if there != (layers, width):
+        raise ValueError(
+            f"{neurons} is of a model with {there[0]} layers of {there[1]} neurons, this one has "
+            f"{layers} of {width}"
+        )
 
 
 def first_difference(

@@ -12,6 +12,7 @@ from typing import Any
 
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.activations import Activations, read_activations_found
+from knowledge_neurons.results.adopted import read_facts
 from knowledge_neurons.results.changes import Changes, Modified, read_curves, read_modified
 from knowledge_neurons.results.controls import Effects, read_effects
 from knowledge_neurons.results.edits import EditRun, read_edit_run
@@ -95,7 +96,7 @@ def read(results: Results) -> Outcomes:
         labels=_labels(results),
         manifests=_manifests(results),
     )
-    if found.missing == RUN and not results.scored_relations():
+    if found.missing == RUN and not (results.scored_relations() or results.told_relations()):
         raise ValueError(
             f"{results.root}: nothing of stages 1 to 7 is there.  Name another folder, with "
             "KN_RESULTS or as an argument, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"
@@ -104,8 +105,9 @@ def read(results: Results) -> Outcomes:
 
 
 def _labels(results: Results) -> dict[str, str]:
-    """From the first prompt of each relation's scores, else from its first trigger record."""
-    labels: dict[str, str] = {}
+    """From the first prompt of each relation's scores, else from its first trigger record; of
+    adopted neurons from the file of their facts."""
+    labels = {name: read_facts(results, name).label for name in results.told_relations()}
     for path in results.trigger_records():
         for record in read_triggers(path):
             labels[record.relation] = record.label

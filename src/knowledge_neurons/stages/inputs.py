@@ -14,6 +14,7 @@ from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.networks.interface import check_neurons
 from knowledge_neurons.networks.pretrained import Pretrained, chosen_device, fingerprint
 from knowledge_neurons.results import origin
+from knowledge_neurons.results.adopted import is_adopted, not_published
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.results.neurons import read_fact_neurons
@@ -155,13 +156,19 @@ def _read_bags(settings: ModelSettings) -> tuple[Path, dict[str, list]]:
 class Relation:
     """The facts of a relation and their neurons, checked to belong together and to the model.
 
-    neurons_sha256: of the file of each kind.
+    neurons: adopted ones have no baseline.  neurons_sha256: of the file of each kind.
+    unknown: facts that are not among adopted neurons: they take no part.
     """
 
     name: str
     facts: list[Fact]
     neurons: NeuronSets
     neurons_sha256: dict[str, str]
+    unknown: frozenset[int]
+
+    def known(self, bags: Sequence[list[Prompt]]) -> list[list[Prompt]]:
+        """The prompts of each fact, none of one whose neurons are not known."""
+        return [[] if i in self.unknown else own for i, own in enumerate(bags)]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -200,9 +207,13 @@ def _read_relation(inputs: Inputs, name: str, kinds: Sequence[str], whole: bool)
     if name not in inputs.facts:
         raise ValueError(f"{inputs.source} has no relation {name}, which has neurons")
     facts, neurons, sums = inputs.facts[name], {}, {}
+    shape = inputs.pretrained.model.shape
+    of_facts = inputs.settings.results.fact_neurons(name, baseline=False)
     for kind in kinds:
         path = inputs.settings.results.fact_neurons(name, kind == BASELINE)
         if not path.exists():
+            if kind == BASELINE and neurons and is_adopted(of_facts):
+                continue
             raise ValueError(
                 f"{path}: no such file; 2_run_kn.sh writes it, beside that of the other kind"
             )
@@ -210,6 +221,7 @@ def _read_relation(inputs: Inputs, name: str, kinds: Sequence[str], whole: bool)
         sums[kind] = sha256_of(path)
         try:
             origin.check(path, inputs.identity)
+            origin.check_shape(path, shape.layers, shape.neurons)
         except ValueError as error:
             raise ValueError(f"{error} (--bert_model, --data_path)") from error
         if not whole:
@@ -225,7 +237,7 @@ def _read_relation(inputs: Inputs, name: str, kinds: Sequence[str], whole: bool)
                 check_neurons(inputs.pretrained.model, own)
             except ValueError as error:
                 raise ValueError(f"{path}, {fact}: {error}; is it of another model?") from error
-    return Relation(name, facts, neurons, sums)
+    return Relation(name, facts, neurons, sums, not_published(of_facts))
 
 
 # --- web sentences: stages 4 and 5 -----------------------------------------------------------

@@ -79,9 +79,9 @@ def show_effects(found: Sequence[Effects]) -> None:
     show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
 
 
-def pair(first: float | None, second: float | None) -> str:
-    """A number of the knowledge neurons and that of what they are compared with."""
-    return " and ".join("-" if one is None else f"{one:.2f}" for one in (first, second))
+def pair(*values: float | None) -> str:
+    """A number of the knowledge neurons and that of what they are compared with, if anything."""
+    return " and ".join("-" if one is None else f"{one:.2f}" for one in values)
 
 
 def show_edits(run: EditRun) -> None:
