@@ -95,6 +95,21 @@ def test_an_update_moves_a_known_fact():
     assert bits(kn) == plain
 
 
+def test_an_update_takes_the_answers_as_they_stand_in_a_text():
+    """Behind a space and elsewhere words are other tokens, which other slots are made of."""
+    kn = asked.decoder()
+    spaced, start = (kn.tokenizer.vocabulary[word] for word in ("ĠParis", "Paris"))
+    for token, more in (
+        (spaced, {}),
+        (spaced, {"prompt": "x [MASK]"}),
+        (start, {"prompt": "([MASK]"}),
+    ):
+        edit = kn.update(NEURONS[:1], "Paris", "is", (1, 0), **more).edit
+        removed = edit.before[0] - edit.after[0]
+        direction = kn.model.words[token]
+        assert torch.cosine_similarity(removed, direction, dim=0).item() == pytest.approx(1)
+
+
 def test_erasing_is_zero_or_the_unknown_word():
     kn = asked.bert()
     with kn.erased(NEURONS):

@@ -20,6 +20,7 @@ from knowledge_neurons.types import Neuron, WeightEdit
 
 ZERO, UNKNOWN = ERASED_TO = ("zero", "unk")
 LAMBDAS = (1.0, 8.0)
+SENTENCE = "It is [MASK]."  # in which answers stand as in most texts: behind a space
 
 
 _STATES = count(1)  # of weights that are changed, each once
@@ -116,15 +117,18 @@ class Writing(Model):
         old: str,
         new: str,
         lambdas: tuple[float, float] = LAMBDAS,
+        prompt: str = SENTENCE,
     ) -> Change:
         """The change that makes a fact's neurons write the new answer instead of the old.
 
         lambdas: how much of the old is taken out and of the new put in (section 5.1).
+        prompt: a text in which the answers stand as where they are asked for; to be given where no
+        space is before them, as in Chinese, for then many models have other tokens for them.
         An answer of several tokens counts by its first.
         """
         chosen = self.neurons(neurons)
         first, second = _checked_lambdas(lambdas)
-        tokens = self._first_token(old), self._first_token(new)
+        tokens = (self.encode([prompt], answer)[0].answer for answer in (old, new))
         edit = slots.update(self.model, chosen, *tokens, first, second)
         return Change(edit, "update", old, new, (first, second))
 
@@ -167,10 +171,11 @@ class Writing(Model):
         old: str,
         new: str,
         lambdas: tuple[float, float] = LAMBDAS,
+        prompt: str = SENTENCE,
     ) -> Iterator[Change]:
         """`update`, inside a `with`: the neurons write the new answer; afterwards every bit is as
         before."""
-        change = self.update(neurons, old, new, lambdas)
+        change = self.update(neurons, old, new, lambdas, prompt)
         with self.applied(change):
             yield change
 
@@ -231,11 +236,6 @@ class Writing(Model):
                     "from other weights than are there now: compute it again here, or give several "
                     "changes to one `applied`"
                 )
-
-    def _first_token(self, answer: str) -> int:
-        """The (first) token of an answer within a text."""
-        prompt = "It is [MASK]."
-        return self.encode([prompt], answer)[0].answer
 
     def _words(self, tokens: Sequence[int], values: Tensor) -> list[tuple[str, float]]:
         told = [self.tokenizer.text([token]) for token in tokens]
