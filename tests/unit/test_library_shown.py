@@ -124,6 +124,7 @@ def test_long_tables_are_cut_where_they_print_and_nowhere_else():
 def test_all_scores_fit_a_screen():
     scores = demo().scores(FRANCE, "Paris", keep=0)
     assert len(str(scores).splitlines()) < 10 and len(scores.to_csv().splitlines()) > 1000
+    assert "Paris" in str(demo().scores(FRANCE, "London")).split("for 'London'")[1], "what it says"
 
 
 @pytest.mark.parametrize("kind", KINDS)

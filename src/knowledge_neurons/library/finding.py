@@ -103,8 +103,8 @@ class Finding(Model):
     ) -> Found:
         """The fact's knowledge neurons, with what the model says and what speaks against them.
 
-        coarse to shared_by: as of `refine`, the paper's by default.  negative: prompts, asked for
-        the answer or, in a pair with it, for another, whose coarse neurons are taken out.  layers,
+        coarse to shared_by: as of `refine`, the paper's by default.  negative: prompts whose coarse
+        neurons are taken out: texts, asked for the answer, or pairs (text, other answer).  layers,
         tolerance: as of `scores`.
         Returns a list of neurons that prints as a table.
         """

@@ -115,6 +115,7 @@ class Scores(Shown, list[Kept]):
                 ", ".join(f"({one.layer}, {one.index}) {one.score:.3g}" for one in strongest)
                 for strongest in (_strongest(own)[:STRONGEST] for own in self)
             ],
+            "the model says": [own.predicted for own in self],
             "prompt": self.texts,
         }
         return [Table(self._title(), columns)]
