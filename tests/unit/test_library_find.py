@@ -267,9 +267,13 @@ def test_a_fact_that_cannot_be_asked_is_named_before_any_work(monkeypatch):
         demo().find(*good, negative=GERMANY)
 
 
-def test_memory_of_many_facts_is_bounded():
-    """By percentile every score is asked for; of each prompt what is coarse or from 0.1 stays."""
+def test_memory_of_many_facts_is_bounded(monkeypatch):
+    """By percentile every score is asked for: of a few facts at once, and of each prompt only what
+    is coarse or from 0.1 of its largest stays."""
+    held, score = [], fact_scores.score_facts
+    monkeypatch.setattr(fact_scores, "score_facts", lambda *a: held.append(len(a[1])) or score(*a))
     many = demo().find_many(demo_facts(8), by="percentile", coarse=99.9, progress=False)
+    assert held[:2] == [4, 4]
     for found in many:
         assert found.scores.dense is None
         for prompt in found.scores:

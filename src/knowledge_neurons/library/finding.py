@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -18,14 +18,14 @@ from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.library import judging
 from knowledge_neurons.library.found import Asked, Found, FoundMany, named
 from knowledge_neurons.library.judging import Ready
-from knowledge_neurons.library.model import Model
+from knowledge_neurons.library.model import Model, pair
 from knowledge_neurons.library.scores import Kept, Scores
 from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine, thresholds
-from knowledge_neurons.text.strict_json import short
 from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
 
 PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
+AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
 Negative = str | tuple[str, str]  # a prompt, or a prompt and what it is asked for
 Question = tuple[Sequence[str], str]  # prompts and answer
 
@@ -149,13 +149,13 @@ class Finding(Model):
         """A fact and its negative prompts as tokens."""
         if isinstance(question, Fact):
             question = question.prompts, question.answer
-        prompts, answer = _pair(question, "prompts and their answer")
+        prompts, answer = pair(question, "prompts and their answer")
         if isinstance(negative, str):
             raise ValueError("expected negative prompts in a list")
         pairs = [(one, answer) if isinstance(one, str) else one for one in negative]
         against = []
-        for pair in pairs:
-            text, other = _pair(pair, "a negative prompt, or such a prompt and its answer")
+        for one in pairs:
+            text, other = pair(one, "a negative prompt, or such a prompt and its answer")
             against.append(Ready((text,), other, self.encode([text], other)))
         return Ready(tuple(prompts), answer, self.encode(prompts, answer), tuple(against))
 
@@ -176,7 +176,7 @@ class Finding(Model):
         found = []
         with tqdm(total=len(every), unit="prompt", disable=not progress) as bar:
             engine = self._engine(settings, every)
-            scored = self._scored(engine, negative.values())
+            scored = self._scored(engine, [*negative.values()])
             for key, scores in zip(negative, scored, strict=True):
                 against[key] = set(chain.from_iterable(self._coarse(scores, asked)))
                 bar.update()
@@ -202,12 +202,15 @@ class Finding(Model):
             return quadrature_audit.calibrated(engine, self._points[key])
         return engine
 
-    def _scored(self, engine: Engine, ready: Collection[Ready]) -> Iterator[Scores]:
+    def _scored(self, engine: Engine, ready: Sequence[Ready]) -> Iterator[Scores]:
         """The scores of each fact, as they come."""
-        facts = [Fact("own", "own prompts", 0, one.answer, one.texts) for one in ready]
-        groups = fact_scores.score_facts(engine, facts, [one.prompts for one in ready])
-        for own, fact in zip(ready, chain.from_iterable(groups), strict=True):
-            yield self._scores(engine, own, fact.prompts, fact.points)
+        size = max(len(ready), 1) if engine.settings.keep else AT_ONCE
+        for start in range(0, len(ready), size):
+            some = ready[start : start + size]
+            facts = [Fact("own", "own prompts", 0, one.answer, one.texts) for one in some]
+            groups = fact_scores.score_facts(engine, facts, [one.prompts for one in some])
+            for own, fact in zip(some, chain.from_iterable(groups), strict=True):
+                yield self._scores(engine, own, fact.prompts, fact.points)
 
     def _scores(
         self, engine: Engine, own: Ready, prompts: Sequence[PromptScores], points: int
@@ -290,10 +293,3 @@ class Finding(Model):
 def _chosen(counts: Counter[Neuron], prompts: int, asked: Asked) -> list[Neuron]:
     least = min(asked.min_prompts, prompts)
     return thresholds.shared(counts, prompts, asked.shared, asked.shared_by, least)
-
-
-def _pair(given: Any, what: str) -> Any:
-    """Two things together; ValueError says what was expected."""
-    if isinstance(given, str) or not hasattr(given, "__len__") or len(given) != 2:
-        raise ValueError(f"{short(given)}: expected {what}, a pair")
-    return given

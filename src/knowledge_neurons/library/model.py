@@ -213,6 +213,13 @@ def checked_factor(factor: float) -> float:
     return float(factor)
 
 
+def pair(given: Any, what: str) -> Any:
+    """Two things together; ValueError says what was expected."""
+    if isinstance(given, str) or not hasattr(given, "__len__") or len(given) != 2:
+        raise ValueError(f"{short(given)}: expected {what}, a pair")
+    return given
+
+
 def _check_finite(finite: bool) -> None:
     if not finite:
         raise ValueError(
