@@ -29,9 +29,9 @@ class KnowledgeNeurons(Finding, Scaling, Writing, Mapping):
 
     Every method takes prompts, texts with one [MASK] each that ask for the same answer (a decoder
     reads what stands before it), and the answer; neurons are (layer, index), counted from 0, as
-    `Neuron`, tuple or list.  Each raises ValueError that says which text, answer or neuron is not
-    so.  An answer of several tokens is asked token by token: its probability is of the whole, its
-    neurons are those of its first token.
+    `Neuron`, tuple or list, one of them or a list of them.  Each raises ValueError that says which
+    text, answer or neuron is not so.  An answer of several tokens is asked token by token: its
+    probability is of the whole, its neurons are those of its first token.
 
     model, tokenizer: ours, or a masked or causal language model of `transformers` and its
     tokenizer, whose model is put into eval mode and its parameters frozen, and never changed

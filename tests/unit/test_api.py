@@ -7,31 +7,21 @@ import inspect
 
 import pytest
 import torch
-import transformers
 
 from knowledge_neurons import KnowledgeNeurons
 from knowledge_neurons.text.encoding import asking_after
-from knowledge_neurons.types import Edit, Neuron, Prompt, PromptScores, Triplet
-from tests.integration.checkpoints import tokenizer
-from tests.reference import families
+from knowledge_neurons.types import Edit, Neuron, PromptScores, Triplet
+from tests.reference import asked, families
 from tests.reference import integrated_gradients as literal
 from tests.reference import interventions as scaled
-from tests.reference.families import small
+from tests.reference.asked import TINY as PROMPTS
+from tests.reference.asked import encoded
 from tests.reference.small_tokenizers import gpt2
-from tests.reference.tiny import tiny_bert
-
-PROMPTS = ["Word1 is the capital of [MASK] .", "the capital [MASK] is Word2", "[MASK] of Word3"]
 
 
 @pytest.fixture(scope="module")
 def kn() -> KnowledgeNeurons:
-    return KnowledgeNeurons(tiny_bert(), tokenizer())
-
-
-def encoded(kn: KnowledgeNeurons) -> list[Prompt]:
-    ids = [tuple(kn.tokenizer.encode(text)) for text in PROMPTS]
-    words = kn.tokenizer.vocabulary
-    return [Prompt(one, one.index(words["[MASK]"]), words["Paris"]) for one in ids]
+    return asked.bert()
 
 
 def defaults(method) -> dict:
@@ -136,11 +126,7 @@ FRANCE = [
 
 @pytest.fixture(scope="module")
 def llama() -> KnowledgeNeurons:
-    """A tiny LLaMA with a small byte-level tokenizer, both as `transformers` has them."""
-    backend = gpt2()
-    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
-    words = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **end)
-    return KnowledgeNeurons(small("llama", vocab_size=backend.get_vocab_size()), words)
+    return asked.decoder()
 
 
 def whole(kn: KnowledgeNeurons, text: str, answer: str) -> tuple[list[int], list[int]]:

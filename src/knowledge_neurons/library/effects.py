@@ -35,12 +35,12 @@ def change_interval(before: Sequence[float], after: Sequence[float], seed: int =
 class Effect(Shown):
     """Neurons times a factor: what the model says to each prompt before and after.
 
-    factor: on activations at [MASK]; None for a change of the weights.
+    factor: on activations at [MASK].
     """
 
     answer: str
     neurons: tuple[Neuron, ...]
-    factor: float | None
+    factor: float
     before: list[Said]
     after: list[Said]
 
@@ -61,7 +61,7 @@ class Effect(Shown):
             "before": before,
             "after": after,
             "top answers before": [told(one.top) for one in self.before],
-            "after it": [told(one.top) for one in self.after],
+            "top answers after": [told(one.top) for one in self.after],
             "prompt": [one.text for one in self.before],
         }
         low, high = change_interval(before, after)
@@ -128,23 +128,25 @@ class AgainstRandom(Shown):
 
     @property
     def as_strong(self) -> float:
-        """Share of random sets whose change is at least as large, the neurons themselves counted:
-        the p-value of a permutation test."""
-        stronger = sum(abs(one) >= abs(self.own) for one in self.random)
-        return (1 + stronger) / (1 + len(self.random))
+        """Share of sets whose change, up or down, is at least as large, the neurons themselves
+        counted: the p-value of a permutation test."""
+        return (1 + self._stronger) / (1 + len(self.random))
+
+    @property
+    def _stronger(self) -> int:
+        return sum(abs(one) >= abs(self.own) for one in self.random)
 
     def tables(self) -> list[Table]:
         """Own and random."""
         low, high = np.quantile(self.random, (0.025, 0.975)).tolist()
         columns = {
-            "neurons": ["these", f"random, {len(self.random)} draws"],
-            "change": [self.own, float(np.mean(self.random))],
-            "95 % from": [self.own, low],
-            "to": [self.own, high],
+            "neurons": ["these", "random, mean", "random, lowest 2.5 %", "random, highest 2.5 %"],
+            "change": [self.own, float(np.mean(self.random)), low, high],
         }
-        formats = dict.fromkeys(("change", "95 % from", "to"), "+.1%")
-        title = f"P({self.answer}) with neurons times {self.factor:g}"
+        formats = {"change": "+.1%"}
+        title = f"change of P({self.answer}) with neurons times {self.factor:g}"
         return [Table(title, columns, formats)]
 
     def notes(self) -> list[str]:
-        return [f"{self.as_strong:.0%} of the sets change it as much as these neurons"]
+        stronger = f"{self._stronger} of {several(len(self.random), 'random set')}"
+        return [f"{stronger} changed it as much as these neurons (p = {self.as_strong:.2g})"]

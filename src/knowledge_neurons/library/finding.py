@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,18 @@ from tqdm import tqdm
 
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
 from knowledge_neurons.attribution.fact_scores import Engine, Settings
-from knowledge_neurons.attribution.triplets import check_finite
+from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.library import judging
-from knowledge_neurons.library.found import Asked, Found, FoundMany
+from knowledge_neurons.library.found import Asked, Found, FoundMany, named
 from knowledge_neurons.library.judging import Ready
-from knowledge_neurons.library.model import Model
-from knowledge_neurons.library.scores import Scores
+from knowledge_neurons.library.model import Model, pair
+from knowledge_neurons.library.scores import Kept, Scores
 from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine, thresholds
-from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores, Triplet
+from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
 
 PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
+AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
 Negative = str | tuple[str, str]  # a prompt, or a prompt and what it is asked for
 Question = tuple[Sequence[str], str]  # prompts and answer
 
@@ -59,9 +61,9 @@ class Finding(Model):
         settings = Settings(quadrature.rule(rule, steps), tolerance, keep, layers=layers)
         ready = Ready(tuple(prompts), answer, self.encode(prompts, answer))
         engine = self._engine(settings, ready.prompts)
-        (found,) = self._scored(engine, [ready])
         if dense:
-            found.dense = self._dense(engine, ready.prompts)
+            return self._dense(engine, ready)
+        (found,) = self._scored(engine, [ready])
         return found
 
     def refine(
@@ -83,7 +85,8 @@ class Finding(Model):
         Raises ValueError where coarse asks for scores that were not kept.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        return _chosen(_counts(self, scores, asked), len(scores), asked)
+        counts = Counter(chain.from_iterable(self._coarse(scores, asked)))
+        return _chosen(counts, len(scores), asked)
 
     def find(
         self,
@@ -100,13 +103,14 @@ class Finding(Model):
     ) -> Found:
         """The fact's knowledge neurons, with what the model says and what speaks against them.
 
-        coarse to shared_by: as of `refine`, the paper's by default.  negative: prompts, asked for
-        the answer or, in a pair with it, for another, whose coarse neurons are taken out.  layers,
+        coarse to shared_by: as of `refine`, the paper's by default.  negative: prompts whose coarse
+        neurons are taken out: texts, asked for the answer, or pairs (text, other answer).  layers,
         tolerance: as of `scores`.
         Returns a list of neurons that prints as a table.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        (found,) = self._found([(prompts, answer)], asked, negative, layers, tolerance, False)
+        ready = [self._ready((prompts, answer), negative)]
+        (found,) = self._found(ready, asked, layers, tolerance, False)
         return found
 
     def find_many(
@@ -125,56 +129,71 @@ class Finding(Model):
         """`find` for many facts at once; their prompts share batches and one calibration.
 
         facts: (prompts, answer) each, by name if they have names, or `Fact`s.  progress: whether a
-        bar shows facts and time left.
+        bar shows prompts and time left.
+        Raises ValueError that names the first fact that cannot be asked, before any is.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        named = facts if isinstance(facts, Mapping) else dict(enumerate(facts))
-        questions = [
-            (one.prompts, one.answer) if isinstance(one, Fact) else one for one in named.values()
-        ]
-        found = self._found(questions, asked, negative, layers, tolerance, progress)
-        return FoundMany(found, [str(name) for name in named])
+        by_name = facts if isinstance(facts, Mapping) else dict(enumerate(facts))
+        ready = []
+        for name, one in by_name.items():
+            try:
+                ready.append(self._ready(one, negative))
+            except ValueError as error:
+                raise ValueError(f"fact {name!r}: {error}") from error
+        found = self._found(ready, asked, layers, tolerance, progress)
+        return FoundMany(found, [str(name) for name in by_name])
 
     # --- how ---
 
+    def _ready(self, question: Question | Fact, negative: Sequence[Negative]) -> Ready:
+        """A fact and its negative prompts as tokens."""
+        if isinstance(question, Fact):
+            question = question.prompts, question.answer
+        prompts, answer = pair(question, "prompts and their answer")
+        if isinstance(negative, str):
+            raise ValueError("expected negative prompts in a list")
+        pairs = [(one, answer) if isinstance(one, str) else one for one in negative]
+        against = []
+        for one in pairs:
+            text, other = pair(one, "a negative prompt, or such a prompt and its answer")
+            against.append(Ready((text,), other, self.encode([text], other)))
+        return Ready(tuple(prompts), answer, self.encode(prompts, answer), tuple(against))
+
     def _found(
         self,
-        questions: Sequence[Question],
+        ready: Sequence[Ready],
         asked: Asked,
-        negative: Sequence[Negative],
         layers: tuple[int, int] | None,
         tolerance: float | None,
         progress: bool,
     ) -> list[Found]:
-        """Encode everything, then score everything, then judge."""
-        thresholds.check(asked.coarse, asked.by, asked.shared, asked.shared_by)
+        """Score everything, the negative prompts first and each once, then judge."""
         keep = min(asked.coarse, refine.KEEP) if asked.by == thresholds.SHARE else 0.0
-        ready = [self._ready(prompts, answer, negative) for prompts, answer in questions]
-        every = [one for own in ready for some in (own.prompts, *own.negative) for one in some]
         settings = Settings(tolerance=tolerance, keep=keep, baseline=False, layers=layers)
-        engine = self._engine(settings, every)
+        negative = {(one.texts, one.answer): one for own in ready for one in own.negative}
+        every = [prompt for own in (*negative.values(), *ready) for prompt in own.prompts]
+        against: dict[tuple, set[Neuron]] = {}
         found = []
-        with tqdm(total=len(ready), unit="fact", disable=not progress) as bar:
-            for own, scores in zip(ready, self._scored(engine, ready), strict=True):
-                found.append(self._judged(engine, own, scores, asked))
+        with tqdm(total=len(every), unit="prompt", disable=not progress) as bar:
+            engine = self._engine(settings, every)
+            scored = self._scored(engine, [*negative.values()])
+            for key, scores in zip(negative, scored, strict=True):
+                against[key] = set(chain.from_iterable(self._coarse(scores, asked)))
                 bar.update()
+            for own, scores in zip(ready, self._scored(engine, ready), strict=True):
+                out = {n for one in own.negative for n in against[one.texts, one.answer]}
+                found.append(self._judged(own, scores, asked, out))
+                bar.update(len(own.prompts))
         self._warn_of_shared(engine, found)
         return found
-
-    def _ready(self, prompts: Sequence[str], answer: str, negative: Sequence[Negative]) -> Ready:
-        """A fact and its negative prompts as tokens."""
-        if isinstance(negative, str):
-            raise ValueError("expected negative prompts in a list")
-        pairs = [(one, answer) if isinstance(one, str) else one for one in negative]
-        against = tuple(self.encode([text], other) for text, other in pairs)
-        return Ready(tuple(prompts), answer, self.encode(prompts, answer), against)
 
     def _engine(self, settings: Settings, prompts: Sequence[Prompt]) -> Engine:
         """An engine for these prompts, with the points that were found to suffice."""
         engine = fact_scores.prepare(self.model, self.tokenizer, settings)
         if engine.scheme.exact:
             return engine
-        key = (*(tuple(part) for part in settings.rule), settings.tolerance, settings.layers)
+        how = map(tuple, settings.rule)
+        key = (self.state, *how, settings.tolerance, settings.layers)
         if key not in self._points and len(prompts) >= PAYS:
             every = len(prompts) // quadrature_audit.CALIBRATED
             sample = prompts[::every][: quadrature_audit.CALIBRATED]
@@ -183,43 +202,66 @@ class Finding(Model):
             return quadrature_audit.calibrated(engine, self._points[key])
         return engine
 
-    def _scored(self, engine: Engine, ready: Sequence[Ready]) -> Iterable[Scores]:
+    def _scored(self, engine: Engine, ready: Sequence[Ready]) -> Iterator[Scores]:
         """The scores of each fact, as they come."""
-        shape = self.model.shape.layers, self.model.shape.neurons
-        facts = [Fact("own", "own prompts", 0, one.answer, one.texts) for one in ready]
-        groups = fact_scores.score_facts(engine, facts, [one.prompts for one in ready])
-        scored = (fact for group in groups for fact in group)
-        for own, fact in zip(ready, scored, strict=True):
-            points = fact.points / len(fact.prompts) / len(engine.scheme.layers)
-            prompts = [_with_triplets(prompt) for prompt in fact.prompts]
-            yield Scores(prompts, own.texts, own.answer, shape, engine.settings.keep, points)
+        size = max(len(ready), 1) if engine.settings.keep else AT_ONCE
+        for start in range(0, len(ready), size):
+            some = ready[start : start + size]
+            facts = [Fact("own", "own prompts", 0, one.answer, one.texts) for one in some]
+            groups = fact_scores.score_facts(engine, facts, [one.prompts for one in some])
+            for own, fact in zip(some, chain.from_iterable(groups), strict=True):
+                yield self._scores(engine, own, fact.prompts, fact.points)
 
-    def _dense(self, engine: Engine, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Every score of the prompts, (P, L, F); 0 in layers that are not scored."""
-        shape = self.model.shape
-        found = np.zeros((len(prompts), shape.layers, shape.neurons), np.float32)
-        for batch in fact_scores.batches(engine, prompts):
-            dense, _ = fact_scores.dense_scores(engine, clean_pass(self.model, batch))
+    def _scores(
+        self, engine: Engine, own: Ready, prompts: Sequence[PromptScores], points: int
+    ) -> Scores:
+        """What was scored of a fact, with how complete it is."""
+        layers, (count, _, width, _) = engine.scheme.layers, self.model.shape
+        kept = [Kept.of(one, engine.settings.keep, len(layers) * width) for one in prompts]
+        mean = points / len(prompts) / len(layers)
+        return Scores(kept, own.texts, own.answer, (count, width), mean)
+
+    def _dense(self, engine: Engine, own: Ready) -> Scores:
+        """Scores with all of them, (P, L, F), beside; 0 in layers that are not scored."""
+        shape, layers, points = self.model.shape, engine.scheme.layers, 0
+        every = np.zeros((len(own.prompts), shape.layers, shape.neurons), np.float32)
+        for batch in fact_scores.batches(engine, own.prompts):
+            dense, evaluated = fact_scores.dense_scores(engine, clean_pass(self.model, batch))
             check_finite(dense["of_answer"])
-            found[list(batch.order)] = dense["of_answer"].float().cpu().numpy()
+            every[list(batch.order)] = dense["of_answer"].float().cpu().numpy()
+            points += int(evaluated.sum())
+        settings = replace(engine.settings, of_answer=False)  # all that is left to ask for
+        (found,) = self._scored(replace(engine, settings=settings), [own])
+        kept = kept_triplets(torch.from_numpy(every[:, layers]), settings.keep, layers[0])
+        rows = zip(found, kept, strict=True)
+        prompts = [replace(one, of_answer=triplets) for one, triplets in rows]
+        found = self._scores(engine, own, prompts, points)
+        found.dense = every
+        return found
+
+    def _coarse(self, scores: Sequence[PromptScores], asked: Asked) -> list[list[Neuron]]:
+        """The coarse neurons of each prompt; of one that does not say, 0.1 of its largest score
+        and more is taken to be there."""
+        every = self.model.shape.layers * self.model.shape.neurons
+        found = []
+        for one in scores:
+            keep, total = (one.keep, one.total) if isinstance(one, Kept) else (refine.KEEP, every)
+            found.append(thresholds.coarse(one.of_answer, asked.coarse, asked.by, total, keep))
         return found
 
     # --- what speaks against it ---
 
-    def _judged(self, engine: Engine, own: Ready, scores: Scores, asked: Asked) -> Found:
+    def _judged(self, own: Ready, scores: Scores, asked: Asked, against: set[Neuron]) -> Found:
         """The neurons of a fact with the warnings that need no other fact."""
-        counts = _counts(self, scores, asked)
+        coarse = self._coarse(scores, asked)
+        counts = Counter(chain.from_iterable(coarse))
+        for place, (one, mine) in enumerate(zip(scores, coarse, strict=True)):
+            scores[place] = one.pruned(len(mine))  # else many facts are more than memory holds
         neurons = _chosen(counts, len(scores), asked)
-        against = set()
-        for scored in fact_scores.score_facts(
-            engine, [Fact("own", "negative", 0, own.answer, ())] * len(own.negative), own.negative
-        ):
-            for fact in scored:
-                against |= set(_counts(self, fact.prompts, asked, engine.settings.keep))
         left = [neuron for neuron in neurons if neuron not in against]
         taken_out = [neuron for neuron in neurons if neuron in against]
         said, first = judging.said_of(self, own)
-        warnings = judging.warnings_of(own, first, left, counts, asked)
+        warnings = judging.warnings_of(own, first, left, counts, asked, taken_out)
         if 2 * sum(first) < len(first) and (hint := judging.likelier(self, own, said)):
             warnings.insert(0, hint)
         return Found(left, scores, said, first, counts, asked, taken_out, warnings)
@@ -232,44 +274,22 @@ class Finding(Model):
         if len({one.answer for one in found}) >= len(judging.UNRELATED):
             counts = Counter(neuron for one in found for neuron in one)
             shared = {neuron for neuron, count in counts.items() if 2 * count > len(found)}
-            where = "of more than half of these facts"
+            where = f"more than half of these {len(found)} facts have them"
         else:
             shared = self._everywhere(engine) & wanted
-            where = f"of {judging.MOST} or more of {len(judging.UNRELATED)} unrelated texts too"
+            where = f"{judging.MOST} or more of {len(judging.UNRELATED)} unrelated texts have them"
         for one in found:
-            if mine := [f"({n.layer}, {n.index})" for n in one if n in shared]:
-                one.warnings.append(f"shared by everything: {', '.join(mine)}, coarse {where}")
+            if mine := [neuron for neuron in one if neuron in shared]:
+                one.warnings.append(f"shared by everything: {named(mine)}; {where}")
 
     def _everywhere(self, engine: Engine) -> set[Neuron]:
         """Neurons that unrelated texts have, found once for the layers."""
-        layers = tuple(engine.scheme.layers)
-        if layers not in self._shared:
-            self._shared[layers] = judging.everywhere(engine)
-        return self._shared[layers]
-
-
-def _counts(
-    model: Model, scores: Sequence[PromptScores], asked: Asked, keep: float | None = None
-) -> Counter[Neuron]:
-    """In how many prompts each neuron is coarse."""
-    thresholds.check(asked.coarse, asked.by, asked.shared, asked.shared_by)
-    total = model.model.shape.layers * model.model.shape.neurons
-    keep = getattr(scores, "keep", refine.KEEP) if keep is None else keep
-    counts: Counter[Neuron] = Counter()
-    for prompt in scores:
-        counts.update(thresholds.coarse(prompt.of_answer, asked.coarse, asked.by, total, keep))
-    return counts
+        key = (self.state, *engine.scheme.layers)
+        if key not in self._shared:
+            self._shared[key] = judging.everywhere(engine)
+        return self._shared[key]
 
 
 def _chosen(counts: Counter[Neuron], prompts: int, asked: Asked) -> list[Neuron]:
     least = min(asked.min_prompts, prompts)
     return thresholds.shared(counts, prompts, asked.shared, asked.shared_by, least)
-
-
-def _with_triplets(scores: PromptScores) -> PromptScores:
-    """The same with Triplet where scoring leaves plain tuples."""
-    return replace(
-        scores,
-        of_answer=[Triplet(*one) for one in scores.of_answer],
-        baseline=[Triplet(*one) for one in scores.baseline],
-    )

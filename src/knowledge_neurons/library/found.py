@@ -12,21 +12,28 @@ import numpy as np
 from knowledge_neurons.library.model import Said, told
 from knowledge_neurons.library.scores import Scores
 from knowledge_neurons.library.shown import Shown, Table, several
+from knowledge_neurons.neurons import thresholds
 from knowledge_neurons.types import Neuron
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+NAMED = 5  # facts in a line
+
+
 @dataclass(frozen=True)
 class Asked:
-    """How neurons were chosen: see `Finding.find`."""
+    """How neurons are chosen: see `Finding.find`; ValueError for thresholds out of range."""
 
     coarse: float
     shared: float
     min_prompts: int
     by: str
     shared_by: str
+
+    def __post_init__(self):
+        thresholds.check(self.coarse, self.by, self.shared, self.shared_by, self.min_prompts)
 
     def __str__(self) -> str:
         units = {"share": "of the largest score", "absolute": "in probability"}
@@ -39,10 +46,10 @@ class Found(Shown, list[Neuron]):
     """The neurons of a fact, a list of `Neuron`, first seen first.
 
     answer: what was asked for.  said: what the model says to each prompt; first: whether that is
-    the answer.  shares: of each neuron
-    the share of prompts in which it is coarse.  means: its mean score over the prompts, in
-    probability; a score that was not kept counts as 0.  scores: of the prompts.  refined: whether
-    there were prompts enough; otherwise these are coarse neurons that the prompts share.
+    the answer.  shares: of each neuron the share of prompts in which it is coarse.  means: its mean
+    score over the prompts, in probability; a score that was not kept counts as 0.  scores: of the
+    prompts.  refined: whether there were prompts enough, no two of them the same; otherwise these
+    are coarse neurons that the prompts share.
     warnings: what speaks against them, in words.  taken_out: neurons of negative prompts.
     """
 
@@ -61,7 +68,7 @@ class Found(Shown, list[Neuron]):
         self.scores, self.answer, self.said, self.asked = scores, scores.answer, list(said), asked
         self.first = list(first)
         self.taken_out, self.warnings = list(taken_out), list(warnings)
-        self.refined = len(scores) >= asked.min_prompts
+        self.refined = len(set(scores.texts)) >= asked.min_prompts
         totals: Counter[Neuron] = Counter()
         for prompt in scores:
             for layer, index, score in prompt.of_answer:
@@ -89,11 +96,8 @@ class Found(Shown, list[Neuron]):
         return [Table(title, neurons, formats), Table("what the model says", said, formats)]
 
     def notes(self) -> list[str]:
-        return self.warnings
-
-    def __repr__(self) -> str:
-        """As the list that it is."""
-        return list.__repr__(self)
+        told = f"taken out, for negative prompts have them too: {named(self.taken_out)}"
+        return self.warnings + [told] * bool(self.taken_out)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Mean scores over layers and neurons: see `figures.of_neurons.scores`."""
@@ -107,6 +111,11 @@ class Found(Shown, list[Neuron]):
         from knowledge_neurons.figures import of_neurons
 
         return of_neurons.layers(self, self.scores.shape[0], ax)
+
+
+def named(neurons: Sequence[Neuron]) -> str:
+    """ "(3, 7), (3, 260)"."""
+    return ", ".join(f"({layer}, {index})" for layer, index in neurons)
 
 
 class FoundMany(Shown, list[Found]):
@@ -145,9 +154,16 @@ class FoundMany(Shown, list[Found]):
         return [Table(title, columns, {"P(answer)": ".3g"})]
 
     def notes(self) -> list[str]:
-        """Warnings of several facts are told once."""
-        seen = Counter(warning for one in self for warning in dict.fromkeys(one.warnings))
-        return [f"{count} facts: {text}" for text, count in seen.most_common() if count > 1]
+        """A line for each kind of warning; the words are in the `warnings` of each."""
+        facts: dict[str, list[str]] = {}
+        for name, one in zip(self.names, self, strict=True):
+            for kind in dict.fromkeys(warning.split(":")[0] for warning in one.warnings):
+                facts.setdefault(kind, []).append(name)
+        return [
+            f"{kind}: {several(len(names), 'fact')} ({', '.join(names[:NAMED])}"
+            f"{', ...' * (len(names) > NAMED)})"
+            for kind, names in facts.items()
+        ]
 
     def plot_sharing(self, ax: Axes | None = None) -> Axes:
         """Facts by facts: see `figures.of_neurons.sharing`."""

@@ -6,10 +6,12 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from knowledge_neurons.editing import interventions
@@ -18,16 +20,34 @@ from knowledge_neurons.networks import batching, checkpoints, passes
 from knowledge_neurons.networks.adapted_checkpoints import adapted
 from knowledge_neurons.networks.interface import Network, check_neurons
 from knowledge_neurons.networks.pretrained import chosen_device
-from knowledge_neurons.text.encoding import AnswerNotInVocabulary, Tokens, encode_fact, encode_open
+from knowledge_neurons.text.encoding import (
+    AnswerNotInVocabulary,
+    Tokens,
+    encode_fact,
+    encode_open,
+    split_at_mask,
+)
 from knowledge_neurons.text.strict_json import short
 from knowledge_neurons.types import Edit, Fact, Neuron, Prompt
 
 TOP = 5  # answers that are shown of a prompt
+CLOSE = 0.75  # as difflib has it: how much alike two spellings are
 Guess = tuple[str, float]  # a token's text and its probability
 
 
+@dataclass(frozen=True)
+class OwnPrompts(Fact):
+    """Prompts of one's own as a fact, which has no relation to be named by."""
+
+    def __str__(self) -> str:
+        return f"prompts for {short(self.answer)}"
+
+
 class Model:
-    """A language model and its tokenizer, asked through texts with one [MASK] each."""
+    """A language model and its tokenizer, asked through texts with one [MASK] each.
+
+    state: of the weights: 0 as they were given, another number inside each `with` that edits them.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, device: str | torch.device | None = None):
         if not hasattr(model, "through"):
@@ -36,6 +56,7 @@ class Model:
             model = model.to(device)
         self.model: Network = model
         self.tokenizer: Tokens = tokenizer
+        self.state = 0
 
     @classmethod
     def from_pretrained(
@@ -64,9 +85,8 @@ class Model:
         Returns one probability a prompt; of an answer of several tokens that of the whole.
         """
         edit = self.edit_of(neurons, factor)
-        encoded = self.encode(prompts, answer)
-        rows = answer_probabilities(self.model, encoded, [[edit] if edit else []] * len(encoded))
-        return [row[-1] for row in rows]
+        p = self.answered(self.encode(prompts, answer), [edit] if edit else [])
+        return p[:, -1].tolist()
 
     def top(
         self,
@@ -79,6 +99,8 @@ class Model:
 
         neurons, factor: as of `probabilities`.  Returns (token, probability), likeliest first.
         """
+        if k < 1:
+            raise ValueError(f"k is {k}: expected at least 1 token")
         edit = self.edit_of(neurons, factor)
         encoded = encode_open(_texts(prompts), self.tokenizer, self.model.max_tokens)
         rows = self.guesses(encoded, [edit] if edit else [], k)
@@ -88,48 +110,63 @@ class Model:
 
     def encode(self, prompts: Sequence[str], answer: str) -> list[Prompt]:
         """The prompts as tokens, asked for the answer; ValueError names the text or the answer."""
-        fact = _fact(prompts, answer)
         try:
-            return encode_fact(fact, self.tokenizer, self.model.max_tokens)
+            return self.encode_as_is(prompts, answer)
         except AnswerNotInVocabulary as error:
             near = self.nearest(answer)
             hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise AnswerNotInVocabulary(f"{error}{hint}") from error
 
+    def encode_as_is(self, prompts: Sequence[str], answer: str) -> list[Prompt]:
+        """`encode` without looking for a word that an unknown answer may have been meant for."""
+        (answer,), texts = _texts([answer]), _texts(prompts)
+        if all(split_at_mask(text)[0][-1:].isspace() for text in texts):
+            answer = answer.strip()  # " Paris" behind a space would be two spaces
+        fact = OwnPrompts("own", "own prompts", 0, answer, texts)
+        return encode_fact(fact, self.tokenizer, self.model.max_tokens)
+
     def nearest(self, answer: str) -> list[str]:
-        """Words of the vocabulary that an unknown one may have been meant for."""
-        words = [word.lstrip("Ġ▁") for word in self.tokenizer.vocabulary]
-        same = sorted({word for word in words if word.lower() == answer.strip().lower()})
-        return same[:2] or difflib.get_close_matches(answer.strip(), words, 2, 0.75)
+        """Words of the vocabulary that an answer may have been meant for: two at most."""
+        wanted = answer.strip()
+        if not wanted:
+            return []
+        alike = [word for word in self._spellings if word[0].lower() == wanted[0].lower()]
+        same = sorted({word for word in alike if word.lower() == wanted.lower()} - {wanted})
+        return same[:2] or difflib.get_close_matches(wanted, alike, 2, CLOSE)
+
+    @cached_property
+    def _spellings(self) -> list[str]:
+        """Tokens that stand for words or their beginnings, without what marks a space."""
+        special = self.tokenizer.special
+        every = (
+            word.lstrip("Ġ▁") for word, index in self.tokenizer.vocabulary.items()
+            if index not in special and not word.startswith("##")
+        )  # fmt: skip
+        return sorted({word for word in every if word})
 
     def neurons(self, neurons: Iterable[Sequence[int]]) -> list[Neuron]:
-        """Neurons given as `Neuron`, tuple or list, checked to be the model's."""
-        found = []
-        for one in neurons:
-            try:
-                layer, index = one
-                whole = int(layer) == layer and int(index) == index
-            except (TypeError, ValueError):
-                whole = False
-            if not whole:
-                raise ValueError(
-                    f"{short(one)} is no neuron: expected (layer, index), both counted from 0, in "
-                    "a list of them"
-                )
-            found.append(Neuron(int(layer), int(index)))
+        """Neurons given as `Neuron`, tuple or list, or one of them alone, checked to be the
+        model's."""
+        found = [_neuron(one) for one in _listed(neurons)]
         check_neurons(self.model, found)
         return found
 
     def edit_of(self, neurons: Iterable[Sequence[int]], factor: float | None) -> Edit | None:
-        """The neurons times factor; None without neurons."""
+        """The neurons times factor, each once; None without neurons."""
         chosen = self.neurons(neurons)
         if not chosen:
             return None
         if factor is None:
             raise ValueError("neurons without a factor: 0 suppresses them, 2 amplifies them")
-        return Edit(tuple(chosen), checked_factor(factor))
+        return Edit(tuple(dict.fromkeys(chosen)), checked_factor(factor))
 
     # --- what it says ---
+
+    def answered(self, encoded: Sequence[Prompt], edits: Sequence[Edit] = ()) -> np.ndarray:
+        """P(answer) of each prompt, without an edit and under each: (P, 1 + K)."""
+        p = np.array(answer_probabilities(self.model, encoded, [list(edits)] * len(encoded)))
+        _check_finite(bool(np.isfinite(p).all()))
+        return p
 
     @torch.no_grad()
     def guesses(
@@ -140,7 +177,8 @@ class Model:
         found: dict[int, list[list[Guess]]] = {}
         for batch in batching.plan(encoded, MEMORY, cost, self.model.device):
             p = interventions.probabilities(self.model, batch, [list(edits)] * len(batch.order))
-            best = p.topk(min(k, p.shape[-1]))  # (B, 1 + K, k)
+            best = p.topk(min(k, p.shape[-1]))  # (B, 1 + K, k), NaN first
+            _check_finite(bool(torch.isfinite(best.values).all()))
             for row, place in enumerate(batch.order):
                 found[place] = [
                     [
@@ -175,15 +213,50 @@ def checked_factor(factor: float) -> float:
     return float(factor)
 
 
-def _fact(prompts: Sequence[str], answer: str) -> Fact:
-    """The prompts as a fact of no relation."""
-    (answer,) = _texts([answer])
-    return Fact("own", "own prompts", 0, answer, _texts(prompts))
+def pair(given: Any, what: str) -> Any:
+    """Two things together; ValueError says what was expected."""
+    if isinstance(given, str) or not hasattr(given, "__len__") or len(given) != 2:
+        raise ValueError(f"{short(given)}: expected {what}, a pair")
+    return given
+
+
+def _check_finite(finite: bool) -> None:
+    if not finite:
+        raise ValueError(
+            "the model gives probabilities that are not finite: are its weights damaged, or is the "
+            "factor out of all proportion?"
+        )
+
+
+def _listed(neurons: Iterable[Sequence[int]]) -> list:
+    """Neurons in a list; one alone is a list of one."""
+    try:
+        given = list(neurons)
+    except TypeError as error:
+        raise ValueError(f"{short(neurons)}: expected a list of neurons") from error
+    alone = len(given) == 2 and all(isinstance(one, Real) for one in given)
+    return [given] if alone else given
+
+
+def _neuron(given: Sequence[int]) -> Neuron:
+    """A neuron of whatever form; ValueError for what is none."""
+    try:
+        layer, index = given
+        found = Neuron(int(layer), int(index))
+        whole = found == (layer, index)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise ValueError(
+            f"{short(given)} is no neuron: expected (layer, index), whole numbers from 0, or a "
+            "list of such"
+        )
+    return found
 
 
 def _texts(texts: Sequence[str]) -> tuple[str, ...]:
     """Texts in a list; ValueError for one text alone, none, or what is no text."""
-    if isinstance(texts, str) or not len(texts):
+    if isinstance(texts, str) or not hasattr(texts, "__len__") or not len(texts):
         raise ValueError("expected a list of prompts, each with one [MASK]")
     for text in texts:
         if not isinstance(text, str):

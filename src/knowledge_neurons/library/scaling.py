@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from knowledge_neurons.experiments.controls import random_like
-from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.library.effects import AgainstRandom, Dose, Effect, change
 from knowledge_neurons.library.model import Model, Said, checked_factor
-from knowledge_neurons.types import Edit
+from knowledge_neurons.types import Edit, Prompt
 
 DOSES = tuple(step / 4 for step in range(9))  # 0 to 2
 
@@ -32,7 +31,7 @@ class Scaling(Model):
         """
         edit = self._edit(neurons, factor)
         encoded = self.encode(prompts, answer)
-        p = answer_probabilities(self.model, encoded, [[edit]] * len(encoded))
+        p = self._changed(encoded, [edit]).tolist()
         rows = list(zip(prompts, p, self.guesses(encoded, [edit]), strict=True))
         before, after = ([Said(text, p[n], top[n]) for text, p, top in rows] for n in (0, 1))
         return Effect(answer, edit.neurons, edit.factor, before, after)
@@ -50,7 +49,7 @@ class Scaling(Model):
         neurons: Iterable[Sequence[int]],
         factor: float = 2.0,
     ) -> Effect:
-        """`scale` by 2 (Figure 5)."""
+        """`scale` by 2, or another factor (Figure 5)."""
         return self.scale(prompts, answer, neurons, factor)
 
     def dose(
@@ -65,8 +64,7 @@ class Scaling(Model):
         edits = [Edit(chosen, checked_factor(factor)) for factor in factors]
         if not edits:
             raise ValueError("expected at least one factor")
-        encoded = self.encode(prompts, answer)
-        p = np.array(answer_probabilities(self.model, encoded, [edits] * len(encoded)))
+        p = self._changed(self.encode(prompts, answer), edits)
         return Dose(answer, [edit.factor for edit in edits], p[:, 1:].T, p[:, 0])
 
     def against_random(
@@ -78,17 +76,35 @@ class Scaling(Model):
         draws: int = 20,
         seed: int = 0,
     ) -> AgainstRandom:
-        """The neurons' effect beside that of random sets: as many neurons of the same layers."""
+        """The neurons' effect beside that of random sets: as many other neurons of the same layers.
+
+        draws: how many sets.  seed: of their generator.
+        Raises ValueError where a layer has not so many others.
+        """
         edit = self._edit(neurons, factor)
         if draws < 1:
             raise ValueError(f"draws is {draws}: expected 1 or more")
         rng = random.Random(seed)
         sets = [tuple(random_like(self.model, edit.neurons, rng)) for _ in range(draws)]
+        if len(sets[0]) < len(edit.neurons):
+            raise ValueError(
+                f"{len(edit.neurons)} neurons have only {len(sets[0])} others in their layers to "
+                "be compared with"
+            )
         edits = [edit, *(Edit(one, edit.factor) for one in sets)]
-        encoded = self.encode(prompts, answer)
-        p = np.array(answer_probabilities(self.model, encoded, [edits] * len(encoded)))
+        p = self._changed(self.encode(prompts, answer), edits)
         own, *others = (change(p[:, 0], p[:, 1 + place]) for place in range(len(edits)))
         return AgainstRandom(answer, edit.factor, own, others)
+
+    def _changed(self, encoded: Sequence[Prompt], edits: Sequence[Edit]) -> np.ndarray:
+        """P(answer) of each prompt before and under each edit, (P, 1 + K), of which a change can
+        be told."""
+        p = self.answered(encoded, edits)
+        if not p[:, 0].any():
+            raise ValueError(
+                "the probability of the answer is 0 to the last digit, no change of it can be told"
+            )
+        return p
 
     def _edit(self, neurons: Iterable[Sequence[int]], factor: float) -> Edit:
         """An edit of at least one neuron."""

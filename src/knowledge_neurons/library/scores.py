@@ -3,39 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from knowledge_neurons.library.shown import Shown, Table
-from knowledge_neurons.types import PromptScores
+from knowledge_neurons.library.shown import Shown, Table, several
+from knowledge_neurons.neurons import refine
+from knowledge_neurons.types import PromptScores, Triplet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+STRONGEST = 4  # scores of a prompt that are printed
 
-class Scores(Shown, list[PromptScores]):
+
+@dataclass(frozen=True)
+class Kept(PromptScores):
+    """A prompt's scores that know how complete they are, whatever list they are put into.
+
+    keep: scores from this share of the largest are there.  total: how many there were, L F.
+    """
+
+    keep: float = refine.KEEP
+    total: int = 0
+
+    @classmethod
+    def of(cls, scores: PromptScores, keep: float, total: int) -> Kept:
+        """The same, with Triplet where scoring leaves plain tuples."""
+        every = {one.name: getattr(scores, one.name) for one in fields(PromptScores)}
+        for name in ("of_answer", "baseline"):
+            every[name] = [Triplet(*one) for one in every[name]]
+        return cls(**every, keep=keep, total=total)
+
+    def pruned(self, most: int) -> Kept:
+        """Without scores that are neither among the `most` largest nor from 0.1 of the largest."""
+        ordered = sorted((score for *_, score in self.of_answer), reverse=True)
+        if not ordered or ordered[0] <= 0:
+            return self
+        least = min(refine.KEEP * ordered[0], ordered[max(most, 1) - 1])
+        kept = [one for one in self.of_answer if one.score >= least]
+        return replace(self, of_answer=kept, keep=max(self.keep, least / ordered[0]))
+
+
+class Scores(Shown, list[Kept]):
     """One PromptScores a prompt: of_answer in probability, baseline in activation.
 
-    texts: the prompts.  answer: what they were asked for.  shape: (L, F).  keep: share of a
-    prompt's largest score from which scores are there.  points: evaluated a layer, on the mean.
-    dense: (P, L, F) float32, every score; None unless it was asked for.
+    texts: the prompts.  answer: what they were asked for.  shape: (L, F).  points: evaluated a
+    layer, on the mean.  dense: (P, L, F) float32, every score; None unless it was asked for.
     """
 
     def __init__(
         self,
-        prompts: Sequence[PromptScores],
+        prompts: Sequence[Kept],
         texts: Sequence[str],
         answer: str,
         shape: tuple[int, int],
-        keep: float,
         points: float,
         dense: np.ndarray | None = None,
     ):
         super().__init__(prompts)
         self.texts, self.answer, self.shape = tuple(texts), answer, shape
-        self.keep, self.points, self.dense = keep, points, dense
+        self.points, self.dense = points, dense
+
+    @property
+    def keep(self) -> float:
+        """Share of a prompt's largest score from which the scores of every prompt are there."""
+        return max((prompt.keep for prompt in self), default=refine.KEEP)
 
     def __getitem__(self, place):
         """One prompt's, or those of a slice, which are as complete as these."""
@@ -43,7 +78,7 @@ class Scores(Shown, list[PromptScores]):
         if not isinstance(place, slice):
             return found
         dense = None if self.dense is None else self.dense[place]
-        about = (self.answer, self.shape, self.keep, self.points, dense)
+        about = (self.answer, self.shape, self.points, dense)
         return Scores(found, self.texts[place], *about)
 
     def matrix(self, prompt: int = 0) -> np.ndarray:
@@ -57,17 +92,36 @@ class Scores(Shown, list[PromptScores]):
 
     def sparse(self, prompt: int = 0) -> sparse.csr_array:
         """The scores of a prompt that were kept, (L, F)."""
-        layers, indices, values = zip(*self[prompt].of_answer, strict=True) or ((), (), ())
+        kept = self[prompt].of_answer
+        layers, indices, values = zip(*kept, strict=True) if kept else ((), (), ())
         return sparse.csr_array((values, (layers, indices)), shape=self.shape, dtype=np.float32)
 
     def tables(self) -> list[Table]:
-        """The kept scores of all prompts, a row each."""
-        rows = [(text, *one) for text, own in zip(self.texts, self, strict=True)
-                for one in own.of_answer]  # fmt: skip
+        """The kept scores of all prompts, a row each, a prompt's largest first."""
+        rows = [
+            (text, *one)
+            for text, own in zip(self.texts, self, strict=True)
+            for one in _strongest(own)
+        ]
         text, layer, neuron, score = zip(*rows, strict=True) if rows else ((), (), (), ())
         columns = {"prompt": text, "layer": layer, "neuron": neuron, "score": score}
-        title = f"scores of {len(self)} prompts for {self.answer!r}"
-        return [Table(title, columns, {"score": ".3g"})]
+        return [Table(self._title(), columns, {"score": ".3g"})]
+
+    def printed(self) -> list[Table]:
+        """A row a prompt."""
+        columns = {
+            "scores": [len(own.of_answer) for own in self],
+            "largest, by layer and neuron": [
+                ", ".join(f"({one.layer}, {one.index}) {one.score:.3g}" for one in strongest)
+                for strongest in (_strongest(own)[:STRONGEST] for own in self)
+            ],
+            "the model says": [own.predicted for own in self],
+            "prompt": self.texts,
+        }
+        return [Table(self._title(), columns)]
+
+    def _title(self) -> str:
+        return f"scores of {several(len(self), 'prompt')} for {self.answer!r}"
 
     def notes(self) -> list[str]:
         kept = f"scores from {self.keep:g} of each prompt's largest"
@@ -78,3 +132,8 @@ class Scores(Shown, list[PromptScores]):
         from knowledge_neurons.figures import of_neurons  # matplotlib takes a second to import
 
         return of_neurons.scores(self[prompt].of_answer, self.shape, ax)
+
+
+def _strongest(own: Kept) -> list:
+    """Triplets of a prompt, the largest score first."""
+    return sorted(own.of_answer, key=lambda one: -one.score)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WIDEST = 64  # characters of a cell, in text
+LONGEST = 40  # rows that are printed
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,35 @@ class Table:
     formats: Mapping[str, str] = field(default_factory=dict)
 
     def cells(self) -> dict[str, list[str]]:
-        """Every cell as it is told."""
+        """The cells of the first LONGEST rows as they are told."""
         return {
-            name: [format(value, self.formats.get(name, "")) for value in values]
+            name: [format(value, self.formats.get(name, "")) for value in values[:LONGEST]]
             for name, values in self.columns.items()
         }
+
+    def more(self) -> str:
+        """What is said of rows that are not printed; empty where all are."""
+        rows = max(map(len, self.columns.values()), default=0)
+        return f"... and {rows - LONGEST:,} rows more" if rows > LONGEST else ""
 
 
 class Shown:
     """What gives tables and notes can be printed, shown in a notebook, and handed on."""
 
     def tables(self) -> list[Table]:
-        """The tables that it prints; the first is what `to_csv` and `to_frame` give."""
+        """What it holds; the first table is what `to_csv` and `to_frame` give, whole."""
         raise NotImplementedError
+
+    def printed(self) -> list[Table]:
+        """The tables that it prints."""
+        return self.tables()
 
     def notes(self) -> Sequence[str]:
         """What is to be said beside the numbers, a sentence each."""
         return ()
 
     def __str__(self) -> str:
-        parts = [_as_text(table) for table in self.tables()]
+        parts = [_as_text(table) for table in self.printed()]
         return "\n".join([*parts, *(f"note: {note}" for note in self.notes())])
 
     def __repr__(self) -> str:
@@ -57,7 +67,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
-        parts = [_as_html(table) for table in self.tables()]
+        parts = [_as_html(table) for table in self.printed()]
         return "\n".join([*parts, f"<ul>{notes}</ul>" if notes else ""])
 
     def to_csv(self, path: str | Path | None = None) -> str:
@@ -89,17 +99,21 @@ def several(count: int, what: str) -> str:
 
 def _as_text(table: Table) -> str:
     """Aligned columns, numbers to the right; no more of a text than fits."""
-    lines: list[list[str]] = [[] for _ in range(1 + max(map(len, table.columns.values())))]
-    for name, cells in table.cells().items():
+    told = table.cells()
+    lines: list[list[str]] = [[] for _ in range(1 + max(map(len, told.values())))]
+    for name, cells in told.items():
         column = [name, *(_short(cell) for cell in cells)]
         width = max(map(len, column))
         words = all(isinstance(value, str) for value in table.columns[name])
         for line, cell in zip(lines, column, strict=True):
             line.append(f"{cell:<{width}}" if words else f"{cell:>{width}}")
-    return "\n".join([table.title, *("  " + "  ".join(line).rstrip() for line in lines)])
+    rows = ["  ".join(line).rstrip() for line in lines] + [table.more()] * bool(table.more())
+    return "\n".join([table.title, *(f"  {row}" for row in rows)])
 
 
 def _short(cell: str) -> str:
+    """A cell on one line, cut where it is too wide."""
+    cell = cell.replace("\n", "\\n")
     return cell if len(cell) <= WIDEST else f"{cell[: WIDEST - 3]}..."
 
 
@@ -114,5 +128,5 @@ def _as_html(table: Table) -> str:
     caption = html.escape(table.title)
     return (
         f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
+        f"<tbody>{''.join(rows)}</tbody></table>{table.more()}"
     )

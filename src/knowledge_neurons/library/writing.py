@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -12,16 +14,20 @@ from torch import Tensor
 
 from knowledge_neurons.editing import patches, slots
 from knowledge_neurons.library.model import Model
-from knowledge_neurons.library.shown import Shown, Table
+from knowledge_neurons.library.shown import Shown, Table, several
 from knowledge_neurons.networks.pretrained import fingerprint
 from knowledge_neurons.types import Neuron, WeightEdit
 
 ZERO, UNKNOWN = ERASED_TO = ("zero", "unk")
 LAMBDAS = (1.0, 8.0)
+SENTENCE = "It is [MASK]."  # in which answers stand as in most texts: behind a space
 
 
-@dataclass(frozen=True)
-class Change:
+_STATES = count(1)  # of weights that are changed, each once
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Change(Shown):
     """New value slots for some neurons, computed and not yet applied.
 
     kind: "update" or "erase".  old, new, lambdas: of an update.
@@ -32,6 +38,20 @@ class Change:
     old: str | None = None
     new: str | None = None
     lambdas: tuple[float, float] | None = None
+
+    def tables(self) -> list[Table]:
+        """A row a neuron."""
+        columns = {
+            "layer": [neuron.layer for neuron in self.edit.neurons],
+            "neuron": [neuron.index for neuron in self.edit.neurons],
+            "length before": self.edit.before.float().norm(dim=1).tolist(),
+            "after": self.edit.after.float().norm(dim=1).tolist(),
+        }
+        title = f"{self.kind} of the value slots of {several(len(self.edit.neurons), 'neuron')}"
+        if self.lambdas:
+            first, second = self.lambdas
+            title += f", from {self.old!r} to {self.new!r}, lambdas {first:g} and {second:g}"
+        return [Table(title, columns, {"length before": ".3g", "after": ".3g"})]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,12 +69,12 @@ class Written(Shown):
         """A row a rank."""
         columns = {
             "up": [word for word, _ in self.up],
-            "by": [value for _, value in self.up],
+            "up by": [value for _, value in self.up],
             "down": [word for word, _ in self.down],
-            "by ": [value for _, value in self.down],
+            "down by": [value for _, value in self.down],
         }
         title = f"what neuron {self.neuron.index} of layer {self.neuron.layer} writes when it fires"
-        return [Table(title, columns, {"by": "+.3g", "by ": "+.3g"})]
+        return [Table(title, columns, {"up by": "+.3g", "down by": "+.3g"})]
 
     def notes(self) -> list[str]:
         return ["of a neuron that fires negatively the two sides change places"]
@@ -71,18 +91,22 @@ class Writing(Model):
         output embedding): what a unit of activation adds to the word's logit, were there nothing
         above the neuron.
         """
-        (chosen,) = self.neurons([neuron])
-        products = self.model.words @ slots.value_slots(self.model, [chosen])[0].to(
-            self.model.words.dtype
-        )  # (V,)
-        usable = products.float().cpu()
-        usable[list(self.tokenizer.special)] = 0.0
-        usable = usable[: len(self.tokenizer)]
-        up, down = usable.topk(min(k, len(usable))), (-usable).topk(min(k, len(usable)))
+        chosen = self.neurons(neuron)
+        if len(chosen) != 1 or k < 1:
+            raise ValueError(f"{len(chosen)} neurons, {k} words: expected one neuron, 1 or more")
+        words = self.model.words  # (V, D)
+        slot = slots.value_slots(self.model, chosen)[0].to(words.dtype)
+        products = (words @ slot).float().cpu()  # (V,)
+        _check_finite(products)
+        special = self.tokenizer.special
+        usable = [n for n in range(min(len(products), len(self.tokenizer))) if n not in special]
+        products = products[usable]
+        ends = products.topk(min(k, len(usable))), (-products).topk(min(k, len(usable)))
+        up, down = ([usable[place] for place in end.indices.tolist()] for end in ends)
         return Written(
-            chosen,
-            self._words(up.indices, up.values),
-            self._words(down.indices, -down.values),
+            chosen[0],
+            self._words(up, ends[0].values),
+            self._words(down, -ends[1].values),
         )
 
     # --- computing a change ---
@@ -93,15 +117,18 @@ class Writing(Model):
         old: str,
         new: str,
         lambdas: tuple[float, float] = LAMBDAS,
+        prompt: str = SENTENCE,
     ) -> Change:
         """The change that makes a fact's neurons write the new answer instead of the old.
 
         lambdas: how much of the old is taken out and of the new put in (section 5.1).
+        prompt: a text in which the answers stand as where they are asked for; to be given where no
+        space is before them, as in Chinese, for then many models have other tokens for them.
         An answer of several tokens counts by its first.
         """
         chosen = self.neurons(neurons)
-        tokens = self._first_token(old), self._first_token(new)
-        first, second = map(float, lambdas)
+        first, second = _checked_lambdas(lambdas)
+        tokens = (self.encode([prompt], answer)[0].answer for answer in (old, new))
         edit = slots.update(self.model, chosen, *tokens, first, second)
         return Change(edit, "update", old, new, (first, second))
 
@@ -126,12 +153,16 @@ class Writing(Model):
         """The changes in the model's weights, inside a `with`; afterwards every bit is as before.
 
         What several changes do to the same neuron adds up.  Contexts may be nested.
+        Raises ValueError for a change that was computed from other weights than are there now.
         """
-        with ExitStack() as stack:
-            stack.enter_context(slots.edited(self.model, slots.combined([c.edit for c in changes])))
-            self._changed += 1
-            stack.callback(self._unchanged)
-            yield
+        edit = slots.combined([change.edit for change in changes])
+        self._check_current(edit)
+        with slots.edited(self.model, edit):
+            before, self.state = self.state, next(_STATES)
+            try:
+                yield
+            finally:
+                self.state = before
 
     @contextmanager
     def updated(
@@ -140,9 +171,11 @@ class Writing(Model):
         old: str,
         new: str,
         lambdas: tuple[float, float] = LAMBDAS,
+        prompt: str = SENTENCE,
     ) -> Iterator[Change]:
-        """`update`, inside a `with`: the model says the new answer; afterwards as before."""
-        change = self.update(neurons, old, new, lambdas)
+        """`update`, inside a `with`: the neurons write the new answer; afterwards every bit is as
+        before."""
+        change = self.update(neurons, old, new, lambdas, prompt)
         with self.applied(change):
             yield change
 
@@ -158,11 +191,12 @@ class Writing(Model):
     def save_patch(self, path: str | Path, change: Change) -> None:
         """Write a change as a patch of a few kilobytes, for `patched` and scripts/apply_edit.py.
 
-        Raises ValueError inside a `with` that changes the model: a patch names the model that it
-        belongs to by its weights, as they were.
+        Raises ValueError inside a `with` that changes the model, and for a change that was computed
+        in one: a patch names the model that it belongs to by its weights, as they were.
         """
-        if self._changed:
+        if self.state:
             raise ValueError("save the patch outside of `with`, when the weights are the model's")
+        self._check_current(change.edit)
         of_update = {} if change.kind == "erase" else {"fact": 0}
         header = patches.Header(
             kind=change.kind,
@@ -178,23 +212,47 @@ class Writing(Model):
 
     @contextmanager
     def patched(self, path: str | Path) -> Iterator[Change]:
-        """A patch from a file, inside a `with`; ValueError for one of another model."""
+        """A patch from a file, inside a `with`; ValueError for one of another model, and inside
+        another `with`, where the weights are not those that it names."""
+        if self.state:
+            raise ValueError(
+                "a patch is for the model as it was loaded: enter `patched` before other changes; "
+                "for several patches at once give what `with kn.patched(path) as change` yields to "
+                "`applied`"
+            )
         patch = patches.load(Path(path))
         header, edit = patch.header, patches.edit_of(patch, self.model)
         change = Change(edit, header.kind, header.old, header.new, header.lambdas)
         with self.applied(change):
             yield change
 
-    _changed = 0  # contexts that are open
+    def _check_current(self, edit: WeightEdit) -> None:
+        """ValueError unless the edit was computed from the weights that are there now."""
+        there = slots.value_slots(self.model, edit.neurons)
+        for neuron, now, before in zip(edit.neurons, there, edit.before, strict=True):
+            if not torch.equal(now, before):
+                raise ValueError(
+                    f"the change of neuron {neuron.index} of layer {neuron.layer} was computed "
+                    "from other weights than are there now: compute it again here, or give several "
+                    "changes to one `applied`"
+                )
 
-    def _unchanged(self) -> None:
-        self._changed -= 1
-
-    def _first_token(self, answer: str) -> int:
-        """The (first) token of an answer within a text."""
-        prompt = "It is [MASK]."
-        return self.encode([prompt], answer)[0].answer
-
-    def _words(self, tokens: Tensor, values: Tensor) -> list[tuple[str, float]]:
-        told = [self.tokenizer.text([token]) for token in tokens.tolist()]
+    def _words(self, tokens: Sequence[int], values: Tensor) -> list[tuple[str, float]]:
+        told = [self.tokenizer.text([token]) for token in tokens]
         return list(zip(told, values.tolist(), strict=True))
+
+
+def _checked_lambdas(lambdas: Sequence[float]) -> tuple[float, float]:
+    """Two numbers; ValueError for anything else."""
+    try:
+        first, second = map(float, lambdas)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"lambdas {lambdas}: expected two numbers, such as (1, 8)") from error
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise ValueError(f"lambdas {lambdas}: expected two numbers, not NaN nor infinite")
+    return first, second
+
+
+def _check_finite(products: Tensor) -> None:
+    if not torch.isfinite(products).all():
+        raise ValueError("the value slot or the words hold NaN or infinity: are weights damaged?")

@@ -18,8 +18,10 @@ from knowledge_neurons.types import Neuron, Triplet
 SHARE, ABSOLUTE, PERCENTILE = WAYS = ("share", "absolute", "percentile")
 
 
-def check(coarse: float, by: str, shared: float, shared_by: str) -> None:
+def check(coarse: float, by: str, shared: float, shared_by: str, min_prompts: int) -> None:
     """Raise ValueError for thresholds that are no numbers or out of their range."""
+    if not min_prompts >= 0:
+        raise ValueError(f"min_prompts is {min_prompts}: expected 0 or more")
     for name, value, way, ways in (
         ("coarse", coarse, by, WAYS),
         ("shared", shared, shared_by, (SHARE, PERCENTILE)),
@@ -38,7 +40,7 @@ def coarse(
 
     by: "share" of its largest score, "absolute" in probability, "percentile" of all its scores.
     total: how many scores the prompt has, for a percentile.  keep: the prompt holds those from this
-    share of its largest.
+    share of its largest, and none below zero.
     Raises ValueError where the threshold asks for scores that were not kept.
     """
     if not prompt:
@@ -51,21 +53,23 @@ def _threshold(scores: Sequence[float], t: float, by: str, total: int, keep: flo
     """The score that is asked for; ValueError below those that are there."""
     largest = max(scores)
     if by == PERCENTILE:
-        place = max(1, math.floor((1 - t / 100) * total + 1e-9))  # so many reach it
+        place = max(1, math.floor(total - (total - 1) * t / 100 + 1e-9))  # so many reach it
         if place > len(scores):
-            raise ValueError(f"percentile {t:g} is the score of place {place:,}, {_kept(keep)}")
+            there = f"{place:,} of {total:,} scores, only {len(scores):,} {_kept(keep)}"
+            raise ValueError(f"coarse {t:g} by percentile asks for {there}")
         return sorted(scores, reverse=True)[place - 1]
     threshold = t * largest if by == SHARE else t
     if threshold < keep * largest * (1 - 1e-6):
-        share = f"{threshold / largest:.2g} of a prompt's largest score"
-        raise ValueError(f"coarse {t:g} by {by} asks for {share}, {_kept(keep)}")
+        share = f"{threshold / largest:.2g} of a prompt's largest"
+        raise ValueError(f"coarse {t:g} by {by} asks for scores from {share}, those {_kept(keep)}")
     return threshold
 
 
 def _kept(keep: float) -> str:
-    return (
-        f"and only those from {keep:g} of the largest were kept: ask for scores with a lower keep"
-    )
+    """What was kept, and what to do where that is too little."""
+    if keep <= 0:
+        return "that are not negative were kept: ask for a higher percentile, the largest is 100"
+    return f"from {keep:.2g} of the largest were kept: ask for scores(..., keep=) as low as that"
 
 
 def shared(counts: Counter[Neuron], prompts: int, p: float, by: str, min_prompts: int) -> list:
