@@ -8,13 +8,13 @@ import torch
 
 from knowledge_neurons.compat import fork
 from knowledge_neurons.compat.models import check_model_type
-from knowledge_neurons.library.finding import Finding
+from knowledge_neurons.library.comparing import Comparing
 from knowledge_neurons.library.mapping import Mapping
 from knowledge_neurons.library.scaling import Scaling
 from knowledge_neurons.library.writing import Writing
 
 
-class KnowledgeNeurons(Finding, Scaling, Writing, Mapping):
+class KnowledgeNeurons(Comparing, Scaling, Writing, Mapping):
     """A language model and what one can ask of its FFN neurons.
 
         kn = KnowledgeNeurons.from_pretrained("bert-base-cased")

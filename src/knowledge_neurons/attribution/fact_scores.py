@@ -24,8 +24,7 @@ from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
 # Facts attributed together share batches; what an interruption loses is one group.  On a CPU about
 # ten seconds of work: so many products a group, of facts as PARAREL has them.
 CPU_GROUP_PRODUCTS, LARGEST_GROUP = 1e12, 8
-PROMPTS, TOKENS, POINTS = 9, 10, 5  # of a fact, of a prompt, of a layer
-GPU_GROUP = 128
+PROMPTS, TOKENS, POINTS, GPU_GROUP = 9, 10, 5, 128  # of a fact, of a prompt, of a layer; facts
 # Of an answer of several tokens: its first, each given those before it, all at once.
 OWN, EACH, JOINT = ANSWERS = ("own", "each", "joint")
 
@@ -278,12 +277,13 @@ def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
         yield _Scored(predicted, values, int(points[row]))
 
 
-def dense_scores(engine: Engine, clean: passes.CleanPass) -> tuple[dict[str, Tensor], Tensor]:
+def dense_scores(
+    engine: Engine, clean: passes.CleanPass, model: Network | None = None
+) -> tuple[dict[str, Tensor], Tensor]:
     """Each kind of scores (B, L, F) that is asked for, and the points evaluated for them, (B,).
 
-    Layers that are not scored are zero.
-    """
-    settings, model = engine.settings, engine.model
+    Layers not scored are zero.  model: that made the pass, None for the engine's."""
+    settings, model = engine.settings, model or engine.model
     dense: dict[str, Tensor] = {}
     points = torch.zeros(len(clean.predicted), dtype=torch.long)
     for name, wanted, tokens in (

@@ -144,9 +144,9 @@ def _check(
     own = [Neuron(layer, index) for layer, index, _ in node.edges]
     adds = [score * node.activation > 0 for *_, score in node.edges]
     adding = tuple(neuron for neuron, more in zip(own, adds, strict=True) if more)
-    sets = [((one,), False) for one in own] + [(adding, False)] * bool(adding)
+    sets = [((one,), False) for one in own] + [(adding, False)] * (len(adding) > 1)
     sets += [((one,), True) for one in random_like(model, own, rng)]
-    sets += [(tuple(random_like(model, adding, rng)), True)] * bool(adding)
+    sets += [(tuple(random_like(model, adding, rng)), True)] * (len(adding) > 1)
     batch = batching.collate([prompt], [0], model.device)
     edits = [Edit(some, 0.0) for some, _ in sets]
     a = edited_activations(model, batch, [node.neuron], [edits])[0, :, 0]  # (1 + K,)

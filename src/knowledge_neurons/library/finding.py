@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -16,7 +17,7 @@ from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, qua
 from knowledge_neurons.attribution.fact_scores import Engine, Settings
 from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.library import judging
-from knowledge_neurons.library.found import Asked, Found, FoundMany, named
+from knowledge_neurons.library.found import Asked, Found, FoundMany
 from knowledge_neurons.library.judging import Ready
 from knowledge_neurons.library.model import Model, pair
 from knowledge_neurons.library.scores import Kept, Scores
@@ -133,17 +134,25 @@ class Finding(Model):
         Raises ValueError that names the first fact that cannot be asked, before any is.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        by_name = facts if isinstance(facts, Mapping) else dict(enumerate(facts))
-        ready = []
-        for name, one in by_name.items():
-            try:
-                ready.append(self._ready(one, negative))
-            except ValueError as error:
-                raise ValueError(f"fact {name!r}: {error}") from error
-        found = self._found(ready, asked, layers, tolerance, progress)
-        return FoundMany(found, [str(name) for name in by_name])
+        ready = self._each(facts, negative)
+        found = self._found([*ready.values()], asked, layers, tolerance, progress)
+        return FoundMany(found, [*ready])
 
     # --- how ---
+
+    def _each(
+        self,
+        facts: Mapping[str, Question] | Iterable[Question | Fact],
+        negative: Sequence[Negative] = (),
+    ) -> dict[str, Ready]:
+        """Facts by name as tokens; ValueError names the first that cannot be asked."""
+        ready = {}
+        for name, one in facts.items() if isinstance(facts, Mapping) else enumerate(facts):
+            try:
+                ready[str(name)] = self._ready(one, negative)
+            except ValueError as error:
+                raise ValueError(f"fact {name!r}: {error}") from error
+        return ready
 
     def _ready(self, question: Question | Fact, negative: Sequence[Negative]) -> Ready:
         """A fact and its negative prompts as tokens."""
@@ -184,7 +193,7 @@ class Finding(Model):
                 out = {n for one in own.negative for n in against[one.texts, one.answer]}
                 found.append(self._judged(own, scores, asked, out))
                 bar.update(len(own.prompts))
-        self._warn_of_shared(engine, found)
+        judging.warn_of_shared(found, partial(self._everywhere, engine))
         return found
 
     def _engine(self, settings: Settings, prompts: Sequence[Prompt]) -> Engine:
@@ -265,22 +274,6 @@ class Finding(Model):
         if 2 * sum(first) < len(first) and (hint := judging.likelier(self, own, said)):
             warnings.insert(0, hint)
         return Found(left, scores, said, first, counts, asked, taken_out, warnings)
-
-    def _warn_of_shared(self, engine: Engine, found: Sequence[Found]) -> None:
-        """Warn of neurons that unrelated texts, or most of many facts, have too."""
-        wanted = {neuron for one in found for neuron in one}
-        if not wanted:
-            return
-        if len({one.answer for one in found}) >= len(judging.UNRELATED):
-            counts = Counter(neuron for one in found for neuron in one)
-            shared = {neuron for neuron, count in counts.items() if 2 * count > len(found)}
-            where = f"more than half of these {len(found)} facts have them"
-        else:
-            shared = self._everywhere(engine) & wanted
-            where = f"{judging.MOST} or more of {len(judging.UNRELATED)} unrelated texts have them"
-        for one in found:
-            if mine := [neuron for neuron in one if neuron in shared]:
-                one.warnings.append(f"shared by everything: {named(mine)}; {where}")
 
     def _everywhere(self, engine: Engine) -> set[Neuron]:
         """Neurons that unrelated texts have, found once for the layers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from knowledge_neurons.attribution import fact_scores
 from knowledge_neurons.attribution.fact_scores import Engine
-from knowledge_neurons.library.found import Asked, named
+from knowledge_neurons.library.found import Asked, Found, named
 from knowledge_neurons.library.model import Model, Said
 from knowledge_neurons.library.shown import several
 from knowledge_neurons.networks.evaluation import Reader
@@ -123,6 +123,26 @@ def warnings_of(
         why = f"the most shared one is coarse in {most} of {several(prompts, 'prompt')}"
         warnings.append(f"no neuron is left: {'negative prompts have all' if taken_out else why}")
     return warnings
+
+
+def warn_of_shared(found: Sequence[Found], everywhere: Callable[[], set[Neuron]]) -> None:
+    """Warn of neurons that most of many facts have, or unrelated texts beside few.
+
+    everywhere: gives the neurons of unrelated texts.
+    """
+    wanted = {neuron for one in found for neuron in one}
+    if not wanted:
+        return
+    if len({one.answer for one in found}) >= len(UNRELATED):
+        counts = Counter(neuron for one in found for neuron in one)
+        shared = {neuron for neuron, count in counts.items() if 2 * count > len(found)}
+        where = f"more than half of these {len(found)} facts have them"
+    else:
+        shared = everywhere() & wanted
+        where = f"{MOST} or more of {len(UNRELATED)} unrelated texts have them"
+    for one in found:
+        if mine := [neuron for neuron in one if neuron in shared]:
+            one.warnings.append(f"shared by everything: {named(mine)}; {where}")
 
 
 def everywhere(engine: Engine) -> set[Neuron]:

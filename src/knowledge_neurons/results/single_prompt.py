@@ -1,0 +1,75 @@
+"""How much of a fact's neurons one of its prompts finds: a record a fact and way of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.scorers import mean_over
+from knowledge_neurons.types import Count, Index, Number, Share
+
+
+@dataclass(frozen=True)
+class SingleRecord:
+    """One prompt of a fact, asked in one way, against the neurons of the fact's *other* wordings.
+
+    way: "one prompt", "two wordings", "smoothed 8 x 0.05" and so on.  precision: share of its k
+    strongest that are among the others' k refined neurons.  seconds: of processor time.
+    """
+
+    relation: str
+    fact: Index
+    prompt: Index
+    way: str
+    neurons: Count
+    precision: Share
+    seconds: Number
+
+
+@dataclass(frozen=True)
+class SingleSummary:
+    """A way of asking over many facts.
+
+    precision: mean over facts, with its interval.  gain: over one prompt, of the same facts; None
+    of that itself.  better, worse: facts.  seconds: of a prompt.
+    """
+
+    way: str
+    facts: int
+    precision: Estimate
+    gain: Estimate | None
+    better: int
+    worse: int
+    seconds: float
+
+
+def summaries_of(records: Iterable[SingleRecord], seed: int = 0) -> list[SingleSummary]:
+    """A summary for each way, in the order in which they come; the first is what gains are over."""
+    by_way: dict[str, dict[tuple[str, int], list[SingleRecord]]] = {}
+    for record in records:
+        facts = by_way.setdefault(record.way, {})
+        facts.setdefault((record.relation, record.fact), []).append(record)
+    means = {
+        way: {fact: sum(one.precision for one in own) / len(own) for fact, own in facts.items()}
+        for way, facts in by_way.items()
+    }
+    found = []
+    for way, facts in by_way.items():
+        precision = mean_over([*means[way].values()], seed)
+        assert precision is not None
+        first = next(iter(means.values()))
+        gains = [means[way][fact] - first[fact] for fact in means[way] if fact in first]
+        every = [one.seconds for own in facts.values() for one in own]
+        found.append(
+            SingleSummary(
+                way,
+                len(facts),
+                precision,
+                mean_over(gains, seed) if way != next(iter(by_way)) else None,
+                sum(gain > 0 for gain in gains),
+                sum(gain < 0 for gain in gains),
+                sum(every) / len(every),
+            )
+        )
+    return found
