@@ -100,10 +100,14 @@ def run(number: int, given: Sequence[str]) -> None:
     Ends the process, with its message, where they are wrong or it fails.
     """
     stage = STAGES[number]
+    try:
+        arguments = stage.arguments(number, given)
+    except ValueError as error:
+        program.fail(str(error))  # before torch is imported
     mains = [importlib.import_module(script).main for script in stage.scripts]
 
     def run_all() -> None:
-        sys.argv = [f"kn stage {number}", *stage.arguments(number, given)]
+        sys.argv = [f"kn stage {number}", *arguments]
         for main in mains:
             main()
 
