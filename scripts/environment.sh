@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154  # root: of who sources it
-# Sourced by demo.sh and test.sh: the pinned environment in .venv at the root, made when missing.
+# Sourced by demo.sh and test.sh: the environment of constraints.txt in .venv at the root, made when missing.
 #   use_environment [EXTRA]      EXTRA: "dev" adds the tests' tools and oracles
 # KN_PYTHON chooses the interpreter that makes it (default: python3; 3.11 to 3.13).
 
@@ -20,9 +20,10 @@ use_environment() {
     fi
     # shellcheck source=/dev/null
     source "$root/.venv/bin/activate"
-    if [[ ! -f $stamp || $root/pyproject.toml -nt $stamp ]]; then
+    if [[ ! -f $stamp || $root/pyproject.toml -nt $stamp || $root/constraints.txt -nt $stamp ]]; then
         echo "installing the pinned requirements (once; a few minutes)"
-        python -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
+        python -m pip install --quiet --disable-pip-version-check \
+            --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}"
         touch "$stamp"
     fi
 }

@@ -3,5 +3,4 @@
 #   bash 2_run_kn.sh [any flag of 2_get_kn.py]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python "$here/2_get_kn.py" "$@"
-python "$here/2_analyze_kn.py" "$@"
+exec python "$here/knowledge_neurons_lab.py" stage 2 "$@"

@@ -3,4 +3,4 @@
 #   bash 3_run_modify_activation.sh [any flag of 3_modify_activation.py]      --help lists them
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/3_modify_activation.py" "$@"
+exec python "$here/knowledge_neurons_lab.py" stage 3 "$@"

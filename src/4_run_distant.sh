@@ -3,4 +3,4 @@
 #   bash 4_run_distant.sh [any flag of 4_check_weights_distant.py]      --help lists them
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/4_check_weights_distant.py" "$@"
+exec python "$here/knowledge_neurons_lab.py" stage 4 "$@"

@@ -3,4 +3,4 @@
 #   bash 5_run_trigger_examples.sh [any flag of 5_find_trigger_examples.py]      --help lists them
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/5_find_trigger_examples.py" "$@"
+exec python "$here/knowledge_neurons_lab.py" stage 5 "$@"

@@ -3,5 +3,4 @@
 #   bash 8_run_plot.sh [--output_dir DIR] [--output_prefix PREFIX]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python "$here/8_plot_figures.py" "$@"
-python "$here/8_plot_report.py" "$@"
+exec python "$here/knowledge_neurons_lab.py" stage 8 "$@"

@@ -12,12 +12,22 @@ The method is Dai et al. 2022 (arXiv 2104.08696).  `api` is the face, the other 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import knowledge_neurons_lab
+
 if TYPE_CHECKING:
     from knowledge_neurons.api import KnowledgeNeurons
     from knowledge_neurons.compat.models import initialize_model_and_tokenizer, model_type
 
+knowledge_neurons_lab.check()
+
 __all__ = ["KnowledgeNeurons", "initialize_model_and_tokenizer", "model_type"]
-ROOT = Path(__file__).resolve().parents[2]  # of the repository
+__version__ = "0.1.0"
+
+_ABOVE = Path(__file__).resolve().parents[2]
+# The repository, where this is a checkout of it; None where it was installed from a wheel.
+CHECKOUT = _ABOVE if (_ABOVE / "src" / "custom_bert.py").exists() else None
+# Where data/, models/ and results/ are by default: in the checkout, else in the current folder.
+ROOT = CHECKOUT or Path()
 
 
 def __getattr__(name: str):

@@ -4,6 +4,7 @@ Run: pytest tests/unit/test_growing.py
 """
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from knowledge_neurons.results import growing
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.layout import lock_path, manifest_path
 from knowledge_neurons.results.manifests import is_done, read_manifest
 
 IDENTITY = {"relation": "P19", "steps": 20, "outputs": ["ig_gold", "base"]}
@@ -240,20 +241,41 @@ def test_a_run_that_waited_finds_the_file_finished(tmp_path):
 
 
 def test_the_lock_is_on_the_file_that_has_the_name(tmp_path, monkeypatch):
-    """Another run gave the file its name between opening and locking: a new one is locked."""
-    path, real = tmp_path / "file.jsonl", growing.fcntl.flock
+    """Another run removed the lock's file between opening and locking: a new one is locked."""
+    path, real = tmp_path / "file.jsonl", fcntl.flock
 
     def late(file, how):
         monkeypatch.undo()
-        os.replace(tmp_path / "file.jsonl.partial", tmp_path / "elsewhere")
+        lock_path(path).unlink()
         real(file, how)
 
-    monkeypatch.setattr(growing.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with GrowingLines(path, IDENTITY) as lines:
         lines.append(LINES[:1])
-        assert (tmp_path / "file.jsonl.partial").read_bytes() == LINES[0] + b"\n"
+        assert lock_path(path).exists()
         with pytest.raises(ValueError, match="being written by another run"):
             GrowingLines(path, IDENTITY)
+
+
+def test_a_killed_run_blocks_nobody(tmp_path):
+    """Its lock's file stays, its lock does not; the next run removes the file when it ends."""
+    path = tmp_path / "file.jsonl"
+    code = (
+        "import time; from pathlib import Path\n"
+        "from knowledge_neurons.results.growing import GrowingLines\n"
+        f"lines = GrowingLines(Path({str(path)!r}), {IDENTITY!r})\n"
+        f"lines.append({LINES[:2]!r}); print('writing', flush=True); time.sleep(60)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(growing.__file__).parents[2])}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(ValueError, match=f"{path} is being written by another run"):
+            GrowingLines(path, IDENTITY)
+        other.kill()
+    assert lock_path(path).exists()
+    assert write_groups(path, 1) == 2
+    assert files_under(tmp_path) == FINISHED
 
 
 def test_a_full_disk_in_the_middle_of_a_line(tmp_path, monkeypatch):

@@ -54,12 +54,12 @@ def sync(file: BinaryIO) -> None:
 def rename(source: Path, target: Path) -> None:
     """Give a file its name, and have the name on the disk too."""
     os.replace(source, target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems have none for folders
+    with suppress(OSError):  # Windows and some network file systems have none for folders
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
             os.fsync(folder)
-    finally:
-        os.close(folder)
+        finally:
+            os.close(folder)
 
 
 @contextmanager
@@ -104,6 +104,8 @@ def _temporaries(folder: Path) -> dict[str, list[tuple[Path, int]]]:
 
 
 def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where asking by signal 0 would send Ctrl-C: age alone decides
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

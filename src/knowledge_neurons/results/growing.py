@@ -1,19 +1,23 @@
 """Files of lines that take long to compute: they can be interrupted at any time and go on.
 
-A file grows as NAME.partial; when all is there its manifest says so, and it gets its name.
+A file grows as NAME.partial; when all is there its manifest says so, and it gets its name.  A lock
+on .NAME.lock keeps a second run off it: the system's, which ends with the process however that
+ends, so that a file left behind by a killed run blocks nobody.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from knowledge_neurons.results.atomic import naming_full_disk, rename, sync
 from knowledge_neurons.results.json_files import decode
-from knowledge_neurons.results.layout import partial_path
+from knowledge_neurons.results.layout import lock_path, partial_path
 from knowledge_neurons.results.manifests import (
     check_identity,
     is_done,
@@ -54,7 +58,7 @@ class GrowingLines:
         self._under: list[dict[str, Any]] = []
         with naming_full_disk(self.partial):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._files.append(_locked(self.partial, path))
+            self._lock = _locked(path)
         try:
             self._open(group, under)
         except BaseException:
@@ -66,13 +70,12 @@ class GrowingLines:
         self._end_interrupted_finish()
         if is_done(self.path, self.identity):
             self.finished = True
-            if self.partial.exists() and not self.partial.stat().st_size:
-                self.partial.unlink()  # made by locking
             return
         # An empty one is of a run that ended before it had written its manifest.
-        if self.partial.stat().st_size:
+        if self.partial.exists() and self.partial.stat().st_size:
             check_identity(self.path, self.identity)
-        self._files += [_opened(partial_path(one)) for one in self._paths[1:]]
+        with naming_full_disk(self.partial):
+            self._files += [_opened(partial_path(one)) for one in self._paths]
         self.done = _drop_incomplete([partial_path(one) for one in self._paths], group)
         self._under = self._made_under(under)
         write_manifest(self.path, self.identity, complete=False, made_under=self._under)
@@ -82,6 +85,7 @@ class GrowingLines:
         manifest = read_manifest(self.path) or {}
         if (
             not self.path.exists()
+            and self.partial.exists()
             and manifest.get("complete")
             and manifest.get("sha256") == sha256_of(self.partial)
         ):
@@ -118,6 +122,7 @@ class GrowingLines:
             with naming_full_disk(partial_path(path)):
                 sync(file)
         write_manifest(self.path, self.identity, **facts, made_under=self._under)
+        self._close_files()  # Windows renames no open file
         self._rename()
         self.close()
 
@@ -127,9 +132,16 @@ class GrowingLines:
             if partial_path(path).exists():
                 rename(partial_path(path), path)
 
-    def close(self) -> None:
+    def _close_files(self) -> None:
         for file in self._files:
             file.close()
+
+    def close(self) -> None:
+        self._close_files()
+        if self._lock.is_locked:
+            with suppress(PermissionError):  # Windows keeps it, as it is open
+                lock_path(self.path).unlink(missing_ok=True)  # while nobody else can hold it
+            self._lock.release()
 
     def __enter__(self) -> GrowingLines:
         return self
@@ -149,20 +161,15 @@ def _write(file: BinaryIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _locked(partial: Path, path: Path) -> BinaryIO:
-    """Open the file and keep a second run off it; the system frees the lock when this one ends."""
-    while True:
-        file = _opened(partial)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise ValueError(
-                f"{path} is being written by another run; wait for it to end"
-            ) from error
-        if partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat()):
-            return file
-        file.close()  # another run gave it its name in between
+def _locked(path: Path) -> FileLock:
+    """The lock of a file's only writer, held; ValueError where another run holds it."""
+    lock = FileLock(lock_path(path), thread_local=False)
+    try:
+        # Not at once: the other run may remove the lock's file in between; then it is made anew.
+        lock.acquire(timeout=0.2, poll_interval=0.02)
+    except Timeout as error:
+        raise ValueError(f"{path} is being written by another run; wait for it to end") from error
+    return lock
 
 
 def _drop_incomplete(paths: Sequence[Path], group: int) -> int:

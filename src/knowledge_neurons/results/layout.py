@@ -35,6 +35,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
+def lock_path(path: Path) -> Path:
+    """What a run holds while it writes the output; no listing takes it for a result."""
+    return path.with_name(f".{path.name}.lock")
+
+
 def manifest_path(path: Path) -> Path:
     """Where the manifest of an output is."""
     return path.parent / "manifests" / f"{path.name}{END}"

@@ -24,7 +24,8 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from knowledge_neurons import ROOT
+import knowledge_neurons_lab
+from knowledge_neurons import CHECKOUT, __version__
 from knowledge_neurons.results.json_files import (
     check_numbers,
     convert,
@@ -283,6 +284,7 @@ def environment() -> dict[str, Any]:
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return {
         "python": platform.python_version(),
+        knowledge_neurons_lab.NAME: __version__,
         **versions,
         "machine": machine,
         "commit": _commit(),
@@ -291,9 +293,9 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The checkout's commit, marked where files are changed; None outside our git checkout."""
-    if not (ROOT / "src" / "custom_bert.py").exists():
+    if CHECKOUT is None:
         return None
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -228,7 +228,7 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
     if "max_facts" in known:
         known["max_facts"] = args.max_facts if args.max_facts > 0 else None
     if "no_cuda" in known:
-        known["device"] = _device(args)
+        known["device"] = device_of(args)
     if "relations" in known:
         known["relations"] = names_of(args.relations)
         for name in known["relations"]:
@@ -257,7 +257,7 @@ def _results(args: argparse.Namespace, own: str) -> Results:
     return Results(root, args.output_prefix, neurons)
 
 
-def _device(args: argparse.Namespace) -> str | None:
+def device_of(args: argparse.Namespace) -> str | None:
     """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
     chosen = args.device or ("cpu" if args.no_cuda else None)
     if args.gpus and not chosen:

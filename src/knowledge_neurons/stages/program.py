@@ -35,11 +35,11 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except (ValueError, OSError, MemoryError) as error:
-        _fail(str(error) or type(error).__name__)
+        fail(str(error) or type(error).__name__)
     except RuntimeError as error:
         if "memory" not in str(error).lower():
             raise
-        _fail(f"out of memory: {error}")
+        fail(f"out of memory: {error}")
     except Stopped as stop:
         sys.stdout.flush()
         _end(stop.signal)
@@ -52,7 +52,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _fail(message: str) -> NoReturn:
+def fail(message: str) -> NoReturn:
+    """What is wrong, in one line, and exit code 2."""
     print(printable(f"error: {message}"), file=sys.stderr)
     sys.exit(2)
 

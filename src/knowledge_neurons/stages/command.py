@@ -1,0 +1,119 @@
+"""The command `kn`: the library and the stages from any folder, once the package is installed.
+
+    kn find "The capital of France is [MASK]." "Paris is not [MASK]'s." --answer Paris
+    kn stage 1 P36
+
+A command is a row of COMMANDS.  Torch is imported by those that need it, not by `kn --help`.
+"""
+
+from __future__ import annotations
+
+from knowledge_neurons.stages import program  # isort: skip
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from knowledge_neurons import __version__
+from knowledge_neurons.stages import arguments, numbered, numbers
+from knowledge_neurons_lab import NAME
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.  add: its arguments, to a parser.  run: what is called with them."""
+
+    does: str
+    add: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def later(module: str, name: str) -> Callable[[argparse.Namespace], None]:
+    """A function of a module of this room, which is imported when it is called."""
+
+    def run(args: argparse.Namespace) -> None:
+        function = getattr(importlib.import_module(f"knowledge_neurons.stages.{module}"), name)
+        program.run(lambda: function(args))
+
+    return run
+
+
+# --- the arguments of each ---------------------------------------------------------------------
+
+
+def add_find(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompts", nargs="+", metavar="TEXT", help="a prompt with one [MASK]")
+    parser.add_argument("--answer", required=True, help="what all of them ask for")
+    arguments.add_model(parser)
+    parser.add_argument(
+        "--coarse",
+        type=numbers.share,
+        default=0.2,
+        help="t: share of a prompt's largest score that a neuron needs (default: 0.2)",
+    )
+    parser.add_argument(
+        "--shared",
+        type=numbers.share,
+        default=0.7,
+        help="p: share of the prompts in which it needs it (default: 0.7)",
+    )
+    parser.add_argument(
+        "--layers",
+        type=numbers.layers,
+        help="score layers FIRST-LAST alone, from 0 (default: all, of a decoder all but layer 0)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, neurons as [layer, index]")
+
+
+def add_neuron(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("layer", type=numbers.whole(0), help="from 0 at the bottom")
+    parser.add_argument("index", type=numbers.whole(0), help="in the layer, from 0")
+    arguments.add_model(parser)
+
+
+def add_stage(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    rows = (
+        f"  {number} {' '.join(stage.named)}".ljust(20) + stage.does
+        for number, stage in numbered.STAGES.items()
+    )
+    parser.epilog = "\n".join(("stages:", *rows, "", "kn stage 1 --help lists a stage's flags"))
+    parser.add_argument("number", type=int, choices=numbered.STAGES, metavar="NUMBER")
+    parser.add_argument("given", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="the stage's")
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="of the results")
+
+
+def run_report(args: argparse.Namespace) -> None:
+    numbered.run(8, ["--output_dir", args.folder])
+
+
+COMMANDS = {
+    "find": Command("the knowledge neurons of your own prompts", add_find, later("asking", "find")),
+    "neuron": Command("what a neuron's value slot writes", add_neuron, later("asking", "neuron")),
+    "stage": Command(
+        "one of the paper's eight stages",
+        add_stage,
+        lambda args: numbered.run(args.number, args.given),
+    ),
+    "report": Command("figures and report.html of a folder of results", add_report, run_report),
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = arguments.Parser(prog="kn", description="Knowledge neurons of pretrained transformers")
+    parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        own = commands.add_parser(name, help=command.does, description=command.does)
+        command.add(own)
+        own.set_defaults(run=command.run)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    args.run(args)

@@ -1,0 +1,114 @@
+"""The eight stages by number: their scripts, in order, with the paper's settings.
+
+`kn stage 1 P36` and `bash 1_run_mlm.sh P36` both come here.  The scripts are modules beside this
+package, in src/ as in site-packages.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from knowledge_neurons.stages import program
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: what the shell calls it, its scripts, and what it does.
+
+    named: its first arguments -> the flags that they stand for; example: of them.  settings: flags
+    that are always given.
+    """
+
+    shell: str
+    scripts: Sequence[str]
+    does: str
+    named: Mapping[str, str] = field(default_factory=dict)
+    example: str = ""
+    settings: Sequence[str] = ()
+
+    def arguments(self, number: int, given: Sequence[str]) -> list[str]:
+        """The scripts' arguments; ValueError shows the usage where the first ones are missing."""
+        if given and given[0].startswith("-"):
+            return [*self.settings, *given]
+        if len(given) < len(self.named):
+            names = " ".join(self.named)
+            raise ValueError(
+                f"usage: bash {self.shell} {names} [flags], or kn stage {number} {names} [flags], "
+                f"for example {self.example}"
+            )
+        first = [part for pair in zip(self.named.values(), given, strict=False) for part in pair]
+        return [*self.settings, *first, *given[len(self.named) :]]
+
+
+STAGES = {
+    1: Stage(
+        "1_run_mlm.sh",
+        scripts=("1_analyze_mlm",),
+        does="attribution scores of one relation",
+        named={"RELATION": "--pt_relation"},
+        example="P101",
+        settings=("--get_ig_gold", "--get_base"),
+    ),
+    2: Stage(
+        "2_run_kn.sh",
+        scripts=("2_get_kn", "2_analyze_kn"),
+        does="knowledge neurons of every relation that has scores, and their statistics",
+    ),
+    3: Stage(
+        "3_run_modify_activation.sh",
+        scripts=("3_modify_activation",),
+        does="suppress and amplify the neurons of every relation that has them",
+    ),
+    4: Stage(
+        "4_run_distant.sh",
+        scripts=("4_check_weights_distant",),
+        does="the neurons' activation on web sentences",
+    ),
+    5: Stage(
+        "5_run_trigger_examples.sh",
+        scripts=("5_find_trigger_examples",),
+        does="web sentences, ranked by how much they activate a fact's neurons",
+    ),
+    6: Stage(
+        "6_run_edit.sh",
+        scripts=("6_edit_knowledge_sampled",),
+        does="edit facts of every relation that has neurons",
+        named={"LAMBDA1": "--lambda_1", "LAMBDA2": "--lambda_2"},
+        example="1 8",
+    ),
+    7: Stage(
+        "7_run_erase.sh",
+        scripts=("7_erase_knowledge",),
+        does="erase one relation",
+        named={"RELATION": "--relation"},
+        example="P19",
+    ),
+    8: Stage(
+        "8_run_plot.sh",
+        scripts=("8_plot_figures", "8_plot_report"),
+        does="figures and the report, from the files of stages 2 to 7",
+    ),
+}
+
+
+def run(number: int, given: Sequence[str]) -> None:
+    """Run a stage as its scripts are run: with its arguments in place of this process's.
+
+    Ends the process, with its message, where they are wrong or it fails.
+    """
+    stage = STAGES[number]
+    try:
+        arguments = stage.arguments(number, given)
+    except ValueError as error:
+        program.fail(str(error))  # before torch is imported
+    mains = [importlib.import_module(script).main for script in stage.scripts]
+
+    def run_all() -> None:
+        sys.argv = [f"kn stage {number}", *arguments]
+        for main in mains:
+            main()
+
+    program.run(run_all)
