@@ -4,6 +4,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/environment.sh"
+tell_help "$@"
 use_environment
 
 export KN_MODEL="$root/models/demo-bert"
