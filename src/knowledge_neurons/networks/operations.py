@@ -45,11 +45,12 @@ def one(network: Network, tokens: int) -> Operations:
 def last(network: Network, tokens: int) -> Operations:
     """A row in the last layer: keys and values of all its T tokens, the rest of the one read.
 
-    Keys and values as wide as the stream; of grouped heads that is more than there is.
+    A causal network's own module gives queries with them, and the one read its own three again.
+    Keys and values count as wide as the stream; of grouped heads that is more than there is.
     """
-    D = network.shape.width
-    rest = network.cost.products - 2 * D * D
-    return Operations(4 * tokens * D * D + 2 * rest, 4 * tokens * D)
+    D, products = network.shape.width, network.cost.products
+    maps, rest = (3, products) if network.causal else (2, products - 2 * D * D)
+    return Operations(2 * tokens * maps * D * D + 2 * rest, 4 * tokens * D)
 
 
 def head(network: Network) -> int:

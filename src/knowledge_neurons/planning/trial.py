@@ -22,7 +22,7 @@ from knowledge_neurons.planning import tried
 from knowledge_neurons.planning.survey import Survey, random_prompts
 from knowledge_neurons.planning.tried import Facts, Timed
 
-DEEPEST, FEW, MANY = 4, 3, 6  # layers of the trial's model; points of a layer, at two numbers
+DEEPEST, FEW, MANY = 4, 3, 8  # layers of the trial's model; points of a layer, at two numbers
 ROUNDS, LONGEST = 4, 8.0  # of measuring, as many as end in so many seconds, but one at least
 A_RUN = 0.25  # seconds that a run may take, about
 SENTENCES = 32
@@ -36,8 +36,9 @@ ERRORS = {"bfloat16": 1.2e-2, "tf32": 1.5e-3}
 class Rates:
     """Seconds here, of the model at its full depth.
 
-    point: one point of a prompt's paths in every scored layer; scored: the rest of a prompt's
-    scores; read: a prompt; edited: a prompt without its edits, edit: one of these; sentence: one.
+    point: one point of a prompt's paths in every layer that is scored by default; scored: the rest
+    of a prompt's scores; read: a prompt; edited: a prompt without its edits, edit: one of these;
+    sentence: one.
     start: of a program up to its work, without the model; load: of the model; tokenise: a prompt.
     by_dtype: seconds that a point takes with products in other formats than float32.
     peak: operations a second of a large product.
@@ -140,8 +141,8 @@ class _Trial:
         self.works["sentence"] = [tried.sentences(model, texts) for model in self.models]
         self.counts["sentence"] = len(texts)
         for name, model in self._other_dtypes():
-            self.works[name] = [tried.scoring(model, facts, n) for n in (FEW, MANY)]
-            self.counts[name] = self.counts[f"score {FEW}"]
+            self.works[name] = [tried.scoring(model, facts, MANY)]
+            self.counts[name] = self.counts[f"score {MANY}"]
 
     def _some(self, facts: int, each: float) -> Facts:
         """As many facts as are worked on together, or as A_RUN has time for at `each` a prompt."""
@@ -208,19 +209,15 @@ class _Trial:
         sentence = self._deep(
             each["sentence"], lambda model: operations.reading(model, self.length)
         )
-        edits = tried.EDITS
         by_dtype = {
-            name: point * max(b - a, 0.0) / max(many[-1] - few[-1], 1e-9)
-            for name in ("bfloat16", "tf32")
-            if name in each
-            for a, b in (each[name],)
+            name: point * each[name][-1] / many[-1] for name in ("bfloat16", "tf32") if name in each
         }
         return Rates(
             point=point,
             scored=self._deep(rest, lambda model: operations.reading(model, self.tokens)),
             read=read,
             edited=min(read, edited),
-            edit=max(edited - read, 0.0) / edits,
+            edit=max(edited - read, 0.0) / tried.EDITS,
             sentence=sentence,
             start=0.0,
             load=tried.load(self.network, self.clock),

@@ -35,9 +35,9 @@ class Work:
     """What a call comes to.
 
     starts: programs that load the model; light: that do not.  points: of a prompt's paths, one in
-    every scored layer.  scored, read, edited, sentences: prompts attributed, read, asked under
-    edits (and `edits`, those edits), sentences read.  tokenised: prompts.  records: lines written
-    of facts' edits and of readings.  operations: on the device.
+    every layer that is scored by default.  scored, read, edited, sentences: prompts attributed,
+    read, asked under edits (and `edits`, those edits), sentences read.  tokenised: prompts.
+    updates: edits of weights.  operations: on the device.
     """
 
     stage: int
@@ -111,18 +111,22 @@ def _scores(asked: Asked, call: Call) -> Work:
     points = prompts * mean + audited * (call.steps + INTEGRAL + fewer)
     if call.tolerance is not None and not asked.calibrated:
         points += quadrature_audit.CALIBRATED * CALIBRATION
-    scored = layers_of(network, call.layers)
-    layers = [float(layer in scored) for layer in range(network.shape.layers)]
     once = operations.scores(network, asked.tokens, [0.0] * network.shape.layers)
-    ones = operations.scores(network, asked.tokens, layers) - once
+    default, own = (_once_in(asked, layers) for layers in (None, call.layers))
     return Work(
         1,
         starts=len(relations),
-        points=points,
+        points=points * own / default,
         scored=prompts + 2 * audited,
         tokenised=prompts,
-        operations=(prompts + 2 * audited) * once + points * ones,
+        operations=(prompts + 2 * audited) * once + points * own,
     )
+
+
+def _once_in(asked: Asked, layers: tuple[int, int] | None) -> float:
+    """Operations of a point in each of some layers."""
+    scored = layers_of(asked.network, layers)
+    return sum(operations.point(asked.network, asked.tokens, layer) for layer in scored)
 
 
 def _refine(asked: Asked, call: Call) -> Work:
