@@ -42,6 +42,7 @@ _SMOLLM2 = {
     **{"tie_word_embeddings": True, "max_position_embeddings": 8192},
 }
 _OTHERS = {"smollm2": _SMOLLM2, "SmolLM2-135M": _SMOLLM2, "SmolLM2-135M-Instruct": _SMOLLM2}
+_OTHER_WORDS = ("tokenizer.model", "vocab.json", "spiece.model")  # as other families keep them
 SPREAD, PATTERN = 0.02, 1 << 20  # of random weights: their deviation, and how many are drawn
 
 
@@ -110,9 +111,9 @@ def _known(source: str) -> Any:
 
 
 def tokens_of(source: str, network: Network) -> Tokens | None:
-    """The tokenizer of a model in a folder, read without its weights; None of any other source."""
+    """The tokenizer of a model in a folder, read without its weights; None where there is none."""
     path = Path(source).expanduser()
-    if not path.is_dir():
+    if not any((path / name).is_file() for name in (*VOCABULARY_FILES, *_OTHER_WORDS)):
         return None
     if isinstance(network, AdaptedNetwork):
         transformers = adapted_checkpoints.library(source)

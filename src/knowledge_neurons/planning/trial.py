@@ -23,8 +23,9 @@ from knowledge_neurons.planning.survey import Survey, random_prompts
 from knowledge_neurons.planning.tried import Facts, Timed
 
 DEEPEST, FEW, MANY = 4, 3, 8  # layers of the trial's model; points of a layer, at two numbers
-ROUNDS, LONGEST = 4, 8.0  # of measuring, as many as end in so many seconds, but one at least
-A_RUN = 0.25  # seconds that a run may take, about
+ROUNDS, LONGEST = 4, 8.0  # of measuring, as many as end in so many seconds
+A_RUN = 0.25  # seconds that a run may take, about, but for
+FEWEST = 64  # tokens, fewer of which do not show how fast products are
 SENTENCES = 32
 OWN_LAYERS = 1 << 30  # bytes of weights up to which each layer of the trial's model has its own
 # Largest error of a score as a share of its prompt's largest, where measured: bfloat16 by
@@ -131,22 +132,27 @@ class _Trial:
         for n in (FEW, MANY):
             self._add(f"score {n}", facts, lambda model, n=n: tried.scoring(model, facts, n))
         several = modify_activation.GROUP
-        asked = self._some(several, 5 * pass_)
+        asked = self._some(several, 5 * pass_, FEWEST)
         self._add("edit", asked, lambda model: tried.editing(model, asked))
-        read = self._some(several, 3 * pass_)
+        read = self._some(several, 3 * pass_, FEWEST)
         self._add("read", read, lambda model: tried.reading(model, read))
         most = self.peak * A_RUN / operations.reading(deepest, self.length)
         vocabulary = self.network.shape.vocabulary
-        texts = random_prompts(self.length, int(min(SENTENCES, max(1, most))), vocabulary)
+        count = int(min(SENTENCES, max(1, FEWEST // self.length, most)))
+        texts = random_prompts(self.length, count, vocabulary)
         self.works["sentence"] = [tried.sentences(model, texts) for model in self.models]
         self.counts["sentence"] = len(texts)
         for name, model in self._other_dtypes():
             self.works[name] = [tried.scoring(model, facts, MANY)]
             self.counts[name] = self.counts[f"score {MANY}"]
 
-    def _some(self, facts: int, each: float) -> Facts:
-        """As many facts as are worked on together, or as A_RUN has time for at `each` a prompt."""
-        room, vocabulary = max(1, int(self.peak * A_RUN / each)), self.network.shape.vocabulary
+    def _some(self, facts: int, each: float, tokens: int = 1) -> Facts:
+        """As many facts as are worked on together, or as A_RUN has time for at `each` a prompt.
+
+        tokens: that there are in any case.
+        """
+        room = max(-(-tokens // self.tokens), int(self.peak * A_RUN / each))
+        vocabulary = self.network.shape.vocabulary
         taken: Facts = []
         for fact, prompts in zip(self.survey.facts, self.survey.encoded, strict=True):
             if len(taken) == facts or room < 1:
@@ -175,11 +181,14 @@ class _Trial:
     # --- the clock ---
 
     def run(self) -> None:
-        """Every work once to warm up, then in turns; the least of the times is kept."""
+        """Every work once to warm up, then in turns; the least of the times is kept.
+
+        Work so large that there is no second turn needs no warming.
+        """
         began = time.perf_counter()
         for turn in range(1 + ROUNDS):
             spent = time.perf_counter() - began
-            if turn > 1 and spent * (turn + 1) / turn > LONGEST:
+            if turn and spent * (turn + 1) / turn > LONGEST:
                 break
             for name, works in self.works.items():
                 torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
@@ -204,6 +213,9 @@ class _Trial:
         slopes = [max(b - a, 0.0) / (MANY - FEW) for a, b in zip(few, many, strict=True)]
         rest = [max(a - FEW * slope, 0.0) for a, slope in zip(few, slopes, strict=True)]
         point = self._deep(slopes, self._point_operations)
+        point = max(
+            point, self._point_operations(self.network) / self.peak
+        )  # a difference of times
         edited = self._deep(each["edit"], self._edited_operations)
         read = self._deep(each["read"], lambda model: operations.reading(model, self.tokens))
         sentence = self._deep(

@@ -161,7 +161,7 @@ def show(settings: Settings, plan: Plan) -> None:
         rows[NAMES[number]] = f"{duration(stage.hours):>9}  {does}"
     rows["all"] = f"{duration(plan.hours):>9}  {plan.operations:8.1e} operations"
     device = f", {plan.device / GIB:.1f} GiB of the device" if plan.device else ""
-    rows["memory"] = f"{plan.host / GIB:.1f} GiB{device}"
+    rows["memory"] = f"{plan.host / GIB:.1f} GiB{device}{_too_large(plan.host)}"
     parts = (f"{name} {size / GIB:.2f}" for name, size in plan.disk.items())
     rows["disk"] = f"{sum(plan.disk.values()) / GIB:.1f} GiB ({', '.join(parts)})"
     if plan.workers is not None:
@@ -175,6 +175,12 @@ def show(settings: Settings, plan: Plan) -> None:
     threads = torch.get_num_threads()
     where = settings.device or "this machine"
     tables.show(f"What it will cost: {settings.bert_model} on {where}, {threads} threads", rows)
+
+
+def _too_large(host: int) -> str:
+    """What is wrong with a peak that is over this machine's memory."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"; this machine has {there / GIB:.1f}: it will not do" if host > there else ""
 
 
 def duration(hours: float) -> str:
