@@ -119,6 +119,17 @@ def test_passes_of_the_other_stages_by_hand():
     assert works("known_facts.py --per_relation 1")[KNOWN].read == pytest.approx(3 * each)
 
 
+def test_relations_of_a_run_are_those_of_calls_that_name_none():
+    """Stage 7 reads all others too; a relation that is not there is refused."""
+    some = replace(ASKED, relations=("P36", "P101"))
+    found = work.works_of(some, calls.of_stages(range(1, 9)))
+    assert found[1].starts == 2 and found[3].edited == 2 * 13 and found[7].read == 3 * 19
+    assert found[4].sentences == 30 * 3 / 6
+    for wrong in (["1_run_mlm.sh P99"], ["7_run_erase.sh P99"]):
+        with pytest.raises(ValueError, match="P99 is not in the data"):
+            work.works_of(ASKED, calls.read(wrong))
+
+
 def test_calls_of_a_stage_add_up():
     one, two = works("7_run_erase.sh P36")[7], works("7_run_erase.sh P36", "7_run_erase.sh P19")[7]
     assert (two.read, two.starts) == (2 * one.read, 2)
@@ -182,7 +193,7 @@ def test_the_sample_is_counted():
     """588 facts, 4,704 prompts and the sentences; tokens of a part, or by the number of words."""
     model = str(ROOT / "models/demo-bert")
     shape = shapes.shape_of(model)
-    given = (ROOT / "data/PARAREL/sample_allbags.json", [], None)
+    given = (ROOT / "data/PARAREL/sample_allbags.json", None)
     pattern = str(ROOT / "data/BINGREL/sample_distant_{}.json")
     found = survey(*given, pattern, shapes.tokens_of(model, shape), False)
     assert (found.facts_of(()), found.prompts_of()) == (588, 4704) and found.tokenised
@@ -196,8 +207,10 @@ def test_the_sample_is_counted():
     guessed = survey(*given, "nowhere/{}", None, False)
     assert not guessed.tokenised and not guessed.sentences.known
     assert guessed.tokens == pytest.approx(found.tokens, rel=0.3)
-    few = survey(*given[:1], ["P36"], 3, pattern, None, True)
-    assert few.facts_of(()) == 3 and 0 < few.askable < 1  # a decoder reads some of them
+    few = survey(*given[:1], 3, pattern, None, True)
+    assert (
+        few.facts_of(()) == 3 * 14 and few.facts_of(["P36"]) == 3 and 0 < few.askable < 1
+    )  # a decoder reads some of them
 
 
 def test_a_trial_tells_every_rate(monkeypatch):
@@ -205,7 +218,7 @@ def test_a_trial_tells_every_rate(monkeypatch):
     monkeypatch.setattr(trial, "A_RUN", 1e-3)
     monkeypatch.setattr(trial, "ROUNDS", 1)
     ticks = iter(range(10**6))
-    prompts = survey(ROOT / "data/PARAREL/sample_allbags.json", ["P36"], 4, "none/{}", None, False)
+    prompts = survey(ROOT / "data/PARAREL/sample_allbags.json", 4, "none/{}", None, False)
     before = torch.backends.cuda.matmul.allow_tf32
     found = trial.rates(SHAPE, prompts, torch.device("cpu"), 2.0, clock=lambda: next(ticks) / 1e3)
     assert found.start == pytest.approx(2.0 + prompts.read)

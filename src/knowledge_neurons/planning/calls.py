@@ -18,10 +18,11 @@ from knowledge_neurons.experiments import choose_facts
 KNOWN = 0  # known_facts.py, which comes before the stages
 STAGES = range(1, 9)
 _SCRIPT = re.compile(r"(?:([1-8])_\w+|known_facts)\.(?:sh|py)")
-# One call of each stage with the paper's settings; stage 1 stands for one of every relation.
+# One call of each stage with the paper's settings; stage 1 stands for one of every relation, stage
+# 7 for one of the first.
 PAPER = (
     *("1_run_mlm.sh", "2_run_kn.sh", "3_run_modify_activation.sh", "4_run_distant.sh"),
-    *("5_run_trigger_examples.sh", "6_run_edit.sh 1 8", "7_run_erase.sh FIRST", "8_run_plot.sh"),
+    *("5_run_trigger_examples.sh", "6_run_edit.sh 1 8", "7_run_erase.sh", "8_run_plot.sh"),
 )
 
 

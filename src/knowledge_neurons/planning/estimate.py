@@ -10,6 +10,7 @@ from typing import Any
 
 from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.networks import evaluation, passes, shapes
+from knowledge_neurons.networks.adapter import AdaptedNetwork
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.planning.calls import KNOWN
 from knowledge_neurons.planning.survey import Survey
@@ -26,7 +27,9 @@ STAGE, LIGHT, LINES, FIGURES = 1.3, 0.35, {2: 1.0, 8: 3.0}, 2.0
 SCORES, CHANGES, UPDATE, REPORT = 1100, 1300, 4300, 2 << 20
 PAYS = 0.8  # of float32's time that another dtype has to stay under to be worth its error
 EFFICIENCY = 0.8  # of workers: groups end at different times, and one process writes
-PYTHON, LOADING = 330 * MIB, 1.1  # resident before the model; of weights while they are checked
+# Resident before the model, and times its weights while these are read and checked: of BERT, and of
+# what `transformers` reads.
+BERT, OTHERS = (340 * MIB, 1.15), (400 * MIB, 1.55)
 HELD = 1.5  # times what a batch is said to hold: the allocator's, and results on their way out
 LIGHT_PEAK = 220 * MIB
 
@@ -113,13 +116,13 @@ def plan(
         best = "float32"
     hours = sum(stage.hours for stage in stages.values())
     return Plan(
-        relations=len(survey.prompts),
-        facts=survey.facts_of(()),
-        prompts=round(survey.prompts_of()),
+        relations=len(asked.relations or survey.prompts),
+        facts=survey.facts_of(asked.relations),
+        prompts=round(survey.prompts_of(asked.relations)),
         tokens=survey.tokens,
         sentences=round(survey.sentences.both + survey.sentences.head),
         stages=stages,
-        disk=disk(network, survey, works),
+        disk=disk(asked, works),
         workers=None if deadline is None else workers(hours, deadline),
         seconds_a_prompt=each,
         best=best,
@@ -157,10 +160,11 @@ def peaks(
         return LIGHT_PEAK, 0
     weights = 4 * shapes.parameters(network)
     batch = round(HELD * _batch(stage, network, survey, points, budget))
-    loading = round(LOADING * weights)
+    python, times = OTHERS if isinstance(network, AdaptedNetwork) else BERT
+    loading = round(times * weights)
     if on_gpu:
-        return PYTHON + loading, weights + batch
-    return PYTHON + max(loading, weights + batch), 0
+        return python + loading, weights + batch
+    return python + max(loading, weights + batch), 0
 
 
 def _batch(stage: int, network: Network, survey: Survey, points: float, budget: int) -> float:
@@ -188,9 +192,10 @@ def _prompts_a_fact(survey: Survey) -> float:
 # --- disk ------------------------------------------------------------------------------------
 
 
-def disk(network: Network, survey: Survey, works: Mapping[int, Work]) -> dict[str, int]:
+def disk(asked: Asked, works: Mapping[int, Work]) -> dict[str, int]:
     """Bytes of results, model and data."""
-    prompts, results = survey.prompts_of(), 0.0
+    network, survey = asked.network, asked.survey
+    prompts, results = survey.prompts_of(asked.relations), 0.0
     if 1 in works:
         results += SCORES * prompts
     if works.keys() & {3, 4, 5, 7}:

@@ -29,7 +29,7 @@ BOTH, HEAD, SENTENCE_WORDS = 8.0, 12.0, 25.0
 
 @dataclass(frozen=True)
 class Sentences:
-    """Of all relations that are asked for: with head and tail, with the head, words of one.
+    """Of all facts: with head and tail, with the head, words of one.
 
     known: whether files were there; else they are assumed.
     """
@@ -74,23 +74,20 @@ class Survey:
 
 def survey(
     source: Path,
-    relations: Sequence[str],
     max_facts: int | None,
     sentences: str,
     words: Tokens | None,
     causal: bool,
 ) -> Survey:
-    """Count what a run asks.
+    """Count what a run may ask: of every relation, for some stages read them all.
 
     sentences: their files, {} in place of the relation.  words: None where tokens are to be
     estimated.  causal: whether a decoder will read it.
-    Raises ValueError for a file or a relation that is not there.
+    Raises ValueError for a file that is not there or holds something else.
     """
     started = time.perf_counter()
     bags = data.read_bags(source)
-    chosen = {
-        name: data.facts_of(bags, name, source, max_facts) for name in relations or sorted(bags)
-    }
+    chosen = {name: data.facts_of(bags, name, source, max_facts) for name in sorted(bags)}
     read = time.perf_counter() - started
     each = max(1, SAMPLED // len(chosen))
     stretches = [facts[:each] for facts in chosen.values()]

@@ -19,6 +19,7 @@ from knowledge_neurons.planning.calls import KNOWN, Call
 from knowledge_neurons.planning.survey import Survey
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
 from knowledge_neurons.results.edits import EDITED
+from knowledge_neurons.text.strict_json import listed
 from knowledge_neurons.types import KINDS
 
 # Points that a layer takes, those tried in vain included: of the demo's BERT 4.2 at the default
@@ -64,14 +65,23 @@ class Work:
 class Asked:
     """What calls are asked of.
 
-    network: its shape.  points: of a layer that a results folder tells; None where none does.
-    calibrated: whether it is calibrated already.
+    network: its shape.  relations: those of the run; none for all of the survey's.
+    points: of a layer that a results folder tells; None where none does.  calibrated: whether it is
+    calibrated already.
     """
 
     network: Network
     survey: Survey
+    relations: tuple[str, ...] = ()
     points: float | None = None
     calibrated: bool = False
+
+    def of(self, call: Call) -> tuple[str, ...]:
+        """The relations of a call; ValueError for one that is not there."""
+        there = self.survey.prompts
+        if missing := sorted({*call.relations, *self.relations} - there.keys()):
+            raise ValueError(f"relation {missing[0]} is not in the data.  It has: {listed(there)}")
+        return call.relations or self.relations or tuple(there)
 
     @property
     def tokens(self) -> int:
@@ -102,7 +112,7 @@ def points_of(asked: Asked, call: Call) -> float:
 
 def _scores(asked: Asked, call: Call) -> Work:
     network, survey, mean = asked.network, asked.survey, points_of(asked, call)
-    relations = call.relations or tuple(survey.prompts)
+    relations = asked.of(call)
     prompts = survey.prompts_of(relations)
     audited = sum(
         quadrature_audit.audited_count(round(survey.prompts_of([name]))) for name in relations
@@ -130,13 +140,13 @@ def _once_in(asked: Asked, layers: tuple[int, int] | None) -> float:
 
 
 def _refine(asked: Asked, call: Call) -> Work:
-    return Work(2, light=2, tokenised=asked.survey.prompts_of())
+    return Work(2, light=2, tokenised=asked.survey.prompts_of(asked.of(call)))
 
 
 def _changes(asked: Asked, call: Call) -> Work:
     """Own prompts and another fact's, under two kinds of neurons times each factor; controls ask a
     third fact's too, under three kinds."""
-    survey, prompts = asked.survey, asked.survey.prompts_of(call.relations)
+    survey, prompts = asked.survey, asked.survey.prompts_of(asked.of(call))
     edits = len(KINDS) * (call.scales or FACTORS)
     edited, rows = 2 * prompts, 2 * prompts * edits
     if call.controls:
@@ -152,7 +162,7 @@ def _changes(asked: Asked, call: Call) -> Work:
 def _sentences(asked: Asked, call: Call) -> Work:
     """Stage 4 reads as many random ones as there are with both; stage 5 only those with both."""
     survey, found = asked.survey, asked.survey.sentences
-    share = survey.facts_of(call.relations) / survey.facts_of(())
+    share = survey.facts_of(asked.of(call)) / survey.facts_of(())
     count = share * (found.both if call.stage == 5 else 2 * found.both + found.head)
     tokens = max(1, round(survey.of_sentence))
     done = count * operations.reading(asked.network, tokens)
@@ -163,7 +173,7 @@ def _edits(asked: Asked, call: Call) -> Work:
     """Each edit reads the fact's prompts and those of facts that watch, once before and once after
     every variant with every kind of neurons.  Choosing facts reads four tries an edit."""
     survey, chosen = asked.survey, Selection()
-    relations = call.relations or tuple(survey.prompts)
+    relations = asked.of(call)
     edits = sum(min(call.edits, len(survey.prompts[name])) for name in relations)
     each = survey.prompts_of(relations) / max(1, survey.facts_of(relations))
     watching = 2 * chosen.others * (each if call.all_prompts else 1)
@@ -174,15 +184,14 @@ def _edits(asked: Asked, call: Call) -> Work:
 
 def _erase(asked: Asked, call: Call) -> Work:
     survey = asked.survey
-    relations = [name for name in call.relations if name in survey.prompts]
-    own = survey.prompts_of(relations or list(survey.prompts)[:1])
+    own = survey.prompts_of(asked.of(call)[:1])
     others = survey.prompts_of() - own
     others = others if call.others is None else min(others, call.others)
     return _read(asked, 7, 3 * (own + others))
 
 
 def _report(asked: Asked, call: Call) -> Work:
-    return Work(8, light=2, tokenised=asked.survey.prompts_of())
+    return Work(8, light=2, tokenised=asked.survey.prompts_of(asked.of(call)))
 
 
 def _read(asked: Asked, stage: int, prompts: float) -> Work:

@@ -106,15 +106,14 @@ def make(settings: Settings, clock: Callable[[], float] = time.perf_counter) -> 
     words = shapes.tokens_of(settings.bert_model, network)
     found = survey.survey(
         settings.data_path,
-        settings.relations,
         settings.max_facts,
         settings.sentences,
         words,
         network.causal,
     )
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    points, calibrated = _told(settings.results, settings.bert_model)
-    asked = work.Asked(network, found, points, calibrated)
+    points, calibrated = told_by(settings.results)
+    asked = work.Asked(network, found, tuple(settings.relations), points, calibrated)
     works = work.works_of(asked, settings.calls)
     kept = getattr(torch, settings.weights)
     rates = trial.rates(network, found, device, started, kept, clock)
@@ -137,7 +136,7 @@ def _budget(settings: Settings, device: torch.device) -> int:
     return batching.memory_budget(device)
 
 
-def _told(results: Results, model: str) -> tuple[float | None, bool]:
+def told_by(results: Results) -> tuple[float | None, bool]:
     """Points a layer of relations that are scored already, and whether there is a calibration."""
     told = []
     for relation in results.scored_relations():
