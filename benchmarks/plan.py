@@ -3,17 +3,18 @@
 
     python -m benchmarks.plan demo smollm2 bert-base --work DIR      # 6, 40, 5 minutes of one core
 
-Each case is planned, its calls are run one after the other, a process each, and it is planned again;
-DIR keeps results, times and plans, so that the same command goes on.  Compared are CPU seconds of
-one thread, the plans' trials by the same clock (the mean of the plans: a second of a processor that
-others share does more at one time than at another), because other programs lengthen wall seconds,
-which are kept beside them; peaks of resident memory; bytes of the results.
+Each case is planned, its calls are run one after the other, a process each, and it is planned
+again; DIR keeps results, times and plans, so that the same command goes on (with --measured it runs
+nothing, and compares the stages that are there).  Compared are CPU seconds of one thread, the
+plans' trials by the same clock (the mean of the plans: a second of a processor that others share
+does more at one time than at another), because other programs lengthen wall seconds, which are kept
+beside them; peaks of resident memory; bytes of the results.
 
 - **demo**: scripts/demo.sh, all 28 calls;
 - **smollm2**: scripts/real_model.sh, after `python scripts/get_smollm2.py`;
-- **bert-base**: a random model of bert-base-cased's shape on four facts of the sample's P19 and P36,
-  all points, for its paths are smoother than a real model's: stages 1, 3 and 7 (2 between them is
-  not compared: of random weights far more scores are kept).
+- **bert-base**: a random model of bert-base-cased's shape on four facts of P19 and of P36, all
+  points, for its paths are smoother than a real model's: stages 1, 3 and 7 (2 between them is not
+  compared: of random weights far more scores are kept).
 
 The last line is JSON; the exit status is 1 where a whole case is off by more than 30 %.
 """
@@ -29,6 +30,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -118,10 +120,17 @@ def commands_of(case: Case, work: Path, name: str) -> list[str]:
     return found
 
 
-def measured(name: str, case: Case, work: Path) -> list[dict[str, Any]]:
-    """Seconds and peak of every call; those of an earlier run are taken as they are."""
+def measured(name: str, case: Case, work: Path, go_on: bool) -> list[dict[str, Any]]:
+    """Seconds and peak of every call; those of an earlier run are taken as they are.
+
+    go_on: whether to run the others; else those of stages that are whole.
+    """
     log = work / f"{name}.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    if not go_on:
+        todo = Counter(call.stage for call in calls.read(commands_of(case, work, name)))
+        there = Counter(row["stage"] for row in rows)
+        return [row for row in rows if there[row["stage"]] == todo[row["stage"]]]
     place = 0
     while place < len(todo := commands_of(case, work, name)):
         if place == len(rows):
@@ -183,18 +192,19 @@ def plans_of(name: str, case: Case, work: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def compare(name: str, work: Path) -> dict[str, Any]:
+def compare(name: str, work: Path, go_on: bool) -> dict[str, Any]:
     """A case: by stage what was foretold and what it took."""
     case = case_of(name, work)
-    plans_of(name, case, work)
-    rows = measured(name, case, work)
+    if go_on:
+        plans_of(name, case, work)
+    rows = measured(name, case, work, go_on)
     plans, by_wall = plans_of(name, case, work), planned(case, work, "perf_counter")
-    plan, skipped = plans[-1], NOT_COMPARED.get(name)
-    rows = [row for row in rows if row["stage"] != skipped]
+    rows = [row for row in rows if row["stage"] != NOT_COMPARED.get(name)]
+    plan, there = plans[-1], {str(row["stage"]) for row in rows}
     hours = {
         stage: fmean(one["stages"][stage]["hours"] for one in plans)
         for stage in plan["stages"]
-        if stage != str(skipped)
+        if stage in there
     }
     stages = {}
     for stage, foretold in hours.items():
@@ -243,12 +253,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="+", choices=CASES)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--measured", action="store_true", help="run nothing more")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/plan.json")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     found = {}
     for name in args.cases:
-        found[name] = compare(name, args.work.resolve())
+        found[name] = compare(name, args.work.resolve(), not args.measured)
         show(name, found[name])
     told = {"command": f"python -m benchmarks.plan {' '.join(args.cases)}", **environment()}
     missed = [name for name, one in found.items() if abs(one["off"]) > ALLOWED]

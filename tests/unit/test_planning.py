@@ -36,6 +36,7 @@ ASKED = Asked(
         bytes=1000,
     ),
 )
+CPU = torch.device("cpu")
 ONES = Rates(*[1.0] * 9, by_dtype={"bfloat16": 0.5}, peak=1.0)
 
 
@@ -168,7 +169,7 @@ def test_advice_names_the_error_and_switches_nothing():
 
     def advised(seconds: float) -> str:
         rates = replace(ONES, by_dtype={"bfloat16": seconds})
-        plan = estimate.plan(ASKED, done, rates, 4.2, 1 << 30, False)
+        plan = estimate.plan(ASKED, done, rates, 4.2, 1 << 30, CPU)
         return planning.advice(plan)
 
     assert "--dtype bfloat16 would pay here" in advised(0.4) and "0.01 of the largest" in advised(
@@ -179,9 +180,9 @@ def test_advice_names_the_error_and_switches_nothing():
 
 def test_memory_follows_the_weights_and_the_budget():
     """A larger budget, a larger peak; on a GPU the batch is the device's."""
-    few, many = (estimate.peaks(1, SHAPE, ASKED.survey, 20, size, False)[0] for size in (1e5, 1e9))
+    few, many = (estimate.peaks(1, SHAPE, ASKED.survey, 20, size, CPU)[0] for size in (1e5, 1e9))
     assert few < many
-    host, device = estimate.peaks(1, SHAPE, ASKED.survey, 20, 1 << 20, True)
+    host, device = estimate.peaks(1, SHAPE, ASKED.survey, 20, 1 << 20, torch.device("cuda"))
     weights = 4 * shapes.parameters(SHAPE)
     assert weights < device <= weights + estimate.HELD * (1 << 20) and host < many
 
@@ -220,7 +221,7 @@ def test_a_trial_tells_every_rate(monkeypatch):
     ticks = iter(range(10**6))
     prompts = survey(ROOT / "data/PARAREL/sample_allbags.json", 4, "none/{}", None, False)
     before = torch.backends.cuda.matmul.allow_tf32
-    found = trial.rates(SHAPE, prompts, torch.device("cpu"), 2.0, clock=lambda: next(ticks) / 1e3)
+    found = trial.rates(SHAPE, prompts, CPU, 2.0, clock=lambda: next(ticks) / 1e3)
     assert found.start == pytest.approx(2.0 + prompts.read)
     assert found.read > 0 and found.scored > 0 and found.sentence > 0
     assert set(found.by_dtype) == {"bfloat16"}
@@ -233,7 +234,7 @@ def test_a_trial_tells_every_rate(monkeypatch):
 @pytest.fixture
 def long_plan():
     rates = replace(ONES, point=10.0)
-    return estimate.plan(ASKED, works("1_run_mlm.sh --exact"), rates, 20, 1 << 30, False)
+    return estimate.plan(ASKED, works("1_run_mlm.sh --exact"), rates, 20, 1 << 30, CPU)
 
 
 @pytest.mark.parametrize("said, expected", [("y", True), ("Yes", True), ("", False), ("n", False)])

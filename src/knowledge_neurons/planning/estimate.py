@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
+from knowledge_neurons.attribution import fact_scores
 from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.networks import evaluation, passes, shapes
 from knowledge_neurons.networks.adapter import AdaptedNetwork
@@ -94,7 +97,7 @@ def plan(
     rates: Rates,
     points: float,
     budget: int,
-    on_gpu: bool,
+    device: torch.device,
     deadline: float | None = None,
     exact: bool = False,
 ) -> Plan:
@@ -107,8 +110,8 @@ def plan(
     stages = {}
     for stage, work in works.items():
         seconds = seconds_of(work, rates)
-        host, device = peaks(stage, network, survey, points, budget, on_gpu)
-        stages[stage] = Stage(work.operations, seconds / 3600, host, device)
+        held = peaks(stage, network, survey, points, budget, device)
+        stages[stage] = Stage(work.operations, seconds / 3600, *held)
     times = {"float32": rates.point, **rates.by_dtype}
     each = {name: points * one + rates.scored for name, one in times.items()}
     best = min(each, key=each.__getitem__)
@@ -153,25 +156,34 @@ def workers(hours: float, deadline: float) -> int:
 
 
 def peaks(
-    stage: int, network: Network, survey: Survey, points: float, budget: int, on_gpu: bool
+    stage: int,
+    network: Network,
+    survey: Survey,
+    points: float,
+    budget: int,
+    device: torch.device,
 ) -> tuple[int, int]:
     """Peak bytes of host and device of a stage."""
     if stage in LINES:
         return LIGHT_PEAK, 0
     weights = 4 * shapes.parameters(network)
-    batch = round(HELD * _batch(stage, network, survey, points, budget))
+    group = fact_scores.group_size(network, device)
+    batch = round(HELD * _batch(stage, network, survey, group * points, budget))
     python, times = OTHERS if isinstance(network, AdaptedNetwork) else BERT
     loading = round(times * weights)
-    if on_gpu:
+    if device.type == "cuda":
         return python + loading, weights + batch
     return python + max(loading, weights + batch), 0
 
 
 def _batch(stage: int, network: Network, survey: Survey, points: float, budget: int) -> float:
-    """Bytes of the largest batch: what there is to do together, within what the stage allows."""
+    """Bytes of the largest batch: what there is to do together, within what the stage allows.
+
+    points: of a layer, for the facts that are attributed together.
+    """
     tokens, prompts = max(1, round(survey.tokens)), _prompts_a_fact(survey)
     if stage == 1:
-        together = 8 * prompts * points * sum(passes.path_bytes(network, tokens))
+        together = prompts * points * sum(passes.path_bytes(network, tokens))
         return min(together, budget)
     if stage == 3:
         rows = passes.pass_bytes(network, tokens, 5) * 2 * modify_activation.GROUP * prompts

@@ -124,7 +124,7 @@ def make(settings: Settings, clock: Callable[[], float] = time.perf_counter) -> 
         rates,
         work.points_of(asked, first),
         _budget(settings, device),
-        device.type == "cuda",
+        device,
         settings.deadline,
         first.tolerance is None,
     )
@@ -223,5 +223,4 @@ def main(argv: list[str] | None = None) -> None:
         show(settings, plan)
     if settings.ask and not (settings.yes or confirmed(plan)):
         print("nothing was begun")
-        sys.stdout.flush()
-        os._exit(1)
+        sys.exit(1)
