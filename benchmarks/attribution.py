@@ -58,7 +58,6 @@ from benchmarks import attribution_rivals as rivals
 from benchmarks.attribution_case import (
     LENGTHS,
     Case,
-    flops,
     gemm_rate,
     make_case,
 )
@@ -68,7 +67,7 @@ from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.attribution.adaptive import TOLERANCE, Scheme
 from knowledge_neurons.attribution.quadrature_audit import CALIBRATED
 from knowledge_neurons.attribution.target import Probability
-from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks import batching, operations, passes
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import environment
 from knowledge_neurons.types import Batch, Prompt
@@ -236,9 +235,9 @@ def summary(case: Case, rounds: list[Round], peaks: dict[str, Peak]) -> dict[str
     def over_rounds(value: Callable[[Round], float]) -> float:
         return median(value(one) for one in rounds)
 
-    last, config = rounds[-1], case.models[torch.float32].config
-    all_points = [rivals.STEPS] * config.num_hidden_layers
-    work = [flops(config, len(prompt.ids), all_points) for prompt in case.prompts]
+    last, model = rounds[-1], case.models[torch.float32]
+    all_points = [rivals.STEPS] * model.shape.layers
+    work = [operations.scores(model, len(prompt.ids), all_points) for prompt in case.prompts]
     errors = errors_of(case, last.scores)
     took: dict[str, float | None] = {f"{name}_s": None for name in CONTESTANTS}
     took |= {f"{name}_s": over_rounds(lambda one, n=name: one.seconds[n]) for name in last.seconds}

@@ -1,6 +1,6 @@
 """What benchmarks/attribution.py races on: a random BERT, random prompts, and the machine's limit.
 
-Letters: T tokens, L layers, D hidden, F FFN width, V vocabulary.
+Letters: D hidden, F FFN width.
 """
 
 from __future__ import annotations
@@ -63,34 +63,6 @@ def random_prompt(tokenizer: Tokenizer, length: int, rng: random.Random) -> Prom
 
 
 # --- the limit -------------------------------------------------------------------------------
-
-
-def flops(config: BertConfig, tokens: int, points: Sequence[int]) -> int:
-    """Floating-point operations of ours on one prompt of T tokens, with points[l] for layer l.
-
-    A product of (R, a) with (a, b) is 2 R a b.  Forward, a layer is, for T tokens,
-
-        8 T D^2 (query, key, value, output) + 4 T D F (the FFN) + 4 T^2 D (attention),
-
-    the last layer, where only [MASK] is read, 4 T D^2 + 4 D^2 + 4 D F + 4 T D, and the head
-    2 D^2 + 2 D V.  Backward, a product with a frozen matrix costs as much again (the gradient of
-    its input only), the two products of attention twice as much (both inputs have gradients).  The
-    path of layer l meets, at each of its points, the L - 2 - l full layers above, the last one and
-    the head; the top layer's path meets the head alone.  Besides, once a prompt, the clean pass,
-    and 4 D F a layer for W2 w and W2^T (sum of gradients).  LayerNorm, GELU, softmax and what the
-    fused attention computes again on its way back are not counted.
-    """
-    D, FF, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    full, attention = tokens * (8 * D * D + 4 * D * FF), 4 * tokens * tokens * D
-    last, last_attention = 4 * tokens * D * D + 4 * D * D + 4 * D * FF, 4 * tokens * D
-    head = 2 * D * D + 2 * D * config.vocab_size
-    total = (L - 1) * (full + attention) + last + last_attention + head
-    for layer, count in enumerate(points):
-        at_each = max(0, L - 2 - layer) * (2 * full + 3 * attention) + 2 * head
-        if layer < L - 1:
-            at_each += 2 * last + 3 * last_attention
-        total += count * at_each + 4 * D * FF
-    return total
 
 
 def gemm_rate(config: BertConfig, dtype: torch.dtype) -> float:

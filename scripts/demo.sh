@@ -5,6 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/environment.sh
 source "$root/scripts/environment.sh"
+tell_help "$@"
 use_environment
 
 export KN_MODEL="$root/models/demo-bert"

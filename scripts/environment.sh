@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2154  # root: of who sources it
-# Sourced by demo.sh and test.sh: the environment of constraints.txt in .venv at the root, made when missing.
+# Sourced by the scripts beside it: the environment of constraints.txt in .venv at the root, made when
+# missing.
 #   use_environment [EXTRA]      EXTRA: "dev" adds the tests' tools and oracles
 # KN_PYTHON chooses the interpreter that makes it (default: python3; 3.11 to 3.13).
 
@@ -26,6 +27,17 @@ use_environment() {
             --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}"
         touch "$stamp"
     fi
+}
+
+# Where --help is among a script's arguments, print the comment at its head and end.
+#   tell_help "$@"
+tell_help() {
+    local word
+    for word in "$@"; do
+        [[ $word == --help || $word == -h ]] || continue
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[1]}"
+        exit
+    done
 }
 
 # A Chromium for the tests of the report: KN_CHROMIUM, one on PATH, else Debian's, where this user may

@@ -3,6 +3,7 @@
 
     python scripts/run_stages.py                                         # the paper: 34 relations
     python scripts/run_stages.py --relations P19,P36 --max_facts 20 --oov skip
+    python scripts/run_stages.py --calls                       # a line each, for scripts/plan.py
 
 What a stage has done it does not do again, so the same command goes on after an interruption.  The
 time left is that of the work left, weighed by COST, at the speed of the steps that are done, of the
@@ -14,6 +15,7 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 import os
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -54,7 +56,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(arguments.Settings):
-    """for_stage_1: flags that are handed to it as they are.  max_facts: None for all."""
+    """for_stage_1: flags that are handed to it as they are.  max_facts: None for all.
+
+    calls: whether to print them and end.
+    """
 
     relations: list[str]
     max_facts: int | None
@@ -63,6 +68,7 @@ class Settings(arguments.Settings):
     device: str | None
     data_path: Path
     for_stage_1: list[str]
+    calls: bool
 
 
 def parse() -> Settings:
@@ -79,6 +85,7 @@ def parse() -> Settings:
     parser.add_argument("--oov", choices=("error", "skip"), default="error", help="as in stage 1")
     parser.add_argument("--bert_model", "--model", help="KN_MODEL; default: bert-base-cased")
     parser.add_argument("--device", help="KN_DEVICE; default: cuda where there is one")
+    parser.add_argument("--calls", action="store_true", help="print the calls of stages and end")
     arguments.add_data(parser)
     arguments.add_results(parser)
     args, others = parser.parse_known_args()
@@ -250,6 +257,9 @@ def show_times(steps: list[Step], log: Log) -> None:
 
 def main() -> None:
     settings = parse()
+    if settings.calls:
+        print("\n".join(shlex.join(step.command) for step in steps_of(settings)))
+        return
     steps, log = steps_of(settings), Log.read(settings.results.root / "run.json")
     chosen = {
         "KN_MODEL": settings.bert_model,

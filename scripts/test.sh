@@ -5,6 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 # shellcheck source=scripts/environment.sh
 source "$root/scripts/environment.sh"
+tell_help "$@"
 use_environment dev
 use_browser
 

@@ -10,9 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import attribution as benchmark
 from benchmarks import attribution_rivals as rivals
-from benchmarks.attribution_case import LENGTHS, Case, flops, make_case
+from benchmarks.attribution_case import LENGTHS, Case, make_case
 from custom_bert import BertConfig
 from knowledge_neurons.attribution.adaptive import all_points
+from knowledge_neurons.networks import operations
 
 CONFIG = BertConfig(500, 48, 5, 4, 192)
 EXACT = (all_points(rivals.RULE, CONFIG.num_hidden_layers), torch.float32)
@@ -61,7 +62,7 @@ def test_flops_are_those_that_torch_counts(case):
         alone = Case(case.models, case.tokenizer, [prompt])
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             points = benchmark.ours(alone, *EXACT).points[0].tolist()
-        counted = flops(CONFIG, len(prompt.ids), points)
+        counted = operations.scores(case.models[torch.float32], len(prompt.ids), points)
         assert counter.get_total_flops() == pytest.approx(counted, rel=1e-3)
 
 

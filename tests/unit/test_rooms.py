@@ -19,6 +19,7 @@ BELOW["results"] = {"neurons", "text"}
 BELOW["attribution"] = {"networks", "neurons", "text"}
 BELOW["editing"] = {"networks", "text", "results"}  # results: how a patch is written
 BELOW["experiments"] = {"attribution", "editing", "networks", "neurons", "results", "text"}
+BELOW["planning"] = {*BELOW["experiments"], "experiments"}
 BELOW["figures"] = {"results", "neurons", "text"}
 BELOW["report"] = {"figures", "results", "neurons", "text"}
 BELOW["compat"] = {"attribution", "editing", "figures", "networks", "text"}

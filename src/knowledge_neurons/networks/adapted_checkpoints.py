@@ -120,6 +120,11 @@ def adapted(model: Any, tokenizer: Any) -> tuple[AdaptedNetwork, SubwordTokenize
     by the `tokenizers` library or has more tokens than the model.
     """
     network = AdaptedNetwork(model)
+    return network, words_of(tokenizer, network)
+
+
+def words_of(tokenizer: Any, network: AdaptedNetwork) -> SubwordTokenizer:
+    """A tokenizer of `transformers` as the engine takes it; raises ValueError as `adapted` does."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(
@@ -137,7 +142,7 @@ def adapted(model: Any, tokenizer: Any) -> tuple[AdaptedNetwork, SubwordTokenize
             f"the tokenizer has {len(words)} ids, the model {network.shape.vocabulary}: they do "
             "not belong together"
         )
-    return network, words
+    return words
 
 
 def library(wanted_by: str) -> ModuleType:

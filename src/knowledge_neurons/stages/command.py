@@ -22,11 +22,15 @@ from knowledge_neurons_lab import NAME
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand.  add: its arguments, to a parser.  run: what is called with them."""
+    """A subcommand.  add: its arguments, to a parser.  run: what is called with them.
+
+    own: whether it reads its arguments, and tells its --help, itself.
+    """
 
     does: str
     add: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    own: bool = False
 
 
 def later(module: str, name: str) -> Callable[[argparse.Namespace], None]:
@@ -91,6 +95,12 @@ def run_report(args: argparse.Namespace) -> None:
     numbered.run(8, ["--output_dir", args.folder])
 
 
+def run_plan(args: argparse.Namespace) -> None:
+    from knowledge_neurons.stages import planning  # imports torch
+
+    program.run(lambda: planning.main(args.given))
+
+
 COMMANDS = {
     "find": Command("the knowledge neurons of your own prompts", add_find, later("asking", "find")),
     "neuron": Command("what a neuron's value slot writes", add_neuron, later("asking", "neuron")),
@@ -100,6 +110,7 @@ COMMANDS = {
         lambda args: numbered.run(args.number, args.given),
     ),
     "report": Command("figures and report.html of a folder of results", add_report, run_report),
+    "plan": Command("what a run will cost, before it is begun", lambda _: None, run_plan, True),
 }
 
 
@@ -108,10 +119,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        own = commands.add_parser(name, help=command.does, description=command.does)
+        about = {"help": command.does, "description": command.does}
+        own = commands.add_parser(name, **about, add_help=not command.own)
         command.add(own)
-        own.set_defaults(run=command.run)
-    return parser.parse_args()
+        own.set_defaults(run=command.run, own=command.own)
+    args, given = parser.parse_known_args()
+    if given and not args.own:
+        parser.error(f"unrecognized arguments: {' '.join(given)}")
+    return argparse.Namespace(**vars(args) | {"given": given}) if args.own else args
 
 
 def main() -> None:

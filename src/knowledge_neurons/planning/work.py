@@ -1,0 +1,205 @@
+"""What calls of stages come to: how often the model is asked, and for how many operations.
+
+The numbers of passes are those of the experiments' code: stage 3 asks a fact's prompts and another
+fact's, each under every edit; stage 6 reads before an edit and after each; stage 7 reads everything
+before and under two edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from knowledge_neurons.attribution import quadrature_audit
+from knowledge_neurons.attribution.fact_scores import layers_of
+from knowledge_neurons.experiments.choose_facts import Selection
+from knowledge_neurons.networks import operations
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.planning.calls import KNOWN, Call
+from knowledge_neurons.planning.survey import Survey
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
+from knowledge_neurons.results.edits import EDITED
+from knowledge_neurons.text.strict_json import listed
+from knowledge_neurons.types import KINDS
+
+# Points that a layer takes, those tried in vain included: of the demo's BERT 4.2 at the default
+# tolerance, of a decoder, SmolLM2, 4.3 at five times that (benchmarks/results/plan.json).
+POINTS = {False: 4.2, True: 4.3}
+CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and the numbers tried
+INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
+EDITED_FROM = 0.6  # of the way up: where the lowest of a fact's neurons lies, and edits start
+FACTORS, CONTROL_KINDS = len((SUPPRESS, AMPLIFY)), 3
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call comes to.
+
+    starts: programs that load the model; light: that do not.  points: of a prompt's paths, one in
+    every layer that is scored by default.  scored, read, edited, sentences: prompts attributed,
+    read, asked under edits (and `edits`, those edits), sentences read.  tokenised: prompts.
+    updates: edits of weights.  operations: on the device.
+    """
+
+    stage: int
+    starts: float = 0
+    light: float = 0
+    points: float = 0
+    scored: float = 0
+    read: float = 0
+    edited: float = 0
+    edits: float = 0
+    sentences: float = 0
+    tokenised: float = 0
+    updates: float = 0
+    operations: float = 0
+
+    def __add__(self, other: Work) -> Work:
+        counted = (one.name for one in fields(self) if one.name != "stage")
+        return Work(
+            self.stage, **{name: getattr(self, name) + getattr(other, name) for name in counted}
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What calls are asked of.
+
+    network: its shape.  relations: those of the run; none for all of the survey's.
+    points: of a layer that a results folder tells; None where none does.  calibrated: whether it is
+    calibrated already.
+    """
+
+    network: Network
+    survey: Survey
+    relations: tuple[str, ...] = ()
+    points: float | None = None
+    calibrated: bool = False
+
+    def of(self, call: Call) -> tuple[str, ...]:
+        """The relations of a call; ValueError for one that is not there."""
+        there = self.survey.prompts
+        if missing := sorted({*call.relations, *self.relations} - there.keys()):
+            raise ValueError(f"relation {missing[0]} is not in the data.  It has: {listed(there)}")
+        return call.relations or self.relations or tuple(there)
+
+    @property
+    def tokens(self) -> int:
+        return max(1, round(self.survey.tokens))
+
+
+def works_of(asked: Asked, calls: Sequence[Call]) -> dict[int, Work]:
+    """The work of each stage that is called."""
+    found: dict[int, Work] = {}
+    for call in calls:
+        work = _OF_STAGE[call.stage](asked, call)
+        found[call.stage] = found[call.stage] + work if call.stage in found else work
+    return dict(sorted(found.items()))
+
+
+def _known(asked: Asked, call: Call) -> Work:
+    survey = asked.survey
+    share = sum(min(call.taken, len(own)) for own in survey.prompts.values())
+    return _read(asked, KNOWN, survey.prompts_of() * share / max(1, survey.facts_of(())))
+
+
+def points_of(asked: Asked, call: Call) -> float:
+    """How many points a layer takes: as told by the results, else as was measured elsewhere."""
+    if call.tolerance is None:
+        return call.steps
+    return min(call.steps, asked.points or POINTS[asked.network.causal])
+
+
+def _scores(asked: Asked, call: Call) -> Work:
+    network, survey, mean = asked.network, asked.survey, points_of(asked, call)
+    relations = asked.of(call)
+    prompts = survey.prompts_of(relations)
+    audited = sum(
+        quadrature_audit.audited_count(round(survey.prompts_of([name]))) for name in relations
+    )
+    fewer = mean if call.tolerance is not None or call.dtype != "float32" else 0
+    points = prompts * mean + audited * (call.steps + INTEGRAL + fewer)
+    if call.tolerance is not None and not asked.calibrated:
+        points += quadrature_audit.CALIBRATED * CALIBRATION
+    once = operations.scores(network, asked.tokens, [0.0] * network.shape.layers)
+    default, own = (_once_in(asked, layers) for layers in (None, call.layers))
+    return Work(
+        1,
+        starts=len(relations),
+        points=points * own / default,
+        scored=prompts + 2 * audited,
+        tokenised=prompts,
+        operations=(prompts + 2 * audited) * once + points * own,
+    )
+
+
+def _once_in(asked: Asked, layers: tuple[int, int] | None) -> float:
+    """Operations of a point in each of some layers."""
+    scored = layers_of(asked.network, layers)
+    return sum(operations.point(asked.network, asked.tokens, layer) for layer in scored)
+
+
+def _refine(asked: Asked, call: Call) -> Work:
+    return Work(2, light=2, tokenised=asked.survey.prompts_of(asked.of(call)))
+
+
+def _changes(asked: Asked, call: Call) -> Work:
+    """Own prompts and another fact's, under two kinds of neurons times each factor; controls ask a
+    third fact's too, under three kinds."""
+    survey, prompts = asked.survey, asked.survey.prompts_of(asked.of(call))
+    edits = len(KINDS) * (call.scales or FACTORS)
+    edited, rows = 2 * prompts, 2 * prompts * edits
+    if call.controls:
+        edited, rows = edited + 3 * prompts, rows + 3 * prompts * CONTROL_KINDS * FACTORS
+    network, tokens = asked.network, asked.tokens
+    layer = round(EDITED_FROM * network.shape.layers)
+    done = edited * operations.reading(network, tokens)
+    done += rows * operations.edit(network, tokens, min(layer, network.shape.layers - 1))
+    every = survey.prompts_of()
+    return Work(3, starts=1, edited=edited, edits=rows, tokenised=every + edited, operations=done)
+
+
+def _sentences(asked: Asked, call: Call) -> Work:
+    """Stage 4 reads as many random ones as there are with both; stage 5 only those with both."""
+    survey, found = asked.survey, asked.survey.sentences
+    share = survey.facts_of(asked.of(call)) / survey.facts_of(())
+    count = share * (found.both if call.stage == 5 else 2 * found.both + found.head)
+    tokens = max(1, round(survey.of_sentence))
+    done = count * operations.reading(asked.network, tokens)
+    return Work(call.stage, starts=1, sentences=count, operations=done)
+
+
+def _edits(asked: Asked, call: Call) -> Work:
+    """Each edit reads the fact's prompts and those of facts that watch, once before and once after
+    every variant with every kind of neurons.  Choosing facts reads four tries an edit."""
+    survey, chosen = asked.survey, Selection()
+    relations = asked.of(call)
+    edits = sum(min(call.edits, len(survey.prompts[name])) for name in relations)
+    each = survey.prompts_of(relations) / max(1, survey.facts_of(relations))
+    watching = 2 * chosen.others * (each if call.all_prompts else 1)
+    passes = 1 + call.variants * len(EDITED)
+    work = _read(asked, 6, edits * ((each + watching) * passes + 4))
+    return work + Work(6, updates=edits * call.variants * len(EDITED))
+
+
+def _erase(asked: Asked, call: Call) -> Work:
+    survey = asked.survey
+    own = survey.prompts_of(asked.of(call)[:1])
+    others = survey.prompts_of() - own
+    others = others if call.others is None else min(others, call.others)
+    return _read(asked, 7, 3 * (own + others))
+
+
+def _report(asked: Asked, call: Call) -> Work:
+    return Work(8, light=2, tokenised=asked.survey.prompts_of(asked.of(call)))
+
+
+def _read(asked: Asked, stage: int, prompts: float) -> Work:
+    """A program that tokenises everything and reads so many prompts."""
+    done = prompts * operations.reading(asked.network, asked.tokens)
+    every = asked.survey.prompts_of()
+    return Work(stage, starts=1, read=prompts, tokenised=every, operations=done)
+
+
+_OF_STAGE = {KNOWN: _known, 1: _scores, 2: _refine, 3: _changes, 4: _sentences, 5: _sentences}
+_OF_STAGE |= {6: _edits, 7: _erase, 8: _report}
