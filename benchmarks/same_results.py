@@ -2,9 +2,10 @@
 
     python -m benchmarks.same_results results/demo-before results/demo
 
-The guard of a change that keeps behaviour: run the demo before and after it.  Left out are
-wall seconds, what the program was (commit, versions, machine), the folders' own names, and the
-report's section on cost.  Exit code 1 where anything else differs; each difference is a line.
+The guard of a change that keeps behaviour: run the demo before and after it.  Left out are wall
+seconds, how many workers there were, what the program was (commit, versions, machine), the folders'
+own names, and the report's section on cost.  Exit code 1 where anything else differs; each
+difference is a line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 ASIDE = (
     (rb'"(wall_seconds|seconds)": ?[0-9.e+-]+', rb'"\1":0'),
     (rb'"made_with": ?\{[^}]*\}', b'"made_with":{}'),
+    (rb'\s*"workers": ?[0-9]+,', b""),
     (rb'"(output_dir|output)": ?"[^"]*"', rb'"\1":""'),
     (rb'<section id="cost">.*?</section>', b""),
     (rb"<dt>(Machine|Commit|Versions)</dt>.*?</dd>", b""),

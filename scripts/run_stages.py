@@ -4,6 +4,7 @@
     python scripts/run_stages.py                                         # the paper: 34 relations
     python scripts/run_stages.py --relations P19,P36 --max_facts 20 --oov skip
     python scripts/run_stages.py --calls                       # a line each, for scripts/plan.py
+    python scripts/run_stages.py --workers 4                             # or --ray ADDRESS
 
 What a stage has done it does not do again, so the same command goes on after an interruption.  The
 time left is that of the work left, weighed by COST, at the speed of the steps that are done, of the
@@ -18,7 +19,7 @@ import os
 import shlex
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -28,7 +29,9 @@ from tqdm import tqdm
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import read_json
+from knowledge_neurons.runs.executor import LOCAL
 from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages.workers import WHO_WORKS, add_workers
 from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
@@ -39,6 +42,7 @@ SENTENCES = {4: 28, 5: 8}  # of a fact that a stage reads, on average
 # to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole.  Only their ratios
 # count, and only until a stage has run.
 COST = {1: 0.27, 2: 2e-4, 3: 0.1, 4: 0.02, 5: 0.02, 6: 2.5, 7: 0.02, 8: 30.0}
+COMPUTING = (1, 3, 4, 5, 6, 7)  # stages that take --workers
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Step:
 class Settings(arguments.Settings):
     """for_stage_1: flags that are handed to it as they are.  max_facts: None for all.
 
+    workers, ray, threads_per_worker: of every stage that computes.
     calls: whether to print them and end.
     """
 
@@ -69,6 +74,15 @@ class Settings(arguments.Settings):
     data_path: Path
     for_stage_1: list[str]
     calls: bool
+    workers: int | None
+    ray: str | None
+    threads_per_worker: int | None
+
+    @property
+    def who_works(self) -> list[str]:
+        """The flags of WHO_WORKS."""
+        told = ((name, getattr(self, name)) for name in WHO_WORKS)
+        return [part for name, value in told if value for part in (f"--{name}", str(value))]
 
 
 def parse() -> Settings:
@@ -88,6 +102,7 @@ def parse() -> Settings:
     parser.add_argument("--calls", action="store_true", help="print the calls of stages and end")
     arguments.add_data(parser)
     arguments.add_results(parser)
+    add_workers(parser)
     args, others = parser.parse_known_args()
     return arguments.settings(Settings, args, for_stage_1=others)
 
@@ -114,7 +129,8 @@ def steps_of(settings: Settings) -> list[Step]:
     dosed = sum(sum(sizes[relation]) for relation in chosen) * len(SCALES.split(",")) / 3
 
     def step(stage: int, script: str, units: float, *flags: str, name: str = "") -> Step:
-        command = ["bash", str(ROOT / "src" / script), *flags]
+        who = settings.who_works if stage in COMPUTING else ()
+        command = ["bash", str(ROOT / "src" / script), *flags, *who]
         return Step(stage, f"stage {stage} {name}".strip(), command, units * COST[stage])
 
     return [
@@ -255,11 +271,22 @@ def show_times(steps: list[Step], log: Log) -> None:
     tables.show("Time of each stage", seconds | {"all": f"{sum(by_stage.values()):8.1f} s"})
 
 
+def with_cluster(settings: Settings) -> Settings:
+    """With the address of a local cluster that all stages share, where one is asked for."""
+    if settings.ray != LOCAL:
+        return settings
+    from knowledge_neurons.runs import crew  # Ray, an extra
+
+    workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.threads_per_worker)
+    return replace(settings, ray=crew.connect(LOCAL, workers * settings.threads_per_worker))
+
+
 def main() -> None:
     settings = parse()
     if settings.calls:
         print("\n".join(shlex.join(step.command) for step in steps_of(settings)))
         return
+    settings = with_cluster(settings)
     steps, log = steps_of(settings), Log.read(settings.results.root / "run.json")
     chosen = {
         "KN_MODEL": settings.bert_model,

@@ -27,7 +27,7 @@ from knowledge_neurons.results.manifests import is_done
 from knowledge_neurons.results.metrics import binomial_at_most
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
-from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages import arguments, numbers, tables, workers
 from knowledge_neurons.stages.calibrating import calibrated
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
 from knowledge_neurons.text.encoding import Encoded
@@ -99,6 +99,7 @@ def parse() -> Settings:
     arguments.add_prompts(parser)
     arguments.add_results(parser)
     arguments.add_oov(parser)
+    workers.add_workers(parser)
     parser.add_argument("--rule", choices=quadrature.RULES, default="riemann-left")
     parser.add_argument("--steps", type=steps, help=f"m of the rule (default: {STEPS})")
     parser.add_argument(
@@ -243,10 +244,11 @@ def main() -> None:
         group=fact_scores.group_size(reference, inputs.device),
         work=score,
         encode=lambda fact: encode_fact_scores(fact.prompts),
+        told=lambda place: str(facts[place]),
         beside=(results.quadrature(name), lambda fact: encode(record_of(fact))),
         started=started,
     )
-    if not grow.grow(job, settings.given, inputs.under, ending):
+    if not grow.grow(job, settings.given, inputs.under, ending, inputs.executor):
         print(f"{name} is done: {path}")
         return
     print(f"wrote {path} in {time.perf_counter() - started:.1f} s")

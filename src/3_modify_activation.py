@@ -127,19 +127,21 @@ def compute(
     settings, facts = inputs.settings, relation.facts
     own = relation.known(inputs.encode(facts))
     others = modify_activation.draw_others(known, facts, settings.seed)
+    asked = [asking(inputs, other) for other in others]
+    model, scales, of_kinds = inputs.pretrained.model, settings.factors, relation.neurons
+    unknown = relation.unknown
 
     def modify(some: range) -> list[ChangeRecord]:
         group = slice(some.start, some.stop)
-        asked = [asking(inputs, other) for other in others[group]]
-        neurons = {kind: sets[group] for kind, sets in relation.neurons.items()}
-        model, scales = inputs.pretrained.model, settings.factors
-        found = modify_activation.modify(model, facts[group], own[group], asked, neurons, scales)
-        return [replace(r, neurons={}) if r.fact in relation.unknown else r for r in found]
+        neurons = {kind: sets[group] for kind, sets in of_kinds.items()}
+        their = facts[group], own[group], asked[group]
+        found = modify_activation.modify(model, *their, neurons, scales)
+        return [replace(r, neurons={}) if r.fact in unknown else r for r in found]
 
     identity = identity_of(inputs, relation) | {"scales": settings.factors}
     group, encode = modify_activation.GROUP, encode_float32
     job = Job(path, identity, relation.name, len(facts), group, modify, encode)
-    grow(job, settings.given, inputs.under)
+    grow(job, settings.given, inputs.under, executor=inputs.executor)
     return read_changes(path, settings.factors)
 
 
@@ -172,20 +174,19 @@ def compute_controls(
     found = relation.neurons[KNOWLEDGE]
     sets = controls.sets_of(model, found, COMMON, settings.seed, name)
     held_out = held_out_of(settings.results.fact_neurons(name, baseline=False))
+    beside = [asking(inputs, None if i is None else (name, i)) for i in same]
+    elsewhere = [asking(inputs, other) for other in others]
 
     def control(some: range) -> list[ControlRecord]:
         group = slice(some.start, some.stop)
-        beside = [asking(inputs, None if i is None else (name, i)) for i in same[group]]
-        elsewhere = [asking(inputs, other) for other in others[group]]
         neurons = {kind: of_facts[group] for kind, of_facts in sets.items()}
-        return controls.control(
-            model, facts[group], own[group], beside, elsewhere, neurons, held_out
-        )
+        their = facts[group], own[group], beside[group], elsewhere[group]
+        return controls.control(model, *their, neurons, held_out)
 
     identity = identity_of(inputs, relation) | {"held_out": held_out, "common": COMMON}
     group = modify_activation.GROUP
     job = Job(path, identity, f"{name} controls", len(facts), group, control, encode_float32)
-    grow(job, settings.given, inputs.under)
+    grow(job, settings.given, inputs.under, executor=inputs.executor)
     return read_controls(path)
 
 

@@ -66,20 +66,17 @@ def compute(
     path: Path,
 ) -> list[ActivationRecord]:
     """The records of a relation's facts, from the file where it is done."""
-    settings = inputs.settings
+    settings, max_tokens = inputs.settings, inputs.max_tokens
+    model, tokenizer, seed = inputs.pretrained.model, inputs.pretrained.tokenizer, settings.seed
+    of_kinds, unknown = relation.neurons, relation.unknown
 
     def read(some: range) -> list[ActivationRecord]:
         group = slice(some.start, some.stop)
+        neurons = {kind: sets[group] for kind, sets in of_kinds.items()}
         found = distant_activation.read_facts(
-            inputs.pretrained.model,
-            inputs.pretrained.tokenizer,
-            sentences[group],
-            {kind: sets[group] for kind, sets in relation.neurons.items()},
-            pool,
-            settings.seed,
-            inputs.max_tokens,
+            model, tokenizer, sentences[group], neurons, pool, seed, max_tokens
         )
-        return [replace(r, neurons={}) if r.fact in relation.unknown else r for r in found]
+        return [replace(r, neurons={}) if r.fact in unknown else r for r in found]
 
     job = Job(
         path,
@@ -90,7 +87,7 @@ def compute(
         work=read,
         encode=encode_float32,
     )
-    grow(job, settings.given, inputs.under)
+    grow(job, settings.given, inputs.under, executor=inputs.executor)
     return read_activations(path)
 
 

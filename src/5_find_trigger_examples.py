@@ -76,18 +76,20 @@ def compute(
 ) -> None:
     """Write the text file of each fact, then its line."""
     sentences = read_sentences(inputs, relation.name)
-    pretrained, settings = inputs.pretrained, inputs.settings
+    settings, max_tokens = inputs.settings, inputs.max_tokens
+    model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
     label, of_fact = relation.facts[0].label, relation.neurons[KNOWLEDGE]
 
     def rank(some: range) -> list[tuple[Triggers, list[Neuron]]]:
         group = places[some.start : some.stop]
         facts, neurons = [sentences[i] for i in group], [of_fact[i] for i in group]
         ranked = trigger_examples.rank_sentences(
-            pretrained.model, pretrained.tokenizer, label, facts, neurons, inputs.max_tokens
+            model, tokenizer, label, facts, neurons, max_tokens
         )
-        for found, own in zip(ranked, neurons, strict=True):
-            write_text(settings.results.triggers_text(relation.name, found.fact), found, own)
         return list(zip(ranked, neurons, strict=True))
+
+    def write(one: tuple[Triggers, list[Neuron]]) -> None:
+        write_text(settings.results.triggers_text(relation.name, one[0].fact), *one)
 
     job = Job(
         path,
@@ -97,8 +99,9 @@ def compute(
         group=distant_activation.GROUP,
         work=rank,
         encode=lambda one: encode_triggers(*one, settings.top),
+        keep=write,
     )
-    grow(job, settings.given, inputs.under)
+    grow(job, settings.given, inputs.under, executor=inputs.executor)
 
 
 def write_text(path: Path, found: Triggers, neurons: Sequence[Neuron]) -> None:

@@ -23,6 +23,7 @@ from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
 from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
 from knowledge_neurons.figures import gallery
+from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.edits import (
     CHOSEN,
     EDITED,
@@ -42,7 +43,9 @@ from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import Job, grow, progress
 from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
-from knowledge_neurons.types import KNOWLEDGE, Triplet
+from knowledge_neurons.types import KNOWLEDGE, Triplet, WeightEdit
+
+Patch = tuple[WeightEdit, patches.Header]  # to be saved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,15 +190,24 @@ def edit_all(
     """Edit the facts that are not there yet; returns whether there were any."""
     settings, pretrained = inputs.settings, inputs.pretrained
     planned = [fact for plan in plans for fact in plan.facts]
+    model, tokenizer, sha256 = pretrained.model, pretrained.tokenizer, pretrained.sha256
+    variants, seed, run, results = settings.variants, settings.seed, settings.run, settings.results
+    asks_patches = settings.save_patches
 
-    def edit(some: range) -> list[EditRecord]:
+    def edit(some: range) -> list[tuple[EditRecord, Patch | None]]:
         (fact,) = planned[some.start : some.stop]
-        asked = pretrained.model, pretrained.tokenizer, bags, fact
-        records = list(edit_facts.edit_fact(*asked, settings.variants, settings.seed))
-        if settings.save_patches:
-            for record in records:
-                save_patch(inputs, fact, record)
-        return records
+        records = edit_facts.edit_fact(model, tokenizer, bags, fact, variants, seed)
+        return [
+            (record, patch_of(model, fact, record, sha256) if asks_patches else None)
+            for record in records
+        ]
+
+    def keep(one: tuple[EditRecord, Patch | None]) -> None:
+        record, patch = one
+        if patch:
+            name = f"{record.relation}-{record.fact}"
+            which = patch[1].lambdas, record.top_k, record.repeat
+            patches.save(results.patch(run, name, *which), *patch)
 
     def ending(lines: GrowingLines, resumed: int) -> dict[str, Any]:
         return {"edits_resumed": resumed, "model_sha256_after": inputs.check_unchanged()}
@@ -207,21 +219,23 @@ def edit_all(
         facts=len(planned),
         group=1,
         work=edit,
-        encode=encode,
-        records=len(settings.variants) * len(EDITED),
+        encode=lambda one: encode(one[0]),
+        records=len(variants) * len(EDITED),
+        told=lambda place: f"{planned[place].asked.relation} fact {planned[place].asked.fact}",
+        keep=keep,
     )
-    return grow(job, settings.given, inputs.under, ending)
+    return grow(job, settings.given, inputs.under, ending, inputs.executor)
 
 
-def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
-    """Keep the edit of a fact's own neurons; the controls are not worth it."""
+def patch_of(model: Network, fact: Planned, record: EditRecord, sha256: str) -> Patch | None:
+    """The edit of a fact's own neurons, to be kept; the controls are not worth it."""
     if record.kind != CHOSEN:
-        return
+        return None
     variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
-    edit = edit_facts.knowledge_edit(inputs.pretrained.model, fact, variant)
+    edit = edit_facts.knowledge_edit(model, fact, variant)
     header = patches.Header(
         kind="update",
-        model_sha256=inputs.pretrained.sha256,
+        model_sha256=sha256,
         relation=record.relation,
         neurons=edit.neurons,
         fact=record.fact,
@@ -229,9 +243,7 @@ def save_patch(inputs: Inputs, fact: Planned, record: EditRecord) -> None:
         new=record.new,
         lambdas=(record.lambda_1, record.lambda_2),
     )
-    settings, name = inputs.settings, f"{record.relation}-{record.fact}"
-    path = settings.results.patch(settings.run, name, header.lambdas, record.top_k, record.repeat)
-    patches.save(path, edit, header)
+    return edit, header
 
 
 # --- the summary -----------------------------------------------------------------------------

@@ -116,11 +116,10 @@ def read_all(
     identity: dict[str, object],
 ) -> bool:
     """Read the facts that are not there yet, before and under each edit; whether there were any."""
-    facts = erase_relation.by_fact(places)
+    facts, model = erase_relation.by_fact(places), inputs.pretrained.model
 
     def read(some: range) -> list[ErasureRecord]:
-        group = facts[some.start : some.stop]
-        return erase_relation.read_facts(inputs.pretrained.model, bags, group, edits)
+        return erase_relation.read_facts(model, bags, facts[some.start : some.stop], edits)
 
     def ending(lines: GrowingLines, resumed: int) -> dict[str, object]:
         return {
@@ -137,8 +136,9 @@ def read_all(
         group=erase_relation.GROUP,
         work=read,
         encode=encode,
+        told=lambda place: f"{facts[place][0].relation} fact {facts[place][0].fact}",
     )
-    return grow(job, inputs.settings.given, inputs.under, ending)
+    return grow(job, inputs.settings.given, inputs.under, ending, inputs.executor)
 
 
 def write_summary(settings: Settings, path: Path, identity: dict[str, object]) -> dict[str, Erased]:

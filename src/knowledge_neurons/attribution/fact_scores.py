@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -117,7 +117,12 @@ class ScoredFact:
 def prepare(
     model: Network, tokenizer: Tokens, settings: Settings, reference: Network | None = None
 ) -> Engine:
-    """An engine that has seen no prompts: see `quadrature_audit.calibrate` for one that has."""
+    """An engine that has seen no prompts: see `quadrature_audit.calibrate` for one that has.
+
+    What a batch may take is settled here, so that batches are the same wherever prompts are scored.
+    """
+    memory = settings.memory or batching.memory_budget(model.device)
+    settings = replace(settings, memory=memory)
     rule, layers = settings.rule, model.shape.layers
     if settings.tolerance is None:
         scheme = adaptive.all_points(rule, layers)

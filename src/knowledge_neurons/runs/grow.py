@@ -17,7 +17,7 @@ from tqdm import tqdm
 from knowledge_neurons.results.growing import GrowingLines
 from knowledge_neurons.results.manifests import is_done
 from knowledge_neurons.runs.background import Background
-from knowledge_neurons.runs.executor import Executor, Work, in_this_process
+from knowledge_neurons.runs.executor import Executor, InThisProcess, NamedWork, Work
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Job:
     """A file of records, some of each fact.
 
     identity: what decides them.  name: for the screen.  facts: how many there are.  group: facts
-    worked on together.  work: facts, as a range of places -> their records, in order.
+    worked on together.  work: facts, as a range of places -> their records, in order; told: a place
+    -> its fact, for people.  keep: writes what else there is of a record, before its line.
     encode: a record -> its line.  records: of a fact.
     beside: a second file that grows with the first, and how a record is encoded there.
     started: when work on it began.
@@ -39,8 +40,15 @@ class Job:
     work: Work
     encode: Callable[[Any], bytes]
     records: int = 1
+    told: Callable[[int], str] | None = None
+    keep: Callable[[Any], None] | None = None
     beside: tuple[Path, Callable[[Any], bytes]] | None = None
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def named(self) -> NamedWork:
+        name = self.name  # alone, for workers: a job holds more than they need
+        return NamedWork(self.work, self.told or (lambda place: f"{name} fact {place}"))
 
 
 def grow(
@@ -48,14 +56,14 @@ def grow(
     arguments: Mapping[str, Any],
     under: Mapping[str, Any],
     ending: Callable[[GrowingLines, int], Mapping[str, Any]] | None = None,
-    executor: Executor = in_this_process,
+    executor: Executor | None = None,
 ) -> bool:
     """Compute the records that are not there yet; returns whether the file was still to be ended.
 
     arguments, under: of the run, and its device and threads, for the manifest.  Encoding and
     writing have a thread of their own.
     ending: when all records are there, what else the manifest says of them, from the lines and from
-    how many of them an earlier run had made.
+    how many of them an earlier run had made.  executor: who works; this process, unless told.
     """
     if is_done(job.path, job.identity):
         return False
@@ -65,10 +73,12 @@ def grow(
         if lines.finished:
             return False
         resumed = lines.done
-        _work(job, lines, executor)
+        _work(job, lines, executor or InThisProcess())
         counted = {"facts": job.facts, "facts_resumed": resumed}
         found = counted if ending is None else ending(lines, resumed)
         seconds = round(time.perf_counter() - job.started, 3)
+        if executor and executor.workers > 1:
+            found = {**found, "workers": executor.workers}
         lines.finish(arguments=arguments, **under, wall_seconds=seconds, **found)
     return True
 
@@ -81,11 +91,17 @@ def _work(job: Job, lines: GrowingLines, executor: Executor) -> None:
     encoders = [job.encode, *(job.beside or ())[1:]]
 
     def write(records: Sequence[Any]) -> None:
+        for record in records if job.keep else ():
+            job.keep(record)
         lines.append(*([encode(record) for record in records] for encode in encoders))
 
     with progress(job.facts, job.name, "fact", first) as bar, Background(write) as writing:
-        for group, records in zip(groups, executor(job.work, groups), strict=True):
+        found = executor(job.named, groups)
+        for number, (group, records) in enumerate(zip(groups, found, strict=True), start=1):
             writing(records)
+            if executor.workers > 1:
+                told = f"{executor.workers} workers, group {number} of {len(groups)}"
+                bar.set_postfix_str(told, refresh=False)
             bar.update(len(group))
 
 

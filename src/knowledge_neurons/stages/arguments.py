@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.layout import DEFAULT_PREFIX, Results
 from knowledge_neurons.stages import numbers, program
+from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, who_works
 from knowledge_neurons.text.relations import check_relation
 
 SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
@@ -133,6 +134,7 @@ def of_neurons(description: str, max_seq_length: int = 128) -> Parser:
     add_model(parser)
     add_prompts(parser, max_seq_length)
     add_results(parser)
+    add_workers(parser)
     # Where neurons lie, as the released scripts name it.
     parser.add_argument(
         "--kn_dir", type=Path, help="folder of the kn_bag files (default: kn/ of the results)"
@@ -187,7 +189,8 @@ class ModelSettings(Settings):
     """What all stages that ask the model are told; fields are named as the arguments are.
 
     device: None for a GPU where there is one.  max_facts: of a relation; None for all.
-    min_prompts: that a fact keeps, of which a decoder cannot read all.
+    min_prompts: that a fact keeps, of which a decoder cannot read all.  workers, ray: None for this
+    process alone; threads_per_worker: None for as many as torch takes.
     """
 
     bert_model: str
@@ -204,6 +207,9 @@ class ModelSettings(Settings):
     relations: list[str] = field(default_factory=list)
     oov: str = "error"
     seed: int = 42
+    workers: int | None = None
+    ray: str | None = None
+    threads_per_worker: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,12 +229,18 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
     own: see `_results`.  Raises ValueError for arguments that do not go together.
     """
     known = vars(args)
-    given = {name: str(v) if isinstance(v, Path) else v for name, v in known.items()}
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in known.items()
+        if name not in WHO_WORKS
+    }
     known = known | {"results": _results(args, own), "given": given} | derived
     if "max_facts" in known:
         known["max_facts"] = args.max_facts if args.max_facts > 0 else None
     if "no_cuda" in known:
         known["device"] = device_of(args)
+    if "workers" in known:
+        known = known | who_works(args)
     if "relations" in known:
         known["relations"] = names_of(args.relations)
         for name in known["relations"]:
@@ -263,8 +275,8 @@ def device_of(args: argparse.Namespace) -> str | None:
     if args.gpus and not chosen:
         if "," in args.gpus:
             raise ValueError(
-                f"--gpus {args.gpus}: one run uses one GPU.  Start a run per GPU, each with its "
-                "own relations"
+                f"--gpus {args.gpus}: a process uses one GPU.  Give --workers "
+                f"{len(args.gpus.split(','))} in its place, for a process per GPU"
             )
         chosen = f"cuda:{args.gpus}"
     return chosen or os.environ.get("KN_DEVICE") or None

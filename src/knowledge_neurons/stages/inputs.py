@@ -18,8 +18,9 @@ from knowledge_neurons.results.adopted import is_adopted, not_published
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.results.neurons import read_fact_neurons
+from knowledge_neurons.runs.executor import Executor
 from knowledge_neurons.runs.grow import progress
-from knowledge_neurons.stages import tables
+from knowledge_neurons.stages import tables, workers
 from knowledge_neurons.stages.arguments import ModelSettings, SentenceSettings
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import Encoded, encode_facts
@@ -33,7 +34,7 @@ class Inputs:
 
     source: file of the prompts.  bags: {relation: [bag of each fact]}.  facts: of relations that
     the stage named, or all, as many as it takes.  identity: what of model and prompts decides the
-    result.
+    result.  executor: who does the work.
     """
 
     settings: ModelSettings
@@ -43,6 +44,7 @@ class Inputs:
     pretrained: Pretrained
     device: torch.device
     identity: dict[str, Any]
+    executor: Executor
 
     @property
     def max_tokens(self) -> int:
@@ -98,14 +100,15 @@ class Inputs:
         tables.show(title, {"model": self.shown, "left out": left_out, **rows})
 
     def check_unchanged(self) -> str:
-        """The sha256 of the model's weights, which must be that of when it was loaded."""
-        found = fingerprint(self.pretrained.model)
-        if found != self.pretrained.sha256:
-            raise RuntimeError(
-                "the edits were not undone: the weights had sha256 "
-                f"{self.pretrained.sha256} and have {found}"
-            )
-        return found
+        """The sha256 of the model's weights, which must be that of when it was loaded, wherever
+        they were edited."""
+        model, before = self.pretrained.model, self.pretrained.sha256
+        for found in self.executor.everywhere(lambda: fingerprint(model)):
+            if found != before:
+                raise RuntimeError(
+                    f"the edits were not undone: the weights had sha256 {before} and have {found}"
+                )
+        return before
 
 
 def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None) -> Inputs:
@@ -120,6 +123,8 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         for name in (sorted(bags) if relations is None else relations)
     }
     device = chosen_device(settings.device)
+    if settings.threads_per_worker:
+        torch.set_num_threads(settings.threads_per_worker)
     pretrained = checkpoints.from_pretrained(
         settings.bert_model,
         revision=settings.revision,
@@ -135,7 +140,8 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         "layer_norm_eps": pretrained.layer_norm_eps,
         "data_sha256": sha256_of(source),
     }
-    return Inputs(settings, source, bags, facts, pretrained, device, identity)
+    executor = workers.executor(settings, pretrained.model)
+    return Inputs(settings, source, bags, facts, pretrained, device, identity, executor)
 
 
 def _read_bags(settings: ModelSettings) -> tuple[Path, dict[str, list]]:

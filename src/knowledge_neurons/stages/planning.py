@@ -173,9 +173,9 @@ def show(settings: Settings, plan: Plan) -> None:
     if 1 in plan.stages:
         rows["dtype"] = advice(plan)
     rows["assumed"] = "; ".join(plan.assumed) or "nothing"
-    threads = torch.get_num_threads()
-    where = settings.device or "this machine"
-    tables.show(f"What it will cost: {settings.bert_model} on {where}, {threads} threads", rows)
+    where, threads = settings.device or "this machine", torch.get_num_threads()
+    many = f"{threads} thread{'s' * (threads != 1)}"
+    tables.show(f"What it will cost: {settings.bert_model} on {where}, {many}", rows)
 
 
 def _too_large(host: int) -> str:

@@ -1,0 +1,57 @@
+"""Who works: --workers, --ray and --threads_per_worker, and the executor that they come to."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from typing import Any
+
+from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.runs.executor import LOCAL, Executor, InThisProcess
+from knowledge_neurons.stages import numbers
+
+# Arguments that decide no number, and are not kept with results.
+WHO_WORKS = ("workers", "ray", "threads_per_worker")
+many = numbers.whole(1, 4096)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Who works; results are the same bytes however many there are, for the same threads."""
+    parser.add_argument(
+        "--workers",
+        type=many,
+        help="processes that share the work, one per GPU or --threads_per_worker cores (default: "
+        "this one; with --ray as many as there is room for)",
+    )
+    parser.add_argument(
+        "--ray",
+        help="ADDRESS of a Ray cluster, or local for one of this machine alone (default with "
+        "several --workers)",
+    )
+    parser.add_argument(
+        "--threads_per_worker", type=many, help="of each worker (default with workers: 1)"
+    )
+
+
+def who_works(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of WHO_WORKS; ray is None for this process alone.
+
+    Raises ValueError where Ray is needed and missing.
+    """
+    given = {name: getattr(args, name) for name in WHO_WORKS}
+    if args.ray is None and args.workers in (None, 1):
+        return given
+    if not find_spec("ray"):
+        raise ValueError(
+            "--workers and --ray need Ray, which is not installed: pip install -e '.[cluster]'"
+        )
+    return given | {"ray": args.ray or LOCAL, "threads_per_worker": args.threads_per_worker or 1}
+
+
+def executor(settings: Any, model: Network) -> Executor:
+    """This process, or workers that start when there is work; settings: with WHO_WORKS."""
+    if settings.ray is None:
+        return InThisProcess()
+    from knowledge_neurons.runs.crew import Crew, Plan  # Ray, an extra
+
+    return Crew(model, Plan(settings.workers, settings.ray, settings.threads_per_worker))
