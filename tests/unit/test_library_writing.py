@@ -178,13 +178,14 @@ def test_contexts_nest_with_the_same_neurons(kn):
     """Each level is put back as it was, also where the inner one is left by an exception."""
     plain = bits(kn)
     with kn.updated(NEURONS, "Paris", "is"):
-        outer = bits(kn)
+        outer, state = bits(kn), kn.state
         with kn.erased(NEURONS[:2]):
             inner = bits(kn)
+            assert kn.state not in (0, state)
             with pytest.raises(KeyError), kn.updated(NEURONS[2:], "Paris", "is"):
                 raise KeyError
             assert bits(kn) == inner != outer
-        assert bits(kn) == outer != plain
+        assert bits(kn) == outer != plain and kn.state == state
     assert bits(kn) == plain
 
 
