@@ -24,7 +24,7 @@ NOTEBOOK = ROOT / "notebook.ipynb"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 # tqdm's advice to install ipywidgets, which would name a path of this machine in the outputs.
 QUIET = {"PYTHONWARNINGS": "ignore:IProgress not found"}
-LONGEST = 120  # seconds of a cell before it counts as stuck
+LONGEST = 600  # seconds of a cell before it counts as stuck, on a busy machine too
 
 
 class OwnKernel(AsyncKernelManager):
