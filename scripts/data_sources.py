@@ -64,6 +64,21 @@ def checked(check: Check, content: Any, name: str) -> Any:
         raise ValueError(f"{name}: {error}. {ALTERED}") from None
 
 
+def compare(what: str, got: int, expected: int) -> None:
+    """Raise the message for a wrong count."""
+    if got != expected:
+        raise ValueError(f"got {got:,} {what}, expected {expected:,}")
+
+
+def check_patterns(raw: bytes) -> list[str]:
+    """A relation's patterns; each holds [X] and [Y] exactly once."""
+    patterns = [msgspec.json.decode(line)["pattern"] for line in raw.splitlines() if line.strip()]
+    for pattern in patterns:
+        if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
+            raise ValueError(f"got pattern {pattern!r}, expected one [X] and one [Y]")
+    return patterns
+
+
 def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
     """Content and checked value of a file that is here already and whole, else None."""
     if force or not path.is_file():
@@ -80,22 +95,24 @@ class LocalSource:
 
     quick = True
 
-    def __init__(self, root: Path):
-        found = [layout for layout in (FLAT, CLONE) if (root / layout.pairs).is_file()]
+    def __init__(self, root: Path, flat: Any = FLAT, clone: Any = CLONE, of: str = REPOSITORY):
+        """flat, clone: the two layouts, each with the file that tells it first."""
+        first = [str(layout[0]).format(0) for layout in (flat, clone)]
+        found = [place for place, name in enumerate(first) if (root / name).is_file()]
         if not found:
             raise ValueError(
-                f"--from {root}: found neither {root / FLAT.pairs} nor {root / CLONE.pairs}. Name "
-                f"a clone of {REPOSITORY}, which holds {', '.join(CLONE)}; or a folder that holds "
-                f"{', '.join(FLAT)} ({{}} is a relation)"
+                f"--from {root}: found neither {root / first[0]} nor {root / first[1]}. Name "
+                f"a clone of {of}, which holds {', '.join(clone)}; or a folder that holds "
+                f"{', '.join(flat)} ({{}} is a relation)"
             )
-        self.root, self.layout = root, found[0]
+        self.root, self.layout, self.first = root, (flat, clone)[found[0]], first[found[0]]
 
     def read(self, name: str, check: Check) -> tuple[bytes, Any]:
         """Content of a file and what its check made of it."""
         path = self.root / name
         if not path.is_file():
             raise ValueError(
-                f"{path}: not found, but {self.root / self.layout.pairs} is there and belongs to "
+                f"{path}: not found, but {self.root / self.first} is there and belongs to "
                 "the same layout. Complete the folder, or name another source (--from, --url)"
             )
         raw = path.read_bytes()
@@ -108,10 +125,10 @@ class HttpSource:
     quick = False
     layout = CLONE
 
-    def __init__(self, url: str, cache: Path, force: bool = False):
+    def __init__(self, url: str, cache: Path, force: bool = False, of: str = REPOSITORY):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
-        self.url, self.cache, self.force = url.rstrip("/"), cache, force
+        self.url, self.cache, self.force, self.of = url.rstrip("/"), cache, force, of
 
     def read(self, name: str, check: Check) -> tuple[bytes, Any]:
         """Content of a file and what its check made of it, from the cache if it is whole there."""
@@ -141,5 +158,5 @@ class HttpSource:
         raise ValueError(
             f"could not fetch {url}: {reason} (tries: {attempt}). Run the same command again later "
             f"(what has arrived is kept in {self.cache}), or pass --url MIRROR, or clone "
-            f"{REPOSITORY} elsewhere and pass --from CLONE"
+            f"{self.of} elsewhere and pass --from CLONE"
         )
