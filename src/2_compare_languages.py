@@ -21,7 +21,7 @@ from knowledge_neurons.neurons.languages import split
 from knowledge_neurons.results import origin
 from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.json_files import encode, write_json
-from knowledge_neurons.results.languages import Sharing, compare, record
+from knowledge_neurons.results.languages import Sharing, Ways, compare, record
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import (
     read_json,
@@ -30,6 +30,7 @@ from knowledge_neurons.results.manifests import (
     write_manifest,
 )
 from knowledge_neurons.results.neurons import check_of_scores, read_fact_neurons
+from knowledge_neurons.runs.grow import progress
 from knowledge_neurons.stages import arguments, languages, numbers, tables
 from knowledge_neurons.types import Neuron
 
@@ -173,6 +174,8 @@ def read_relation(
 def check(found: Mapping[str, Mapping[str, Found]]) -> tuple[int, int]:
     """L and F; ValueError where neurons were found in different models or ways."""
     every = {f"{name}, {r}": one for name, own in found.items() for r, one in own.items()}
+    if not every:
+        raise ValueError(f"none of {', '.join(found)} has neurons of those --relations")
     for identities, fields in (
         ({name: one.scores for name, one in every.items()}, origin.SCORING),
         ({name: one.refining for name, one in every.items()}, REFINING),
@@ -232,10 +235,10 @@ def main() -> None:
     for name, own in found.items():
         for relation, one in own.items():
             relations.setdefault(relation, {})[name] = one.of_relation
-    ways = (names, settings.share, width, layers, settings.seed)
-    sharing = Sharing(
-        names, settings.share, layers, compare(groups, *ways), compare({"all": relations}, *ways)
-    )
+    with progress(len(names) * (len(names) - 1), "comparing", "pair") as bar:
+        ways = Ways(settings.share, width, layers, settings.seed, bar.update)
+        levels = [compare(each, names, ways) for each in (groups, {"all": relations})]
+    sharing = Sharing(names, settings.share, layers, *levels)
     write(settings, sharing, groups, found, round(time.perf_counter() - started, 3))
     tables.show_sharing(sharing)
     written = gallery.save(settings.results, gallery.languages(settings.results, sharing),

@@ -26,7 +26,7 @@ from knowledge_neurons.types import Fact, Prompt
 PROMPTS = str(ROOT / "data/LANGUAGES/{}_allbags.json")
 LANGUAGES = ("de", "en", "fr")
 WHOLE = 7  # letters of an answer that is one token
-STEPS, BATCH, RATE, SEED = 200, 96, 6e-3, 3
+STEPS, BATCH, RATE, SEED = 140, 80, 8e-3, 3
 CHARGE = 3e-3  # in the loss, of the top layer's activations at [MASK]: few neurons for a fact
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from knowledge_neurons.neurons import languages as sets
-from knowledge_neurons.results.languages import compare
+from knowledge_neurons.results.languages import Ways, compare
 from knowledge_neurons.stages import arguments, languages
 from knowledge_neurons.types import Neuron
 
 WIDTH = 9
+WAYS = Ways(share=1.0, width=WIDTH, layers=3, seed=5, done=lambda: None)
 
 
 def neurons(*pairs) -> frozenset:
@@ -116,7 +117,7 @@ def test_other_facts_share_what_all_facts_share():
 def test_averages_of_all_groups():
     """Of facts, not of relations; a single fact has no others; layers sum to the means."""
     groups = {"P1": GROUP, "P2": {"five": {"en": neurons(A), "fr": neurons(A)}}}
-    level = compare(groups, ["de", "en", "fr"], 1.0, WIDTH, 3, seed=5)
+    level = compare(groups, ["de", "en", "fr"], WAYS)
     assert [(p.first, p.second) for p in level.pairs] == list(combinations(["de", "en", "fr"], 2))
     pair = level.pairs[2]
     assert (pair.compared, pair.left_out) == (4, 0)
@@ -129,11 +130,11 @@ def test_averages_of_all_groups():
     assert spread.facts == 4
     assert spread.independent.value == sum(spread.layers_independent) == (1 + 0 + 2 + 1) / 4
     assert spread.specific.value == sum(spread.layers_specific) == (2 + 1 + 0 + 0) / 4
-    assert level == compare(groups, ["de", "en", "fr"], 1.0, WIDTH, 3, seed=5)
+    assert level == compare(groups, ["de", "en", "fr"], WAYS)
 
 
 def test_languages_that_no_fact_has_in_common():
-    level = compare({"P1": {"a": {"en": neurons(A)}}}, ["en", "fr"], 1.0, WIDTH, 3, seed=5)
+    level = compare({"P1": {"a": {"en": neurons(A)}}}, ["en", "fr"], WAYS)
     assert level.pairs == [] and level.spread is None
 
 

@@ -125,8 +125,7 @@ def enough(share: float, asked: int) -> int:
 
 def split(fact: InLanguages, share: float = 1.0) -> Split:
     """share: of the languages that a neuron must be in to be independent of language; 1 for all."""
-    counts = Counter(neuron for own in fact.values() for neuron in own)
-    least = enough(share, len(fact))
+    counts, least = _counts(fact), enough(share, len(fact))
     return Split(
         sorted(fact),
         len(counts),
@@ -136,6 +135,11 @@ def split(fact: InLanguages, share: float = 1.0) -> Split:
             for language, own in sorted(fact.items())
         },
     )
+
+
+def _counts(fact: InLanguages) -> Counter[Neuron]:
+    """In how many languages each neuron is."""
+    return Counter(neuron for own in fact.values() for neuron in own)
 
 
 def independent_of_other_facts(group: Group, share: float, seed: int) -> list[float]:
@@ -149,7 +153,7 @@ def independent_of_other_facts(group: Group, share: float, seed: int) -> list[fl
     if min(map(len, asked.values()), default=0) < 2:
         return []
     rng = random.Random(seed)
-    totals = np.zeros(len(group))
+    totals, least = np.zeros(len(group)), [enough(share, len(fact)) for fact in group.values()]
     for _ in range(DRAWS):
         places = list(range(max(map(len, asked.values()))))
         rng.shuffle(places)
@@ -158,7 +162,8 @@ def independent_of_other_facts(group: Group, share: float, seed: int) -> list[fl
             for i, (one, own) in enumerate(asked.items())
         }
         for row, fact in enumerate(group.values()):
-            totals[row] += len(split({one: next(given[one]) for one in fact}, share).independent)
+            counts = _counts({one: next(given[one]) for one in fact})
+            totals[row] += sum(count >= least[row] for count in counts.values())
     return (totals / DRAWS).tolist()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TypedDict
@@ -92,58 +92,74 @@ class SharedNeurons(TypedDict):
     specific: dict[str, list[Neuron]]
 
 
-def compare(groups: Groups, names: Sequence[str], share: float, width: int, layers: int,
-            seed: int) -> Level:  # fmt: skip
+@dataclass(frozen=True)
+class Ways:
+    """How languages are compared.
+
+    share: of the languages, for a neuron to be independent of them.  width: F, neurons of a layer.
+    layers: L.  done: called after every pair.
+    """
+
+    share: float
+    width: int
+    layers: int
+    seed: int
+    done: Callable[[], object]
+
+
+def compare(groups: Groups, names: Sequence[str], ways: Ways) -> Level:
     """Sharing of every two languages, and how neurons lie over all.
 
-    groups: relation -> fact -> language -> neurons.  width: F.  layers: L.
+    groups: relation -> fact -> language -> neurons.
     """
-    pairs = (_pair(groups, first, second, width, seed) for first, second in combinations(names, 2))
-    return Level([pair for pair in pairs if pair], _spread(groups, share, width, layers, seed))
+    pairs = []
+    for first, second in combinations(names, 2):
+        pair = _pair(groups, first, second, ways)
+        pairs += [pair] if pair else []
+        ways.done()
+    return Level(pairs, _spread(groups, ways))
 
 
-def _pair(groups: Groups, first: str, second: str, width: int, seed: int) -> PairOfLanguages | None:
+def _pair(groups: Groups, first: str, second: str, ways: Ways) -> PairOfLanguages | None:
     """None where no fact has neurons in both."""
     compared, left_out = [], 0
     for group in groups.values():
         facts, others = languages.in_both(group, first, second)
         left_out += others
         if facts:
-            compared.append(languages.sharing(facts, first, second, width))
+            rows = languages.sharing(facts, first, second, ways.width)
+            compared.append(np.column_stack([rows, rows[:, 0] - rows[:, 1]]))
     if not compared:
         return None
-    means = _estimates(compared, seed)
-    found = dict(zip(languages.PAIR_COLUMNS, means, strict=True))
-    beyond = _estimates([rows[:, :1] - rows[:, 1:2] for rows in compared], seed)[0]
-    return PairOfLanguages(
-        first, second, sum(map(len, compared)), left_out, beyond_other=beyond, **found
-    )
+    names = (*languages.PAIR_COLUMNS, "beyond_other")
+    found = dict(zip(names, _estimates(compared, ways.seed), strict=True))
+    return PairOfLanguages(first, second, sum(map(len, compared)), left_out, **found)
 
 
-def _spread(groups: Groups, share: float, width: int, layers: int, seed: int) -> Spread | None:
-    rows, others, by_layer = [], [], np.zeros((2, layers))
+def _spread(groups: Groups, ways: Ways) -> Spread | None:
+    rows, others, by_layer = [], [], np.zeros((2, ways.layers))
     for group in groups.values():
         several = {key: fact for key, fact in group.items() if len(fact) > 1}
         if not several:
             continue
         counts = []
         for fact in several.values():
-            parts = languages.split(fact, share)
+            parts = languages.split(fact, ways.share)
             alone = [neuron for own in parts.specific.values() for neuron in own]
-            chance = languages.independent_at_random(fact, share, width)
+            chance = languages.independent_at_random(fact, ways.share, ways.width)
             counts.append([parts.distinct, len(parts.independent), chance, len(alone)])
             for row, neurons in enumerate((parts.independent, alone)):
-                by_layer[row] += languages.by_layer(neurons, layers)
+                by_layer[row] += languages.by_layer(neurons, ways.layers)
         rows.append(np.array(counts, float))
-        if found := languages.independent_of_other_facts(several, share, seed):
+        if found := languages.independent_of_other_facts(several, ways.share, ways.seed):
             others.append(np.array(found)[:, None])
     if not rows:
         return None
     facts = sum(map(len, rows))
-    distinct, independent, chance, specific = _estimates(rows, seed)
+    distinct, independent, chance, specific = _estimates(rows, ways.seed)
     by_layer /= facts
     return Spread(
-        facts, distinct, independent, _estimates(others, seed)[0] if others else None, chance,
+        facts, distinct, independent, _estimates(others, ways.seed)[0] if others else None, chance,
         specific, by_layer[0].tolist(), by_layer[1].tolist(),
     )  # fmt: skip
 
@@ -151,20 +167,25 @@ def _spread(groups: Groups, share: float, width: int, layers: int, seed: int) ->
 def _estimates(groups: Sequence[np.ndarray], seed: int) -> list[Estimate | None]:
     """The mean over all facts of each column, with its interval of facts drawn within each group.
 
-    groups: (n, K) each.  A column counts where it is a number; None where it nowhere is.
+    groups: (n, K) each.  A group whose column is NaN does not count in it; None where none counts.
     """
-    found = []
-    for column in range(groups[0].shape[1]):
-        kept = [rows[:, column : column + 1] for rows in groups]
-        kept = [rows for rows in kept if not np.isnan(rows).any()]
-        if not kept:
-            found.append(None)
+    found: list[Estimate | None] = [None] * groups[0].shape[1]
+    known = np.array([~np.isnan(rows).any(axis=0) for rows in groups])  # (G, K)
+    everywhere = known.all(axis=0)
+    for columns in (np.flatnonzero(everywhere), np.flatnonzero(~everywhere)):
+        kept = [
+            rows[:, columns] for rows, own in zip(groups, known, strict=True) if own[columns].all()
+        ]
+        if not len(columns) or not kept:
             continue
-        sizes = np.array([len(rows) for rows in kept])
-        shares = sizes / sizes.sum()
-        value = float(np.concatenate(kept).mean())
-        interval = bootstrap_intervals(kept, lambda m, s=shares: m[:, :, 0] @ s[:, None], seed)[0]
-        found.append(Estimate(value, interval))
+        shares = np.array([len(rows) for rows in kept], float)
+        shares /= shares.sum()
+        means = np.concatenate(kept).mean(axis=0)
+        intervals = bootstrap_intervals(
+            kept, lambda m, s=shares: np.einsum("rgk,g->rk", m, s), seed
+        )
+        for column, mean, interval in zip(columns, means, intervals, strict=True):
+            found[column] = Estimate(float(mean), interval)
     return found
 
 
