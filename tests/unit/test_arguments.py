@@ -124,7 +124,7 @@ def test_settings_without_arguments(monkeypatch):
 def test_a_device_is_named_in_this_order(monkeypatch):
     assert parsed(monkeypatch, "--device", "cpu", "--gpus", "1").device == "cpu"
     assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
-    with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
+    with pytest.raises(ValueError, match="--gpus 0,1: a process uses one GPU"):
         parsed(monkeypatch, "--gpus", "0,1")
 
 
