@@ -7,7 +7,7 @@ import torch
 
 from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, inputs, numbers, refining, tables
+from knowledge_neurons.stages import arguments, numbers, refining, tables
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_settings_without_arguments(monkeypatch):
 def test_a_device_is_named_in_this_order(monkeypatch):
     assert parsed(monkeypatch, "--device", "cpu", "--gpus", "1").device == "cpu"
     assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
-    with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
+    with pytest.raises(ValueError, match="--gpus 0,1: a process uses one GPU"):
         parsed(monkeypatch, "--gpus", "0,1")
 
 
@@ -135,7 +135,7 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, taken):
     tried = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch, "empty", lambda size, device: tried.append((size, device)))
-    assert chosen_device(None) == inputs._device("") == torch.device(taken)
+    assert chosen_device(None) == chosen_device("") == torch.device(taken)
     assert chosen_device("cuda:1") == torch.device("cuda:1")
     assert tried == [(0, torch.device(name)) for name in (taken, taken, "cuda:1")]
     with pytest.raises(ValueError, match="device 'meta' cannot be used here: it holds no numbers"):
