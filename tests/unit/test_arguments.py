@@ -5,8 +5,9 @@ import argparse
 import pytest
 import torch
 
+from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, inputs, numbers, refining, tables
+from knowledge_neurons.stages import arguments, numbers, refining, tables
 
 
 @pytest.mark.parametrize(
@@ -134,13 +135,13 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, taken):
     tried = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch, "empty", lambda size, device: tried.append((size, device)))
-    assert inputs._device(None) == inputs._device("") == torch.device(taken)
-    assert inputs._device("cuda:1") == torch.device("cuda:1")
+    assert chosen_device(None) == chosen_device("") == torch.device(taken)
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
     assert tried == [(0, torch.device(name)) for name in (taken, taken, "cuda:1")]
     with pytest.raises(ValueError, match="device 'meta' cannot be used here: it holds no numbers"):
-        inputs._device("meta")
+        chosen_device("meta")
     with pytest.raises(ValueError, match="device 'gpu' cannot be used here: "):
-        inputs._device("gpu")
+        chosen_device("gpu")
 
 
 def test_results_of_the_released_commands(monkeypatch):
