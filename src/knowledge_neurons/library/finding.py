@@ -65,7 +65,7 @@ class Finding(Model):
         """
         rules = quadrature.rule(rule, steps)
         settings = Settings(rules, tolerance, keep, layers=layers, target=target)
-        ready = Ready(tuple(prompts), answer, self.encode(prompts, answer))
+        ready = Ready(tuple(prompts), answer, self._encode(prompts, answer))
         engine = self._engine(settings, ready.prompts)
         if dense:
             return self._dense(engine, ready)
@@ -80,6 +80,7 @@ class Finding(Model):
         min_prompts: int = 3,
         by: str = "share",
         shared_by: str = "share",
+        baseline: bool = False,
     ) -> list[Neuron]:
         """The fact's knowledge neurons from the scores of its prompts (section 3.2).
 
@@ -87,11 +88,12 @@ class Finding(Model):
         "percentile" that percentile of all the prompt's scores.  shared: p, share of the prompts;
         shared_by "percentile" of the counts of all neurons that are coarse in any.  A neuron must
         be coarse in at least min_prompts, or in all prompts where there are fewer.
+        baseline: of the activations instead, the paper's baseline, at t = 0.5 there.
         Returns the neurons, first seen first; none where the prompts share none.
         Raises ValueError where coarse asks for scores that were not kept.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        counts = Counter(chain.from_iterable(self._coarse(scores, asked)))
+        counts = Counter(chain.from_iterable(self._coarse(scores, asked, baseline)))
         return _chosen(counts, len(scores), asked)
 
     def find(
@@ -172,8 +174,8 @@ class Finding(Model):
         against = []
         for one in pairs:
             text, other = pair(one, "a negative prompt, or such a prompt and its answer")
-            against.append(Ready((text,), other, self.encode([text], other)))
-        return Ready(tuple(prompts), answer, self.encode(prompts, answer), tuple(against))
+            against.append(Ready((text,), other, self._encode([text], other)))
+        return Ready(tuple(prompts), answer, self._encode(prompts, answer), tuple(against))
 
     def _found(
         self,
@@ -257,14 +259,16 @@ class Finding(Model):
         found.dense = every
         return found
 
-    def _coarse(self, scores: Sequence[PromptScores], asked: Asked) -> list[list[Neuron]]:
-        """The coarse neurons of each prompt; of one that does not say, 0.1 of its largest score
-        and more is taken to be there."""
+    def _coarse(
+        self, scores: Sequence[PromptScores], asked: Asked, baseline: bool = False
+    ) -> list[list[Neuron]]:
+        """The coarse neurons of each prompt; one that does not say has those from 0.1 on."""
         every = self.model.shape.layers * self.model.shape.neurons
         found = []
         for one in scores:
             keep, total = (one.keep, one.total) if isinstance(one, Kept) else (refine.KEEP, every)
-            found.append(thresholds.coarse(one.of_answer, asked.coarse, asked.by, total, keep))
+            of = one.baseline if baseline else one.of_answer
+            found.append(thresholds.coarse(of, asked.coarse, asked.by, total, keep))
         return found
 
     # --- what speaks against it ---

@@ -91,7 +91,7 @@ class Writing(Model):
         output embedding less the mean of all words: what lifts all alike says nothing, and long
         embeddings, which are those of rare words, do not come first for their length.
         """
-        chosen = self.neurons(neuron)
+        chosen = self._neurons(neuron)
         if len(chosen) != 1 or k < 1:
             raise ValueError(f"{len(chosen)} neurons, {k} words: expected one neuron, 1 or more")
         slot = slots.value_slots(self.model, chosen)[0].float()  # (D,)
@@ -128,9 +128,9 @@ class Writing(Model):
         space is before them, as in Chinese, for then many models have other tokens for them.
         An answer of several tokens counts by its first.
         """
-        chosen = self.neurons(neurons)
+        chosen = self._neurons(neurons)
         first, second = _checked_lambdas(lambdas)
-        tokens = (self.encode([prompt], answer)[0].answer for answer in (old, new))
+        tokens = (self._encode([prompt], answer)[0].answer for answer in (old, new))
         edit = slots.update(self.model, chosen, *tokens, first, second)
         return Change(edit, "update", old, new, (first, second))
 
@@ -146,7 +146,7 @@ class Writing(Model):
             if self.tokenizer.unknown is None:
                 raise ValueError("this tokenizer has no unknown token: erase to 'zero'")
             unknown = self.model.words[self.tokenizer.unknown]
-        return Change(slots.erase(self.model, self.neurons(neurons), unknown), "erase")
+        return Change(slots.erase(self.model, self._neurons(neurons), unknown), "erase")
 
     # --- applying it ---
 
