@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import time
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -80,11 +79,11 @@ def parse() -> Settings:
             help=f"how much of the {done}",
         )
     parser.add_argument(
-        "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
+        "--lambda_sweep", type=numbers.pairs, help="L1:L2,L1:L2 ... instead of one pair"
     )
     parser.add_argument(
         "--top_k",
-        type=counts,
+        type=numbers.counts,
         help="1,2,5 ...: edit the K neurons of highest mean score instead of the refined ones, and "
         "draw success against K (reads the scores of stage 1)",
     )
@@ -114,19 +113,6 @@ def parse() -> Settings:
     of = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
     run = f"edit-{of}" + ("-top_k" if args.top_k else "")
     return arguments.settings(Settings, args, run=run, variants=variants, top_k=args.top_k or [])
-
-
-def counts(text: str) -> list[int]:
-    """ "1,2,5" -> [1, 2, 5]."""
-    return sorted(set(map(numbers.count, text.split(","))))
-
-
-def lambda_pairs(text: str) -> list[tuple[float, float]]:
-    """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    pairs = [tuple(map(numbers.factor, part.split(":"))) for part in text.split(",")]
-    if any(len(pair) != 2 for pair in pairs):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
-    return pairs
 
 
 # --- what will be edited ---------------------------------------------------------------------

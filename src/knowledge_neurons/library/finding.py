@@ -29,7 +29,7 @@ from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
 
 PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
 AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
-Negative = str | tuple[str, str]  # a prompt, or a prompt and what it is asked for
+Negative = str | tuple[str, str]  # a prompt, or one and what it is asked for
 Question = tuple[Sequence[str], str]  # prompts and answer
 
 
@@ -263,12 +263,11 @@ class Finding(Model):
         self, scores: Sequence[PromptScores], asked: Asked, baseline: bool = False
     ) -> list[list[Neuron]]:
         """The coarse neurons of each prompt; one that does not say has those from 0.1 on."""
-        every = self.model.shape.layers * self.model.shape.neurons
-        found = []
+        every, found = self.model.shape.layers * self.model.shape.neurons, []
         for one in scores:
             keep, total = (one.keep, one.total) if isinstance(one, Kept) else (refine.KEEP, every)
-            of = one.baseline if baseline else one.of_answer
-            found.append(thresholds.coarse(of, asked.coarse, asked.by, total, keep))
+            of = (one.baseline if baseline else one.of_answer), asked.coarse, asked.by
+            found.append(thresholds.coarse(*of, total, keep))
         return found
 
     # --- what speaks against it ---

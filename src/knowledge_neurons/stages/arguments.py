@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.layout import DEFAULT_PREFIX, Results
 from knowledge_neurons.stages import languages, numbers, program
-from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, who_works
+from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, device_of, who_works
 from knowledge_neurons.text.relations import check_relation
 
 PROMPTS = ROOT / "data/PARAREL/data_all_allbags.json"
@@ -284,19 +284,6 @@ def _results(args: argparse.Namespace, own: str) -> Results:
         root = root.parent
     results, language = Results(root, args.output_prefix, neurons), getattr(args, "language", None)
     return results.of_language(language) if language else results
-
-
-def device_of(args: argparse.Namespace) -> str | None:
-    """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
-    chosen = args.device or ("cpu" if args.no_cuda else None)
-    if args.gpus and not chosen:
-        if "," in args.gpus:
-            raise ValueError(
-                f"--gpus {args.gpus}: a process uses one GPU.  Give --workers "
-                f"{len(args.gpus.split(','))} in its place, for a process per GPU"
-            )
-        chosen = f"cuda:{args.gpus}"
-    return chosen or os.environ.get("KN_DEVICE") or None
 
 
 def names_of(text: str | None) -> list[str]:

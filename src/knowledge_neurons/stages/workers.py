@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,23 @@ def who_works(args: argparse.Namespace) -> dict[str, Any]:
         return given
     if not find_spec("ray"):
         raise ValueError(
-            "--workers and --ray need Ray, which is not installed: pip install -e '.[cluster]'"
+            "--workers and --ray need Ray, which is not installed: pip install -e "
+            "'.[cluster]' -c constraints.txt"
         )
     return given | {"ray": args.ray or LOCAL, "threads_per_worker": args.threads_per_worker or 1}
+
+
+def device_of(args: argparse.Namespace) -> str | None:
+    """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
+    chosen = args.device or ("cpu" if args.no_cuda else None)
+    if args.gpus and not chosen:
+        if "," in args.gpus:
+            raise ValueError(
+                f"--gpus {args.gpus}: a process uses one GPU.  Give --workers "
+                f"{len(args.gpus.split(','))} in its place, for a process per GPU"
+            )
+        chosen = f"cuda:{args.gpus}"
+    return chosen or os.environ.get("KN_DEVICE") or None
 
 
 def executor(settings: Any, model: Network) -> Executor:
