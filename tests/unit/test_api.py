@@ -36,7 +36,7 @@ def test_the_defaults_are_the_papers():
     """20 steps of the left rule, scores from 0.1 of the largest, t = 0.2, p = 0.7, 3 prompts."""
     thresholds = {"coarse": 0.2, "shared": 0.7, "min_prompts": 3}
     ways = {"by": "share", "shared_by": "share"}
-    within = {"tolerance": 1e-3, "layers": None}
+    within = {"tolerance": 1e-3, "layers": None, "target": "probability"}
     steps = {"rule": "riemann-left", "steps": 20, "keep": 0.1, "dense": False}
     assert defaults(KnowledgeNeurons.scores) == steps | within
     assert defaults(KnowledgeNeurons.refine) == thresholds | ways

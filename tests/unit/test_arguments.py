@@ -133,6 +133,7 @@ def test_a_device_is_named_in_this_order(monkeypatch):
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, taken):
     """Unless a device is named; one that cannot hold a number is refused by its name."""
     tried = []
+    monkeypatch.delenv("KN_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch, "empty", lambda size, device: tried.append((size, device)))
     assert chosen_device(None) == chosen_device("") == torch.device(taken)

@@ -9,7 +9,7 @@ from functools import partial
 from tqdm import tqdm
 
 from knowledge_neurons.attribution import adaptive
-from knowledge_neurons.attribution.fact_scores import Settings
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.experiments import compare_scorers, single_prompt
 from knowledge_neurons.library.finding import Finding, Question

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from knowledge_neurons.attribution.fact_scores import layers_of
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments import neuron_maps
 from knowledge_neurons.library.model import Model
 from knowledge_neurons.library.shown import Shown, Table

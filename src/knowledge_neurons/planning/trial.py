@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from knowledge_neurons.attribution import fact_scores
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments import modify_activation
 from knowledge_neurons.networks import operations, shapes
 from knowledge_neurons.networks.interface import Network
@@ -243,7 +244,7 @@ class _Trial:
         return Line.through([work(model) for model in self.models], seconds).at(work(self.network))
 
     def _point_operations(self, model: Network) -> float:
-        scored = fact_scores.layers_of(model, None)
+        scored = layers_of(model, None)
         return sum(operations.point(model, self.tokens, layer) for layer in scored)
 
     def _edited_operations(self, model: Network) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from knowledge_neurons.attribution import quadrature_audit
-from knowledge_neurons.attribution.fact_scores import layers_of
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments.choose_facts import Selection
 from knowledge_neurons.networks import operations
 from knowledge_neurons.networks.interface import Network

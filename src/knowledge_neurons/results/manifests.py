@@ -99,6 +99,7 @@ class Identity(TypedDict, total=False):
 
     model_sha256: str
     data_sha256: str
+    language: str
     seed: Annotated[int, Meta(ge=0)]
     relation: str
     rule: str
