@@ -50,18 +50,25 @@ def efficiency(one: float, many: float, workers: int) -> float:
     return one / (workers * many)
 
 
-def slope(first: tuple[float, float], last: tuple[float, float]) -> float:
-    """How much grows by a thousand, between two (count, amount)."""
+Point = tuple[float, float]  # a count, and an amount there
+
+
+def slope(first: Point, last: Point) -> float:
+    """How much the amount grows by a thousand."""
     return 1000 * (last[1] - first[1]) / (last[0] - first[0])
 
 
-def reaches(points: Sequence[tuple[float, float]], limit: float) -> float:
+def amount_at(points: Sequence[Point], count: float) -> float:
+    """The amount at a count, by the line through the last two points."""
+    first, last = points[-2:]
+    return first[1] + slope(first, last) * (count - first[0]) / 1000
+
+
+def reaches(points: Sequence[Point], limit: float) -> float:
     """The count at which an amount that rises reaches the limit, by the line through the two
     points around it, or through the last two."""
-    first, last = next(
-        (pair for pair in pairwise(points) if pair[1][1] >= limit), (points[-2], points[-1])
-    )
-    return first[0] + (limit - first[1]) * (last[0] - first[0]) / (last[1] - first[1])
+    first, last = next((pair for pair in pairwise(points) if pair[1][1] >= limit), points[-2:])
+    return first[0] + 1000 * (limit - first[1]) / slope(first, last)
 
 
 # --- commands --------------------------------------------------------------------------------
@@ -169,20 +176,12 @@ def facts(sizes: Sizes, place: Place) -> dict[str, Any]:
                 "report_mb": Results(results).report.stat().st_size / 1e6,
             }
         )
-    # From the last size but one on: below, what any run holds is not yet full.
-    first, last = (
-        (row["facts"], {stage: use["peak_mib"] for stage, use in row["stages"].items()})
-        for row in rows[-2:]
-    )
+    # Between the last two: below, what any run holds is not yet full.
     slopes = {
-        stage: slope((first[0], first[1][stage]), (last[0], last[1][stage])) for stage in uses
+        stage: slope(*((row["facts"], row["stages"][stage]["peak_mib"]) for row in rows[-2:]))
+        for stage in uses
     }
-    return {
-        "prompts_a_fact": PROMPTS,
-        "rows": rows,
-        "memory_slopes": slopes,
-        "memory_slope_mib_per_1000_facts": slopes["1"],
-    }
+    return {"rows": rows, "memory_slopes": slopes, "memory_slope_mib_per_1000_facts": slopes["1"]}
 
 
 def statistics(sizes: Sizes, place: Place) -> dict[str, Any]:
@@ -193,9 +192,8 @@ def statistics(sizes: Sizes, place: Place) -> dict[str, Any]:
         exact = place.stage("2_analyze_kn", results, "--pairs", 0)
         whole = place.stage("2_analyze_kn", results)
         rows.append({"facts": count, "default": asdict(whole), "without_pairs": asdict(exact)})
-    last = rows[-1]
-    seconds = last["default"]["cpu_s"] * 1e6 / last["facts"]
-    return {"relations": 34, "rows": rows, "stage2_s_per_million": seconds}
+    seconds = [(row["facts"], row["default"]["cpu_s"]) for row in rows]
+    return {"rows": rows, "stage2_s_per_million": amount_at(seconds, 1e6)}
 
 
 def report(sizes: Sizes, place: Place) -> dict[str, Any]:

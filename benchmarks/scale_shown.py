@@ -207,14 +207,14 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[list[str]]]] = {
 
 def with_tables(text: str, record: dict[str, Any]) -> str:
     """The page with the tables of the parts that the record has."""
-    for name in TABLES.keys() & record.keys():
+    for name in (name for name in TABLES if name in record):
         first, *rows = (f"| {' | '.join(row)} |" for row in TABLES[name](record[name]))
-        table = "\n".join([first, "|" + "---|" * (first.count("|") - 1), *rows])
-        start, end = f"<!-- table: growth, {name} -->\n", "\n<!-- end -->"
+        table = [first, "|" + "---|" * (first.count("|") - 1), *rows]
+        start, end = f"<!-- table: growth, {name} -->\n", "<!-- end -->\n"
         before, found, rest = text.partition(start)
         if not found or end not in rest:
-            raise ValueError(f"{PAGE} has no {start.strip()} with <!-- end --> after it")
-        text = before + start + table + end + rest.partition(end)[2]
+            raise ValueError(f"{PAGE} has no {start.strip()} with {end.strip()} after it")
+        text = before + start + "\n".join([*table, end]) + rest.partition(end)[2]
     return text
 
 
