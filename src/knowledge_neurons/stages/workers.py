@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.runs.executor import LOCAL, Executor, InThisProcess
 from knowledge_neurons.stages import numbers
+
+if TYPE_CHECKING:  # it needs torch, which stages 2 and 8 start without
+    from knowledge_neurons.networks.interface import Network
 
 # Arguments that decide no number, and are not kept with results.
 WHO_WORKS = ("workers", "ray", "threads_per_worker")
