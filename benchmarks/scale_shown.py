@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.figures.plots import BLUE, COLUMN, GREEN, ORANGE, styled
@@ -43,6 +43,7 @@ def _plain(panel: Axes, *axes: str) -> None:
         getattr(panel, f"set_{name}scale")("log")
         axis = getattr(panel, f"{name}axis")
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _workers(part: dict[str, Any]) -> Figure:
@@ -99,7 +100,7 @@ def _lengths(part: dict[str, Any]) -> Figure:
     right.set_ylim(bottom=0)
     for panel in (left, right):
         panel.set_xlabel("Tokens of the prompt")
-        panel.set_xticks(tokens, map(str, tokens), minor=False)
+        panel.set_xticks(tokens)
         panel.minorticks_off()
     return figure
 
