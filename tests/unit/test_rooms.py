@@ -6,6 +6,7 @@ Run: pytest tests/unit/test_rooms.py
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -67,14 +68,23 @@ def test_only_stages_ask_for_stages():
 @pytest.mark.parametrize("room", ["results", "figures", "report", "neurons", "text"])
 def test_rooms_that_start_without_torch(room):
     """Every module of them, in a process of its own."""
-    modules = [
+    start_without_torch(
         ".".join(("knowledge_neurons", *Path(module).with_suffix("").parts))
         for module in MODULES
         if module.startswith(f"{room}/") and not module.endswith("__init__.py")
-    ]
+    )
+
+
+def test_stages_that_read_files_alone_start_without_torch():
+    """Stages 2 and 8: torch takes seconds to import, and most of the memory they would have."""
+    start_without_torch(path.stem for path in SRC.glob("[28]_*.py"))
+
+
+def start_without_torch(modules: Iterable[str]) -> None:
+    names = list(modules)
     program = (
-        f"import sys; sys.path.insert(0, {str(SRC)!r}); import {', '.join(modules)}; "
-        "sys.exit('torch' in sys.modules)"
+        f"import sys, importlib; sys.path.insert(0, {str(SRC)!r}); "
+        f"[importlib.import_module(name) for name in {names}]; sys.exit('torch' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert ended.returncode == 0, f"{room}: {ended.stderr or 'torch is imported'}"
+    assert names and ended.returncode == 0, f"{names}: {ended.stderr or 'torch is imported'}"
