@@ -112,8 +112,8 @@ def plan(
         seconds = seconds_of(work, rates)
         held = peaks(stage, network, survey, points, budget, device)
         stages[stage] = Stage(work.operations, seconds / 3600, *held)
-    times = {"float32": rates.point, **rates.by_dtype}
-    each = {name: points * one + rates.scored for name, one in times.items()}
+    prompt = points * rates.point + rates.scored
+    each = {name: prompt * share for name, share in {"float32": 1.0, **rates.by_dtype}.items()}
     best = min(each, key=each.__getitem__)
     if each[best] > PAYS * each["float32"]:
         best = "float32"
@@ -139,7 +139,8 @@ def seconds_of(work: Work, rates: Rates) -> float:
     done = (
         *((work.starts, STAGE * rates.start + rates.load), (work.light, LIGHT * rates.start)),
         (FIGURES * (work.stage == 8), rates.start),
-        *((work.points, rates.point), (work.scored, rates.scored), (work.read, rates.read)),
+        *((work.points, rates.point), (work.scored, rates.scored)),
+        *((work.read, rates.read), (work.together, rates.together)),
         *((work.edited, rates.edited), (work.edits, rates.edit)),
         *((work.sentences, rates.sentence),),
         (work.tokenised, rates.tokenise * LINES.get(work.stage, 1.0)),
