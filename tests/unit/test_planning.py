@@ -184,7 +184,7 @@ def test_memory_follows_the_weights_and_the_budget():
     assert few < many
     host, device = estimate.peaks(1, SHAPE, ASKED.survey, 20, 1 << 20, torch.device("cuda"))
     weights = 4 * shapes.parameters(SHAPE)
-    assert weights < device <= weights + estimate.HELD * (1 << 20) and host < many
+    assert weights < device <= weights + estimate.HELD[False] * (1 << 20) and host < many
 
 
 # --- survey and trial --------------------------------------------------------------------------

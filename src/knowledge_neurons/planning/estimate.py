@@ -33,7 +33,9 @@ EFFICIENCY = 0.8  # of workers: groups end at different times, and one process w
 # Resident before the model, and times its weights while these are read and checked: of BERT, and of
 # what `transformers` reads.
 BERT, OTHERS = (340 * MIB, 1.15), (400 * MIB, 1.55)
-HELD = 1.5  # times what a batch is said to hold: the allocator's, and results on their way out
+# Times what a batch is said to hold, of an encoder and of a decoder: the allocator's, and results on
+# their way out.
+HELD = {False: 1.9, True: 1.1}
 LIGHT_PEAK = 220 * MIB
 
 
@@ -169,7 +171,7 @@ def peaks(
         return LIGHT_PEAK, 0
     weights = 4 * shapes.parameters(network)
     group = fact_scores.group_size(network, device)
-    batch = round(HELD * _batch(stage, network, survey, group * points, budget))
+    batch = round(HELD[network.causal] * _batch(stage, network, survey, group * points, budget))
     python, times = OTHERS if isinstance(network, AdaptedNetwork) else BERT
     loading = round(times * weights)
     if device.type == "cuda":
