@@ -33,8 +33,8 @@ EFFICIENCY = 0.8  # of workers: groups end at different times, and one process w
 # Resident before the model, and times its weights while these are read and checked: of BERT, and of
 # what `transformers` reads.
 BERT, OTHERS = (340 * MIB, 1.15), (400 * MIB, 1.55)
-# Times what a batch is said to hold, of an encoder and of a decoder: the allocator's, and results on
-# their way out.
+# Times what a batch is said to hold, of an encoder and of a decoder: the allocator's, and results
+# on their way out.
 HELD = {False: 1.9, True: 1.1}
 LIGHT_PEAK = 220 * MIB
 
