@@ -4,11 +4,11 @@
 
 Stage 1 of the embedded model on one relation of the embedded sample, all points, by two workers of
 one thread, against the same by one process.  A worker or driver is killed by signal 9, at a moment
-drawn at random from when the first worker works; a node is a second raylet on loopback
-(`ray.cluster_utils`), removed without warning.  Two workers are killed in a run.  After a killed
-driver its workers have to be gone within GONE seconds, all processes of a local cluster within
-ALL_GONE (two small ones of Ray's own try for 60 seconds to tell of it), and the same command has to
-go on.  The last line is JSON.
+drawn at random from when the first worker works (a driver when some of 42 facts are there); a node
+is a second raylet on this machine (`ray.cluster_utils`), removed without warning.  Two workers are
+killed in a run.  After a killed driver its workers have to be gone within GONE seconds, all
+processes of a local cluster within ALL_GONE (two small ones of Ray's own try for 60 seconds to tell
+of it), and the same command has to go on.  The last line is JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RELATION = "P36"
 WORKING = "ray::Worker.do"  # what Ray calls a worker's process while it works
 GONE, ALL_GONE = 10.0, 90.0  # seconds
 STARTING = 120.0  # seconds that a run may take to begin
-CORES = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -116,10 +116,10 @@ def compared(whole: Path, results: Path, manifests: bool = True) -> bool:
 @contextmanager
 def cluster(nodes: int) -> Iterator[Cluster]:
     """Nodes of one core on loopback."""
-    made = Cluster(initialize_head=True, head_node_args=CORES)
+    made = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
     try:
         for _ in range(nodes - 1):
-            made.add_node(num_cpus=1, object_store_memory=CORES["object_store_memory"])
+            made.add_node(**NODE)
         yield made
     finally:
         made.shutdown()
@@ -154,8 +154,10 @@ def kill_driver(whole: Path, results: Path, address: str, rng: random.Random) ->
     flags = ("--workers", "2", "--ray", address)
     run = start(results, *flags)
     root = run.pid if address == "local" else os.getpid()
+    enough, some = rng.choice([0, 8, 16, 24, 32]), rng.uniform(0, 3)  # of 42 lines
     workers_of(root, run)
-    time.sleep(rng.uniform(0, 6))
+    wait_for(lambda: lines_in(results) >= enough, STARTING, "lines")
+    time.sleep(some)
     below = processes_under(root)
     workers = [pid for pid, name in below.items() if name.startswith("ray::Worker")]
     of_run = list(below) if address == "local" else workers
@@ -164,13 +166,18 @@ def kill_driver(whole: Path, results: Path, address: str, rng: random.Random) ->
     record = {
         "fault": f"driver killed, --ray {'local' if address == 'local' else 'ADDRESS'}",
         "times": 1,
-        "lines_there": sum(1 for path in results.glob("*.rlt.*") for _ in path.open("rb")),
+        "lines_there": lines_in(results),
         "processes": len(of_run),
         "workers_gone_after_seconds": until_gone(workers, GONE),
     }
     record["exit_code"] = start(results, *flags).wait()
     until_gone(of_run, ALL_GONE)
     return record | {"same_bytes": compared(whole, results, manifests=False)}
+
+
+def lines_in(results: Path) -> int:
+    """How many facts are there."""
+    return sum(1 for path in results.glob("*.rlt.jsonl*") for _ in path.open("rb"))
 
 
 def until_gone(processes: list[int], seconds: float) -> float:
@@ -191,7 +198,7 @@ def alive(pid: int) -> bool:
 def remove_node(whole: Path, results: Path, rng: random.Random) -> dict[str, Any]:
     """A run on two nodes, one of which leaves."""
     with cluster(1) as made:
-        second = made.add_node(num_cpus=1, object_store_memory=CORES["object_store_memory"])
+        second = made.add_node(**NODE)
         run = start(results, "--workers", "2", "--ray", made.address)
         wait_for(lambda: len(workers_of(os.getpid(), run)) != 1, STARTING, "two workers")
         time.sleep(rng.uniform(0, 2))

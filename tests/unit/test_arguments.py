@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, inputs, numbers, refining, tables
+from knowledge_neurons.stages import arguments, inputs, numbers, refining, tables, workers
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,29 @@ def test_settings_without_arguments(monkeypatch):
         assert parsed(monkeypatch, "--debug", given).max_facts == facts
 
 
+def test_who_works(monkeypatch):
+    """This process unless several workers or a cluster are asked for; no part of what is kept."""
+    monkeypatch.setattr(workers, "find_spec", lambda _: True)
+
+    def told(*given: str) -> tuple:
+        settings = parsed(monkeypatch, *given)
+        assert not settings.given.keys() & {"workers", "ray", "threads_per_worker"}
+        return settings.workers, settings.ray, settings.threads_per_worker
+
+    assert told() == (None, None, None)
+    assert told("--workers", "1", "--threads_per_worker", "3") == (1, None, 3)
+    assert told("--workers", "2") == (2, "local", 1)
+    assert told("--ray", "host:1", "--threads_per_worker", "4") == (None, "host:1", 4)
+    assert told("--workers", "1", "--ray", "local") == (1, "local", 1)
+    monkeypatch.setattr(workers, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"not installed: pip install -e '\.\[cluster\]'"):
+        told("--workers", "2")
+
+
 def test_a_device_is_named_in_this_order(monkeypatch):
     assert parsed(monkeypatch, "--device", "cpu", "--gpus", "1").device == "cpu"
     assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
-    with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
+    with pytest.raises(ValueError, match="--gpus 0,1: a process uses one GPU"):
         parsed(monkeypatch, "--gpus", "0,1")
 
 
