@@ -31,7 +31,7 @@ from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import read_json
 from knowledge_neurons.runs.executor import LOCAL
 from knowledge_neurons.stages import arguments, numbers, tables
-from knowledge_neurons.stages.workers import WHO_WORKS, add_workers
+from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, engine
 from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
@@ -285,10 +285,10 @@ def with_cluster(settings: Settings) -> Settings:
     """With the address of a local cluster that all stages share, where one is asked for."""
     if settings.ray != LOCAL:
         return settings
-    from knowledge_neurons.runs import crew  # Ray, an extra
-
     workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.threads_per_worker)
-    return replace(settings, ray=crew.connect(LOCAL, workers * settings.threads_per_worker))
+    return replace(
+        settings, ray=engine(LOCAL).connect(LOCAL, workers * settings.threads_per_worker)
+    )
 
 
 def main() -> None:

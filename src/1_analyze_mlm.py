@@ -192,10 +192,9 @@ def main() -> None:
         beside=(results.quadrature(name), lambda fact: encode(record_of(fact))),
         started=started,
     )
-    if not grow.grow(job, settings.given, inputs.under, ending, inputs.executor):
-        print(f"{name} is done: {path}")
-        return
-    print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
+    done = not grow.grow(job, settings.given, inputs.under, ending, inputs.executor)
+    wrote = f"wrote {path} in {time.perf_counter() - started:.1f} s"
+    print(f"{name} is done: {path}" if done else wrote)
 
 
 def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object], layers: range) -> None:

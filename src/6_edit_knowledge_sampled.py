@@ -20,11 +20,10 @@ from typing import Any
 
 from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
-from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
+from knowledge_neurons.experiments.choose_facts import Bags, Plan
+from knowledge_neurons.experiments.edit_facts import Patch, patch_of
 from knowledge_neurons.figures import gallery
-from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.edits import (
-    CHOSEN,
     EDITED,
     EditRecord,
     EditRun,
@@ -42,9 +41,7 @@ from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import Job, grow, progress
 from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
-from knowledge_neurons.types import KNOWLEDGE, Triplet, WeightEdit
-
-Patch = tuple[WeightEdit, patches.Header]  # to be saved
+from knowledge_neurons.types import KNOWLEDGE, Triplet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,25 +208,6 @@ def edit_all(
         keep=keep,
     )
     return grow(job, settings.given, inputs.under, ending, inputs.executor)
-
-
-def patch_of(model: Network, fact: Planned, record: EditRecord, sha256: str) -> Patch | None:
-    """The edit of a fact's own neurons, to be kept; the controls are not worth it."""
-    if record.kind != CHOSEN:
-        return None
-    variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
-    edit = edit_facts.knowledge_edit(model, fact, variant)
-    header = patches.Header(
-        kind="update",
-        model_sha256=sha256,
-        relation=record.relation,
-        neurons=edit.neurons,
-        fact=record.fact,
-        old=record.old,
-        new=record.new,
-        lambdas=(record.lambda_1, record.lambda_2),
-    )
-    return edit, header
 
 
 # --- the summary -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 
 from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, numbers, refining, tables
+from knowledge_neurons.stages import arguments, numbers, refining, tables, workers
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,25 @@ def test_settings_without_arguments(monkeypatch):
     assert settings.max_facts is None and settings.given["max_facts"] == -1
     for given, facts in (("1", 1), ("-5", None)):
         assert parsed(monkeypatch, "--debug", given).max_facts == facts
+
+
+def test_who_works(monkeypatch):
+    """This process unless several workers or a cluster are asked for; no part of what is kept."""
+    monkeypatch.setattr(workers, "find_spec", lambda _: True)
+
+    def told(*given: str) -> tuple:
+        settings = parsed(monkeypatch, *given)
+        assert not settings.given.keys() & {"workers", "ray", "threads_per_worker"}
+        return settings.workers, settings.ray, settings.threads_per_worker
+
+    assert told() == (None, None, None)
+    assert told("--workers", "1", "--threads_per_worker", "3") == (1, None, 3)
+    assert told("--workers", "2") == (2, "local", 1)
+    assert told("--ray", "host:1", "--threads_per_worker", "4") == (None, "host:1", 4)
+    assert told("--workers", "1", "--ray", "local") == (1, "local", 1)
+    monkeypatch.setattr(workers, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"not installed: pip install -e '\.\[cluster\]'"):
+        told("--workers", "2")
 
 
 def test_a_device_is_named_in_this_order(monkeypatch):

@@ -53,6 +53,13 @@ def test_every_stage_of_every_relation_in_order(steps):
     assert edits.command[2:4] == ["1", "8"] and "P19,P36,P101" in edits.command
 
 
+def test_stages_that_compute_are_told_who_works(steps):
+    """With whichever flags were given; stages 2 and 8 read files alone."""
+    told = ["--ray", "host:1", "--threads_per_worker", "2"]
+    for step in steps(*told):
+        assert (step.command[-4:] == told) == (step.stage not in (2, 8)), step.name
+
+
 def test_work_is_counted_in_prompts_sentences_and_edits(steps):
     """In seconds of COST, by hand: 6 + 8 + 5 prompts, 6 facts; 4 + 4 + 5 of one fact each."""
     works = {step.name: step.work for step in steps()}

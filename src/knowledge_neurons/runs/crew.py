@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -258,24 +259,32 @@ class _Job:
 
 
 def connect(address: str, cores: int, store: int | None = None) -> str:
-    """Join the cluster at this address, or start one of this machine alone, heard by it alone.
+    """Join the cluster at this address, or start one of this machine alone.
 
     cores, store: how many it has, and bytes of its object store (None: Ray's default); of LOCAL.
     Returns the address at which others join it.
     Raises ValueError for an address where none is.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    told: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
-        quiet |= {"num_cpus": cores, "object_store_memory": store, "include_dashboard": False}
-        quiet |= {"_node_ip_address": "127.0.0.1"}
+        told |= {"num_cpus": cores, "object_store_memory": store, "include_dashboard": False}
     kept = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        _check_answers(address)
+        ray.init(address=address, **told)
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"--ray {address}: no Ray cluster can be joined there: {reason}"
-        ) from error
+        raise ValueError(f"--ray {address}: no cluster can be joined there: {reason}") from error
     finally:
         signal.signal(signal.SIGTERM, kept)  # Ray takes it
     return ray.get_runtime_context().gcs_address
+
+
+def _check_answers(address: str) -> None:
+    """OSError or ValueError where nobody listens: Ray would try for minutes."""
+    if address in (LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("expected HOST:PORT, auto or local")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

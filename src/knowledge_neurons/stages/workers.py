@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from knowledge_neurons.runs.executor import LOCAL, Executor, InThisProcess
@@ -69,6 +70,18 @@ def executor(settings: Any, model: Network) -> Executor:
     """This process, or workers that start when there is work; settings: with WHO_WORKS."""
     if settings.ray is None:
         return InThisProcess()
-    from knowledge_neurons.runs.crew import Crew, Plan  # Ray, an extra
+    crew = engine(settings.ray)
+    return crew.Crew(model, crew.Plan(settings.workers, settings.ray, settings.threads_per_worker))
 
-    return Crew(model, Plan(settings.workers, settings.ray, settings.threads_per_worker))
+
+def engine(address: str) -> ModuleType:
+    """`runs.crew`, which imports Ray, an extra.
+
+    A cluster of this machine alone is heard by it alone: Ray does so where firewalls ask of every
+    port that is opened, and where this variable says so, to it and to whom it starts.
+    """
+    if address == LOCAL:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from knowledge_neurons.runs import crew
+
+    return crew
