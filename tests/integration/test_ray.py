@@ -194,20 +194,26 @@ def test_no_more_than_a_few_groups_are_ahead_of_the_writer(crew, tmp_path):
     assert list(found) == [list(some) for some in GROUPS[1:]]
 
 
-def test_workers_end_with_a_killed_driver(address, tmp_path):
-    """kill -9 of the process that writes."""
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_workers_end_with_the_process_that_writes(address, number, code):
+    """However it is ended; where it can say something, its exit code is that without workers."""
     program = f"""
+from knowledge_neurons.stages import program
 import time
 from knowledge_neurons.runs.crew import Crew, Plan
 from knowledge_neurons.runs.executor import NamedWork
 from tests.reference.tiny import tiny_bert
 work = NamedWork(lambda some: time.sleep(60), str)
-list(Crew(tiny_bert(), Plan(1, {address!r}, 1))(work, [range(1)]))
+crew = Crew(tiny_bert(), Plan(1, {address!r}, 1))
+program.run(lambda: list(crew(work, [range(1)])))
 """
     driver = subprocess.Popen([sys.executable, "-c", program])
     started = wait_for(workers, 60, "no worker")
-    driver.kill()
-    driver.wait()
+    time.sleep(1.0)
+    driver.send_signal(number)
+    assert driver.wait() == code
     wait_for(lambda: not any(map(alive, started)), 10, "orphans")
 
 
