@@ -35,6 +35,7 @@ CALIBRATED = 16  # prompts
 # Of a relation's prompts 1 %, at least 16; of small relations 5 %, at least 4, for a prompt in full
 # costs as much as seven or eight others.
 AUDITED_SHARE, FEWEST_AUDITED, SMALL_SHARE, FEWEST_OF_SMALL = 0.01, 16, 0.05, 4
+AT_ONCE = 128  # prompts audited together: a large relation's batches would take all the memory
 # The integral that a rule stands for: exact for polynomials of degree 19.
 INTEGRAL = quadrature.rule("gauss-legendre", 10)
 FAR = 0.1  # of the largest score: half of what makes a neuron coarse
@@ -127,7 +128,10 @@ def audit(
     prompts = [prompt for of_fact in encoded for prompt in of_fact]
     count = audited_count(len(prompts)) if engine.settings.of_answer else 0
     sample = random.Random(seed).sample(prompts, count)
-    found = [one for batch in batches(engine, sample) for one in compare(engine, batch)]
+    parts = [sample[start : start + AT_ONCE] for start in range(0, count, AT_ONCE)]
+    found = [
+        one for part in parts for batch in batches(engine, part) for one in compare(engine, batch)
+    ]
     scheme, layers = engine.scheme, len(engine.scheme.first)
     errors = np.array([one.errors for one in found]).reshape(len(found), layers)
     failed = [layer for layer in range(layers) if (errors[:, layer] > scheme.tolerance).any()]
