@@ -10,12 +10,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from knowledge_neurons.figures import by_relation, plots
+from knowledge_neurons.figures import by_relation, of_maps, plots
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
 from knowledge_neurons.results.edits import EditRun, by_lambdas
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.results.maps import MapSummary
 from knowledge_neurons.results.outcomes import Outcomes
 
 # Part of the outcomes -> what is drawn of it.
@@ -26,6 +27,7 @@ PARTS = {
     "activations": "activation by kind of sentence",
     "success": "success of edits against the number of neurons",
     "erasures": "erasure before and after",
+    "maps": "neuron maps",
 }
 
 
@@ -42,7 +44,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
     """Everything that can be drawn, one after the other.
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
-    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5.
+    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
+    neuron_map-REL for each relation that has maps.
     """
     labels = found.labels
     if found.statistics:
@@ -67,6 +70,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         yield Picture("erasure", sources, by_relation.erasures(found.erasures, labels))
     for relation, curve in found.curves.items():
         yield dose_response(results, relation, curve, labels)
+    for relation, maps in found.maps.items():
+        yield neuron_map(results, relation, maps, labels)
 
 
 def distribution(results: Results, statistics: Mapping[str, Statistics]) -> Picture:
@@ -81,6 +86,14 @@ def dose_response(
     """The curve of a relation.  labels: relation -> its name."""
     figure = plots.dose_response(by_relation.name_of(relation, labels), curve)
     return Picture(f"dose_response-{relation}", [results.curve(relation)], figure)
+
+
+def neuron_map(
+    results: Results, relation: str, found: MapSummary, labels: Mapping[str, str]
+) -> Picture:
+    """The maps of a relation's facts together.  labels: relation -> its name."""
+    figure = of_maps.neuron_map(by_relation.name_of(relation, labels), found)
+    return Picture(f"neuron_map-{relation}", [results.map_summary(relation)], figure)
 
 
 def success(results: Results, run: EditRun) -> Iterator[Picture]:

@@ -49,6 +49,7 @@ STAGES = {
     5: "trigger sentences",
     6: "edits",
     7: "erasures",
+    9: "neuron maps",
 }
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 

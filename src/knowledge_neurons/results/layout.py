@@ -27,6 +27,7 @@ TRIGGERS = r"trigger_examples_th/[^/]+\.jsonl"
 EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
+MAPS = r"maps/[^/]+\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
 
 
@@ -217,6 +218,17 @@ class Results:
 
     def erasure(self, run: str) -> Path:
         return self.root / "erase" / f"{run}.safetensors"
+
+    def maps(self, relation: str) -> Path:
+        """Stage 9's records of a relation."""
+        return self.root / "maps" / f"{relation}.jsonl"
+
+    def map_summary(self, relation: str) -> Path:
+        return self.root / "maps" / f"{relation}.json"
+
+    def mapped_relations(self) -> list[str]:
+        """Relations that have a summary of stage 9, sorted by name."""
+        return _summarised(self.root / "maps")
 
     @property
     def report(self) -> Path:
