@@ -61,7 +61,7 @@ def render(results: Results) -> str:
     """
     found = outcomes.read(results)
     made, edited = provenance(found.manifests), main_run(found.edits)
-    script = asset("browser.js")
+    script = asset("map.js") + asset("browser.js")  # one, of which the policy has one digest
     return (
         environment()
         .get_template("page.html.jinja")
