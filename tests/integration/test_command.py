@@ -72,7 +72,7 @@ def test_what_is_wrong_is_one_line():
     refused(kn("find", "no mask", "--answer", "Paris", "--model", MODEL), "[MASK]", "'no mask'")
     refused(kn("find", "[MASK]"), "--answer", "--help lists all flags")
     refused(kn(*ASKED, "--device", "nowhere"), "device 'nowhere' cannot be used here")
-    refused(kn("stage", 9), "NUMBER", "9")
+    refused(kn("stage", 10), "NUMBER", "10")
     refused(kn("stage", 2, "--coarse", 2), "--coarse", "'2'")
 
 
@@ -81,12 +81,12 @@ def test_what_is_wrong_is_one_line():
 
 def test_every_script_of_a_stage_is_run_by_number():
     """No script of src/ is forgotten, and none is run in another stage than its name says."""
-    there = sorted(path.stem for path in SRC.glob("[1-8]_*.py"))
+    there = sorted(path.stem for path in SRC.glob("[1-9]_*.py"))
     named = {number: stage.scripts for number, stage in numbered.STAGES.items()}
     assert sorted(script for scripts in named.values() for script in scripts) == there
     assert all(script.startswith(f"{n}_") for n, scripts in named.items() for script in scripts)
     assert sorted(stage.shell for stage in numbered.STAGES.values()) == sorted(
-        path.name for path in SRC.glob("[1-8]_*.sh")
+        path.name for path in SRC.glob("[1-9]_*.sh")
     )
 
 
@@ -100,6 +100,7 @@ def test_every_script_of_a_stage_is_run_by_number():
         (6, "1 8 --top_k 1", "--lambda_1 1 --lambda_2 8 --top_k 1"),
         (6, "--lambda_sweep 1:8", "--lambda_sweep 1:8"),
         (7, "P19", "--relation P19"),
+        (9, "P36 --edges 5", "--relations P36 --edges 5"),
     ],
 )
 def test_the_first_arguments_have_no_flags(number, given, wanted):

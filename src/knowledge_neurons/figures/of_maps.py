@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,6 +25,7 @@ from knowledge_neurons.results.maps import MapSummary, Point
 
 ROW = 0.19  # inches
 LOW = 2.6  # inches, of a figure at least
+SHADES = colormaps["viridis"].resampled(32)  # few enough for a scale without an image in the SVG
 # What was switched off -> colour, marker, name; layer 0 follows words rather than facts.
 MARKS = {"random": (GREEN, "x", "random"), "above": (BLUE, "o", "driver")}
 MARKS["layer 0"] = (ORANGE, "s", "driver in layer 0")
@@ -39,8 +41,7 @@ def neuron_map(relation: str, found: MapSummary) -> Figure:
         height = max(LOW, 1.3 + ROW * len(found.flow))
         figure = Figure(figsize=(TEXT, height), layout="constrained")
         figure.set_label(
-            f"Neuron map of {relation}: from which layers neurons are driven, and the change that "
-            "was predicted against the one measured"
+            f"Neuron map of {relation}: layers that drive, changes predicted and measured"
         )
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _flow(left, found)
@@ -57,7 +58,7 @@ def _flow(panel: Axes, found: MapSummary) -> None:
     for place, row in enumerate(rows):
         shares[place, : len(row.shares)] = row.shares
     panel.grid(visible=False)
-    mesh = panel.pcolormesh(np.ma.masked_invalid(shares), cmap="viridis", vmin=0)
+    mesh = panel.pcolormesh(np.ma.masked_invalid(shares), cmap=SHADES, vmin=0)
     panel.set_xticks(np.arange(columns) + 0.5, map(str, range(columns)))
     if columns > 14:
         panel.set_xticks(np.arange(0, columns, 2) + 0.5, map(str, range(0, columns, 2)))

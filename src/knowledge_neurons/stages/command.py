@@ -105,7 +105,7 @@ COMMANDS = {
     "find": Command("the knowledge neurons of your own prompts", add_find, later("asking", "find")),
     "neuron": Command("what a neuron's value slot writes", add_neuron, later("asking", "neuron")),
     "stage": Command(
-        "one of the paper's eight stages",
+        "one of the stages, the paper's eight and more",
         add_stage,
         lambda args: numbered.run(args.number, args.given),
     ),
