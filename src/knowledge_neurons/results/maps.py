@@ -170,6 +170,8 @@ def _check(record: MapRecord) -> None:
             raise ValueError(
                 f"neuron {list(node.neuron)}: what was checked is not its {len(edges)} edges"
             )
+    if not all(one.off for one in record.checked):
+        raise ValueError("a change was checked with nothing switched off")
     there = {node.neuron for node in record.nodes}
     if any(one.neuron not in there for one in record.checked):
         raise ValueError("a change was checked of a neuron that is not of the fact")
