@@ -98,16 +98,16 @@ def test_nodes_and_edges_are_those_of_the_record(page, made):
 
 
 def test_a_neuron_says_its_edges_in_numbers(page, made):
-    """Pointed at: what each driver adds and what was lost with it off, as shares of the activation;
+    """Pointed at: what each driver adds and what changed with it off, as shares of the activation;
     other edges fade.  A driver says what it drives."""
     record = made[1][0]
     node = driven(record)
     mark(page, node.neuron).hover()
-    lost = [-one.measured / node.activation for one in record.of_edges(node)]
+    to = f"[{node.neuron.layer}, {node.neuron.index}]"
     expected = [
-        [f"[{layer}, {index}]", f"[{node.neuron.layer}, {node.neuron.index}]", signed(share), off]
-        for (layer, index, score), off in zip(node.edges, map(signed, lost), strict=True)
-        for share in (score / node.activation,)
+        [f"[{layer}, {index}]", to]
+        + [signed(one / node.activation) for one in (score, off.predicted, off.measured)]
+        for (layer, index, score), off in zip(node.edges, record.of_edges(node), strict=True)
     ]
     found = told_rows(page, "What drives it")
     assert [row[:2] for row in found] == [row[:2] for row in expected]

@@ -15,6 +15,7 @@ from knowledge_neurons.figures.plots import (
     BLUE,
     GREEN,
     INK,
+    MOST_TICKS,
     ORANGE,
     TEXT,
     percent,
@@ -51,23 +52,27 @@ def neuron_map(relation: str, found: MapSummary) -> Figure:
 
 
 def _flow(panel: Axes, found: MapSummary) -> None:
-    """A row for each layer that has driven neurons, the highest on top."""
+    """A row for each layer that has driven neurons, the highest on top; columns from the first
+    layer that was scored."""
     rows = found.flow
     columns = max((len(row.shares) for row in rows), default=1)
     shares = np.full((max(len(rows), 1), columns), np.nan)
     for place, row in enumerate(rows):
         shares[place, : len(row.shares)] = row.shares
+    first = int(np.argmax((shares > 0).any(0)))
     panel.grid(visible=False)
-    mesh = panel.pcolormesh(np.ma.masked_invalid(shares), cmap=SHADES, vmin=0)
-    panel.set_xticks(np.arange(columns) + 0.5, map(str, range(columns)))
-    if columns > 14:
-        panel.set_xticks(np.arange(0, columns, 2) + 0.5, map(str, range(0, columns, 2)))
+    cells = np.ma.masked_invalid(shares)
+    mesh = panel.pcolormesh(cells, cmap=SHADES, vmin=0, edgecolors="face", linewidth=0.3)
+    numbered = range(first, columns, 1 if columns - first <= MOST_TICKS else 2)
+    panel.set_xticks(np.array(numbered) + 0.5, map(str, numbered))
+    panel.set_xlim(first, columns)
     panel.set_yticks(np.arange(len(rows)) + 0.5, [f"{row.layer} ({row.neurons})" for row in rows])
     panel.set_xlabel("Drivers' layer, from 0")
     panel.set_ylabel("Layer of the fact's neurons")
     bar = panel.figure.colorbar(mesh, ax=panel, format=FuncFormatter(percent), pad=0.02)
     bar.set_label("Share of all absolute scores")
     bar.outline.set_visible(False)
+    bar.solids.set_edgecolor("face")
 
 
 def _validation(panel: Axes, found: MapSummary) -> None:

@@ -31,7 +31,7 @@ const drawMap = (() => {
         { from: node.neuron, to: ANSWER, adds: node.score, weight: node.score / most },
         ...node.from.map((from, place) => ({
           from, to: node.neuron, adds: shares[place], weight: shares[place] / top,
-          lost: -node.off[place] / active,
+          predicted: node.predicted[place] / active, off: node.off[place] / active,
         })),
       ];
     });
@@ -169,13 +169,14 @@ const drawMap = (() => {
 
   // Edges with their numbers, each a row.
   function table(title, edges, { make, named, percent }) {
-    const heads = ["From", "To", "Adds", "Lost when off"];
+    const heads = ["From", "To", "Adds", "Off: predicted", "Off: measured"];
+    const shared = (share) => cell(share === undefined ? "–" : percent(share));
     const name = (node) => (node === ANSWER ? "P(answer)" : named(node));
     const cell = (text) => make("td", { className: "n" }, text);
     const rows = edges.map((edge) => make("tr", {}, make("th", { scope: "row" }, name(edge.from)),
       make("td", {}, name(edge.to)),
       cell(edge.to === ANSWER ? `${edge.adds < 0 ? "−" : "+"}${Math.abs(edge.adds)}` : percent(edge.adds)),
-      cell(edge.lost === undefined ? "–" : percent(edge.lost))));
+      shared(edge.predicted), shared(edge.off)));
     const head = make("thead", {}, make("tr", {}, ...heads.map((text, place) =>
       make("th", { scope: "col", className: place > 1 ? "n" : "" }, text))));
     return make("div", { className: "inner", tabIndex: 0, role: "region", "aria-label": title },
@@ -195,7 +196,8 @@ const drawMap = (() => {
     return make("div", { className: "map" }, make("h4", {}, "What drives these neurons"),
       make("p", {}, make("small", {}, "Strongest neurons of lower layers by what they add to a neuron's " +
         `activation, mean of ${counted(map.wordings, "wording")}. Filled: the fact's own. Width: strength; ` +
-        "dashed: takes away. Squares lie in layer 0, which follows words rather than facts.")),
+        "dashed: takes away. Squares lie in layer 0, which follows words rather than facts. Off: the change " +
+        "on the first wording with a driver switched off.")),
       make("div", { className: "inner", tabIndex: 0, role: "region", "aria-label": "Neuron map" }, drawn),
       told, every);
   };

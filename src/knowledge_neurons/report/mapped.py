@@ -31,7 +31,8 @@ def maps_of(results: Results, relation: str, facts: int) -> dict[str, list]:
 
 
 def _packed(record: MapRecord, node: Node) -> dict[str, Any]:
-    """A neuron; from, adds, off: of each driver its number, its score, the change with it off.
+    """A neuron; from, adds: of each driver its number and its score; predicted, off: the change
+    with it off on the first wording.
 
     together: predicted and measured with all that add to the neuron off.  random: what as many
     random neurons changed; None where nothing was tried.
@@ -47,6 +48,7 @@ def _packed(record: MapRecord, node: Node) -> dict[str, Any]:
         "half": node.half,
         "from": [number(Neuron(layer, index)) for layer, index, _ in node.edges],
         "adds": [short(score) for *_, score in node.edges],
+        "predicted": [short(one.predicted) for one in record.of_edges(node)],
         "off": [short(one.measured) for one in record.of_edges(node)],
         "together": own and [short(own.predicted), short(own.measured)],
         "random": drawn and short(drawn.measured),
