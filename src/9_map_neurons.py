@@ -6,8 +6,8 @@ For each refined neuron of a fact the neurons of lower layers that add most to i
 position read, integrated as always, on the mean of some of the fact's wordings.  In the same run
 they are switched off, one by one and together, with random neurons beside, and what happens is set
 beside what was predicted.  maps/<REL>.jsonl holds a line a fact, <REL>.json what they come to,
-figs/neuron_map-<REL>.pdf and .png show it.  A fact takes about 2 s of one core on SmolLM2, more
-with more neurons, layers and --wordings; bert-base takes about as long.
+figs/neuron_map-<REL>.pdf and .png show it.  A fact of four neurons takes about 3 s of one core on
+SmolLM2, more with more neurons, layers and --wordings.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MIB, GIB = 1 << 20, 1 << 30
 STAGE, LIGHT, LINES, FIGURES = 1.3, 0.35, {2: 1.0, 8: 3.0}, 2.0
 # Bytes of results, as the demo and SmolLM2 leave them: a prompt's scores, what all other stages
 # write of a prompt, a record of an edit, a report and figures; of maps a point's share of a neuron.
-SCORES, CHANGES, UPDATE, REPORT, MAP = 1100, 1300, 4300, 2 << 20, 420
+SCORES, CHANGES, UPDATE, REPORT, MAP = 1100, 1300, 4300, 2 << 20, 680
 PAYS = 0.8  # of float32's time that another dtype has to stay under to be worth its error
 EFFICIENCY = 0.8  # of workers: groups end at different times, and one process writes
 # Resident before the model, and times its weights while these are read and checked: of BERT, and of

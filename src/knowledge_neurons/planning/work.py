@@ -193,11 +193,11 @@ def _erase(asked: Asked, call: Call) -> Work:
 
 
 def _maps(asked: Asked, call: Call) -> Work:
-    """Points down from every neuron, and every driver off beside a random one; a path ends at its
-    neuron's layer, but rows of one prompt are few, and that costs as much as is saved."""
+    """Every driver off beside a random one, and points: a way down for each neuron, one way up for
+    all, each half of the cost."""
     network, survey = asked.network, asked.survey
     facts = sum(min(call.taken, len(survey.prompts[name])) for name in asked.of(call))
-    points = facts * call.wordings * NEURONS * neuron_maps.POINTS
+    points = facts * call.wordings * neuron_maps.POINTS * (NEURONS + 1) / 2
     edits = facts * NEURONS * 2 * (neuron_maps.EDGES + 1)
     done = points * _once_in(asked, None)
     done += edits * operations.edit(network, asked.tokens, network.shape.layers // 2)
