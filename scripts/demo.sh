@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One command, no network beyond the package install: stages 1 to 8 on the embedded model and
+# One command, no network beyond the package install: all stages on the embedded model and
 # sample -> results/demo/.  Run again, it goes on where it stopped; remove results/demo to start over.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One command, no model hub: stages 1 to 8 on SmolLM2-135M-Instruct, a really pretrained language
+# One command, no model hub: all stages on SmolLM2-135M-Instruct, a really pretrained language
 # model, and facts that it knows -> results/smollm2/.  Stopped, the same command goes on; remove
 # results/smollm2 to start over.  What it will cost is said first; on a terminal it asks before more
 # than an hour.
@@ -21,6 +21,7 @@ calls=(
     "5_run_trigger_examples.sh"
     "6_run_edit.sh 1 8 --draw distinct --facts_per_relation 5 --save_patches"
     "7_run_erase.sh P36"
+    "9_neuron_map.sh P36"
     "8_run_plot.sh"
 )
 model="" yes=""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Stages 1 to 8 for several relations, with the time left of the whole run.
+"""All stages for several relations, with the time left of the whole run.
 
     python scripts/run_stages.py                                         # the paper: 34 relations
     python scripts/run_stages.py --relations P19,P36 --max_facts 20 --oov skip
@@ -37,12 +37,13 @@ from knowledge_neurons.text import data
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
 FACTS_EDITED, CURVE = 10, "1,2,3,4,5,6,7,8,9,10"  # a relation; neurons edited
 SCALES = "0,0.25,0.5,0.75,1,1.25,1.5,1.75,2"
+MAPPED, FACTS_MAPPED = ("P36", "P19"), 50  # relations, and facts of each at most
 SENTENCES = {4: 28, 5: 8}  # of a fact that a stage reads, on average
 # Seconds for a unit of a stage's work at bert-base's size on 2 cores (benchmarks/results): stages 1
-# to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole.  Only their ratios
-# count, and only until a stage has run.
-COST = {1: 0.27, 2: 2e-4, 3: 0.1, 4: 0.02, 5: 0.02, 6: 2.5, 7: 0.02, 8: 30.0}
-COMPUTING = (1, 3, 4, 5, 6, 7)  # stages that take --workers
+# to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole, 9 a fact.
+# Only their ratios count, and only until a stage has run.
+COST = {1: 0.27, 2: 2e-4, 3: 0.1, 4: 0.02, 5: 0.02, 6: 2.5, 7: 0.02, 8: 30.0, 9: 6.0}
+COMPUTING = (1, 3, 4, 5, 6, 7, 9)  # stages that take --workers
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def steps_of(settings: Settings) -> list[Step]:
     few = ["--max_facts", str(settings.max_facts or -1), *oov]
     edits = FACTS_EDITED * len(sizes)
     chosen = [relation for relation in CHOSEN if relation in sizes] or list(sizes)[:1]
+    mapped = [relation for relation in MAPPED if relation in sizes] or list(sizes)[:1]
+    mapped = {relation: min(len(sizes[relation]), FACTS_MAPPED) for relation in mapped}
     dosed = sum(sum(sizes[relation]) for relation in chosen) * len(SCALES.split(",")) / 3
 
     def step(stage: int, script: str, units: float, *flags: str, name: str = "") -> Step:
@@ -158,6 +161,10 @@ def steps_of(settings: Settings) -> list[Step]:
             name="success curve",
         ),
         *(step(7, "7_run_erase.sh", prompts, name, *few, name=name) for name in chosen),
+        *(
+            step(9, "9_neuron_map.sh", count, name, "--max_facts", str(count), *oov, name=name)
+            for name, count in mapped.items()
+        ),
         step(8, "8_run_plot.sh", 1),
     ]
     return [one for one in steps if one.stage not in SENTENCES or not lacks_sentences(settings)]
@@ -174,7 +181,7 @@ def lacks_sentences(settings: Settings) -> bool:
 class _Timed(TypedDict):
     """A step in RESULTS/run.json."""
 
-    stage: Annotated[int, Meta(ge=1, le=8)]
+    stage: Annotated[int, Meta(ge=1, le=9)]
     work: Annotated[float, Meta(gt=0, le=1e15)]
     seconds: Annotated[float, Meta(ge=0, le=1e15)]
     done: bool

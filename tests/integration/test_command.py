@@ -72,7 +72,7 @@ def test_what_is_wrong_is_one_line(tmp_path):
     refused(kn("find", "no mask", "--answer", "Paris", "--model", MODEL), "[MASK]", "'no mask'")
     refused(kn("find", "[MASK]"), "--answer", "--help lists all flags")
     refused(kn(*ASKED, "--device", "nowhere"), "device 'nowhere' cannot be used here")
-    refused(kn("stage", 9), "NUMBER", "9")
+    refused(kn("stage", 10), "NUMBER", "10")
     refused(kn("stage", 2, "--coarse", 2), "--coarse", "'2'")
     nowhere = ("--output_dir", tmp_path)
     refused(kn("languages", "--across", "en", *nowhere), f"no neurons of en in {tmp_path}")
@@ -83,12 +83,12 @@ def test_what_is_wrong_is_one_line(tmp_path):
 
 def test_every_script_of_a_stage_is_run_by_number():
     """No script of src/ is forgotten, and none is run in another stage than its name says."""
-    there = sorted(path.stem for path in SRC.glob("[1-8]_*.py"))
+    there = sorted(path.stem for path in SRC.glob("[1-9]_*.py"))
     every = [*numbered.STAGES.items(), (2, numbered.ACROSS)]
     named = [(number, script) for number, stage in every for script in stage.scripts]
     assert sorted(script for _, script in named) == there
     assert all(script.startswith(f"{number}_") for number, script in named)
-    shells = sorted(path.name for path in SRC.glob("[1-8]_*.sh"))
+    shells = sorted(path.name for path in SRC.glob("[1-9]_*.sh"))
     assert sorted(stage.shell for _, stage in every) == shells
 
 
@@ -102,6 +102,7 @@ def test_every_script_of_a_stage_is_run_by_number():
         (6, "1 8 --top_k 1", "--lambda_1 1 --lambda_2 8 --top_k 1"),
         (6, "--lambda_sweep 1:8", "--lambda_sweep 1:8"),
         (7, "P19", "--relation P19"),
+        (9, "P36 --edges 5", "--relations P36 --edges 5"),
     ],
 )
 def test_the_first_arguments_have_no_flags(number, given, wanted):

@@ -100,8 +100,8 @@ def test_the_file_opens_with_every_part_and_asks_for_nothing(opened, path):
     assert opened.requests == [path.as_uri()]
     sections = opened.page.locator("main section").evaluate_all("all => all.map(one => one.id)")
     assert sections == [
-        *("run", "neurons", "changes", "sentences", "edits", "erasures", "facts"),
-        *("cost", "differences"),
+        *("run", "neurons", "changes", "sentences", "edits", "erasures", "maps"),
+        *("facts", "cost", "differences"),
     ]
     for anchor in opened.page.locator("nav a").all():
         assert opened.page.locator(anchor.get_attribute("href")).count() == 1

@@ -21,7 +21,7 @@ from tests.reference import synthetic
 STAGE_8 = "8_plot_figures.py"
 ALL = (
     *("kneurons_distribution", "suppress", "amplify", "distant", "edit_success-1-8", "erasure"),
-    "dose_response-P5",
+    *("dose_response-P5", "neuron_map-P5"),
 )
 
 
@@ -100,6 +100,7 @@ def test_manifests_name_what_was_drawn_and_two_runs_write_the_same_bytes(own):
         ("activations", {"distant"}),
         ("edits", {"edit_success-1-8"}),
         ("erasures", {"erasure"}),
+        ("maps", {"neuron_map-P5"}),
         ("triggers", set()),  # read by the report
     ],
 )

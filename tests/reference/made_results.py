@@ -30,11 +30,13 @@ from knowledge_neurons.results.changes import (
 from knowledge_neurons.results.json_files import encode_float32, write_json
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.results.maps import summary_of, write_summary
 from knowledge_neurons.results.neurons import write_neurons
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
 from tests.reference import synthetic
+from tests.reference.made_maps import made_map
 
 SEED = 42
 QUADRATURE = {
@@ -87,7 +89,7 @@ class Writer:
         return synthetic.IDENTITY
 
     def everything(self) -> None:
-        for stage in range(1, 8):
+        for stage in (*range(1, 8), 9):
             getattr(self, f"stage_{stage}")()
         self.dose_response()
 
@@ -168,6 +170,17 @@ class Writer:
 
     def stage_7(self) -> None:
         self._synthetic("erasures", 2)
+
+    def stage_9(self) -> None:
+        for name, (_, facts) in self.relations.items():
+            rng = random.Random(f"{SEED} {name} maps")
+            records = [
+                made_map(rng, name, place, fact.tail, own, self.shape.width)
+                for place, (fact, own) in enumerate(zip(facts, self.neurons[name], strict=True))
+            ]
+            path = self.results.maps(name)
+            self._lines(path, [encode_float32(record) for record in records])
+            write_summary(self.results.map_summary(name), summary_of(records))
 
     def dose_response(self) -> None:
         self._synthetic("curves", 1)

@@ -4,13 +4,14 @@
 """
 
 import math
+import random
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from knowledge_neurons.neurons.neuron_statistics import statistics
-from knowledge_neurons.results import growing
+from knowledge_neurons.results import growing, maps
 from knowledge_neurons.results.activations import SENTENCE_KINDS, ActivationRecord, summary_of
 from knowledge_neurons.results.changes import (
     ChangeRecord,
@@ -34,8 +35,9 @@ from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from knowledge_neurons.types import KINDS, Neuron
+from tests.reference.made_maps import made_map
 
-PARTS = ("statistics", "modified", "curves", "activations", "triggers", "edits", "erasures")
+PARTS = ("statistics", "modified", "curves", "activations", "triggers", "edits", "erasures", "maps")
 FACTS, PROMPTS, LAYERS = 8, 3, 12
 LABELS = ("colour", "patron of the guild", "depth of the deepest well that was ever dug there")
 SCALES = (0.0, 1.0, 2.0)
@@ -65,6 +67,7 @@ def write_of(root: Path, names: dict[str, str], parts: Collection[str]) -> Resul
         "triggers": _triggers,
         "edits": _edits,
         "erasures": _erasures,
+        "maps": _maps,
     }
     for part in parts:
         writers[part](results, names, rng)
@@ -223,3 +226,13 @@ def _erasures(results: Results, names: dict[str, str], rng: np.random.Generator)
         _lines(path, [encode(record) for record in records])
         write_json(results.erasure_summary(erased), both_edits(records, erased, 1))
         write_manifest(results.erasure_summary(erased), IDENTITY)
+
+
+def _maps(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
+    """Of the first relation."""
+    name, drawn = next(iter(names)), random.Random(1)
+    own = [Neuron(LAYERS - 1, 3), Neuron(2, 1)]
+    records = [made_map(drawn, name, fact, "x", own, 9) for fact in range(FACTS)]
+    _lines(results.maps(name), [encode_float32(record) for record in records])
+    maps.write_summary(results.map_summary(name), maps.summary_of(records))
+    write_manifest(results.map_summary(name), IDENTITY)

@@ -35,6 +35,7 @@ from knowledge_neurons.results.erasures import EDITS, read_erasures, summarise_e
 from knowledge_neurons.results.json_files import decode, write_json
 from knowledge_neurons.results.layout import Results, manifest_path
 from knowledge_neurons.results.manifests import read_manifest, read_records
+from knowledge_neurons.results.maps import read_maps, summary_of
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.provenance import provenance
 from knowledge_neurons.results.scores import read_fact_scores
@@ -133,6 +134,8 @@ READERS: dict[str, Callable[[Results], object]] = {
     "edit/edit-1-8.json": drawn,
     "erase/P19.jsonl": erased,
     "erase/P19.json": drawn,
+    "maps/P19.jsonl": lambda r: summary_of(read_maps(r.maps("P19"))),
+    "maps/P19.json": drawn,
     "manifests/TREx-all-P19.rlt.jsonl.manifest.json": everything,
     "kn/manifests/kn_bag-P19.json.manifest.json": everything,
     "distant/manifests/P19.jsonl.manifest.json": everything,

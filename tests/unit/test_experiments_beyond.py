@@ -50,6 +50,8 @@ def test_edges_are_the_strongest_of_the_mean_over_wordings(mapped):
         assert node.share == pytest.approx((sizes.values[:4].sum() / sizes.values.sum()).item())
         half = (sizes.values.cumsum(0) < sizes.values.sum() / 2).sum().item() + 1
         assert node.half == half
+        by_layer = mean.abs().sum(1)[: node.neuron.layer] / mean.abs().sum()
+        assert node.layers == pytest.approx(by_layer.tolist())
         active = [twin.activations("llama", model, p, node.neuron.layer) for p in asked]
         assert node.activation == pytest.approx(torch.stack(active).mean(0)[node.neuron.index])
 
@@ -84,20 +86,24 @@ def test_a_fact_without_neurons_has_an_empty_map():
 def test_validation_by_hand():
     """Shares of |activation|; r over single drivers, without layer 0, sign, slope, together."""
     top = Neuron(3, 0)
-    node = Node(top, -2.0, 0.1, [(0, 1, 1.0), (1, 1, 1.0), (2, 1, 1.0), (2, 2, 1.0)], 0.5, 9)
+    edges = [(0, 1, 1.0), (1, 1, 1.0), (2, 1, 1.0), (2, 2, 1.0)]
+    node = Node(top, -2.0, 0.1, edges, 0.5, 9, [0.2, 0.3, 0.5])
     single = [((0, 1), 2.0, 2.0), ((1, 1), -1.0, -0.5), ((2, 1), 1.0, -1.0), ((2, 2), 3.0, 2.0)]
     checked = [Checked(top, [Neuron(*n)], False, p, m) for n, p, m in single]
     pair = [Neuron(0, 1), Neuron(2, 2)]
     checked += [Checked(top, pair, False, 1.0, 0.8), Checked(top, pair, True, 0.1, -0.02)]
     found = validation_of([MapRecord("P1", 0, "x", 1, [node], checked)])
     x, y = torch.tensor([1.0, -0.5, 0.5, 1.5]), torch.tensor([1.0, -0.25, -0.5, 1.0])
-    assert found.count == 4 and found.sign == 0.75
-    assert found.r == pytest.approx(torch.corrcoef(torch.stack([x, y]))[0, 1].item())
-    assert found.r_upper == pytest.approx(torch.corrcoef(torch.stack([x[1:], y[1:]]))[0, 1].item())
-    assert found.slope == pytest.approx((x @ y / (x @ x)).item())
+    every, upper = found.edges, found.upper
+    assert (every.count, every.sign, upper.count) == (4, 0.75, 3)
+    assert every.r == pytest.approx(torch.corrcoef(torch.stack([x, y]))[0, 1].item())
+    assert upper.r == pytest.approx(torch.corrcoef(torch.stack([x[1:], y[1:]]))[0, 1].item())
+    assert every.slope == pytest.approx((x @ y / (x @ x)).item())
     assert found.together == pytest.approx(0.8) and found.taken == pytest.approx(0.4)
-    assert found.random == pytest.approx(0.01)
-    assert validation_of([]) == maps.Validation(0, *[None] * 7)
+    assert found.taken_by_random == pytest.approx(0.01)
+    nothing = maps.Agreement(0, None, None, None)
+    assert found.random == nothing
+    assert validation_of([]) == maps.Validation(nothing, nothing, nothing, None, None, None)
 
 
 def test_scorers_are_compared_on_the_same_candidates():

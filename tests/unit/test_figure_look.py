@@ -16,6 +16,7 @@ from tests.reference import synthetic
 from tests.reference.made_results import MadeFact, Writer
 
 PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
+LONG = "P36 capital (of a state)"
 # Where one differs and that is meant: look at it in the report, then write its digest here.
 LOOKS = {
     "Figure 3: share of the neurons in each layer": "dc15ecaf9558",
@@ -25,6 +26,8 @@ LOOKS = {
     "Mean activation of the neurons by kind of sentence": "9f1c464c3a54",
     "Success of edits against the number of neurons edited": "b8242d62b62f",
     "Perplexity and accuracy before and after erasing relations": "d62cc2fbcd2b",
+    "Neuron map of P19 birth: layers that drive, changes predicted and measured": "8c78fd1e0851",
+    f"Neuron map of {LONG}: layers that drive, changes predicted and measured": "d81596fd1478",
 }
 
 # Of many relations: as wide as the text, lower rows, longer names.

@@ -6,13 +6,13 @@ layer T at the position read.  For a layer l below T
     score_j = w_j * sum_m c_m * da / dw_j   along activations of layer l = alpha_m * w
 
 so over a layer the scores sum to a minus what a is with that layer silent there (completeness, for
-the exact integral).  All neurons of one layer share the walk up to it; each takes its own way down.
+the exact integral).  All neurons share the walk up; each takes its own way down.
 Captum calls this neuron attribution; the literal twin is in `tests/reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -42,77 +42,73 @@ def drivers(
     check_neurons(model, neurons)
     B, L, F = clean.activations.shape
     found = clean.activations.new_zeros(B, len(neurons), L, F)
-    for top in sorted({layer for layer, _ in neurons}):
-        mine = [place for place, one in enumerate(neurons) if one.layer == top]
-        indices = [neurons[place].index for place in mine]
-        if top > lowest:
-            scores = _drivers_of_layer(model, clean, top, indices, rule, lowest, memory)
-            found[:, mine, lowest:top] = scores
-    return found
-
-
-def _drivers_of_layer(
-    model: Network,
-    clean: CleanPass,
-    top: int,
-    indices: Sequence[int],
-    rule: Rule,
-    lowest: int,
-    memory: int | None,
-) -> Tensor:
-    """Scores of layers lowest .. top - 1 for K neurons of layer top: (B, K, top - lowest, F)."""
-    B, _, F = clean.activations.shape
+    tops: dict[int, list[int]] = {}  # layer -> places of the neurons in it
+    for place, one in enumerate(neurons):
+        if one.layer > lowest:
+            tops.setdefault(one.layer, []).append(place)
     alphas, weights = (clean.activations.new_tensor(part) for part in rule)  # (M,) each
-    found = clean.activations.new_zeros(B, len(indices), top - lowest, F)
-    for some in _chunks(model, clean, lowest, top, len(alphas), memory):
-        ys, a = _activations_along(model, clean, top, indices, some, alphas)  # (R, K)
-        for k in range(len(indices)):
-            last = k == len(indices) - 1
-            gradients = torch.autograd.grad(a[:, k].sum(), ys, retain_graph=not last)
-            for layer, g in zip(some, gradients, strict=True):
+    for some in _chunks(model, clean, lowest, max(tops, default=lowest), len(alphas), memory):
+        ys, activations = _activations_along(model, clean, tops.keys(), some, alphas)
+        ways = [
+            (top, place, activations[top][:, neurons[place].index])
+            for top in activations
+            for place in tops[top]
+        ]
+        for number, (top, place, a) in enumerate(ways, start=1):
+            below = [layer for layer in some if layer < top]
+            gradients = torch.autograd.grad(
+                a.sum(), [ys[layer] for layer in below], retain_graph=number < len(ways)
+            )
+            for layer, g in zip(below, gradients, strict=True):
                 summed = torch.einsum("m,bmd->bd", weights, g.view(B, len(alphas), -1))
                 product = summed @ model.value_slots(layer).to(summed.dtype)  # (B, F)
-                found[:, k, layer - lowest] = product * clean.activations[:, layer]
+                found[:, place, layer] = product * clean.activations[:, layer]
     return found
 
 
 def _activations_along(
     model: Network,
     clean: CleanPass,
-    top: int,
-    indices: Sequence[int],
+    tops: Collection[int],
     layers: Sequence[int],
     alphas: Tensor,
-) -> tuple[list[Tensor], Tensor]:
-    """FFN outputs (B M, D) of each layer to differentiate by, and the activations (R, K) they make.
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Of each layer the FFN outputs (B M, D) to differentiate by; of each top above the lowest of
+    them the activations (R, F) that they make there.
 
-    Rows that start in lower layers come first.
+    Rows that start in lower layers come first; a top has those that start below it.
     """
     B = len(clean.activations)
     own = torch.arange(B, device=alphas.device).repeat_interleave(len(alphas))  # (B M,)
     along = alphas.repeat(B)[:, None]
-    ys: list[Tensor] = []
-    x, prompts = None, own[:0]
+    ys: dict[int, Tensor] = {}
+    found: dict[int, Tensor] = {}
+    x, prompts, highest = None, own[:0], max(tops)
     with torch.enable_grad():
-        for layer in range(layers[0], top):
+        for layer in range(layers[0], highest + 1):
+            if x is not None and layer in tops:
+                found[layer] = passes.activations_above(model, clean, layer, prompts, x)
+            if layer == highest:
+                break
             if x is not None:
                 x = passes.start_up(model, clean, layer, prompts, x)
             if layer in layers:
                 w = clean.activations[:, layer]  # (B, F)
                 u = w @ model.value_slots(layer).to(w.dtype).T  # (B, D)
                 y = (along * u[own] + model.value_bias(layer)).detach().requires_grad_(True)
-                ys.append(y)
+                ys[layer] = y
                 new = passes.start(model, clean, layer, own, y)
                 x = new if x is None else torch.cat([x, new])
                 prompts = torch.cat([prompts, own])
-        assert x is not None
-        return ys, passes.activations_above(model, clean, top, prompts, x)[:, list(indices)]
+    return ys, found
 
 
 def _chunks(
     model: Network, clean: CleanPass, lowest: int, top: int, points: int, memory: int | None
 ) -> list[list[int]]:
-    """Layers whose rows go up together: what memory allows, or one."""
+    """Layers from lowest to below top whose rows go up together: what memory allows, or one."""
+    if top <= lowest:
+        return []
     costs = passes.path_bytes(model, clean.batch.ids.shape[1])
     chunks: list[list[int]] = [[]]
     spent = 0

@@ -123,6 +123,7 @@ def _node(
         layer, index = divmod(place, scores.shape[1])
         edges.append((layer, index, scores[layer, index].item()))
     half = sizes[order].cumsum(0)
+    below = scores.abs().sum(1)[: neuron.layer]
     return Node(
         neuron,
         activation.item(),
@@ -130,6 +131,7 @@ def _node(
         edges,
         sizes[order[:count]].sum().item() / total if total else 0.0,
         int((half < total / 2).sum()) + 1 if total else 0,
+        (below / total).tolist() if total else [],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from knowledge_neurons.figures import by_relation, plots
+from knowledge_neurons.figures import by_relation, of_maps, plots
 from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
@@ -18,6 +18,7 @@ from knowledge_neurons.results.edits import EditRun, by_lambdas
 from knowledge_neurons.results.languages import Sharing
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
+from knowledge_neurons.results.maps import MapSummary
 from knowledge_neurons.results.outcomes import Outcomes
 
 # Part of the outcomes -> what is drawn of it.
@@ -28,6 +29,7 @@ PARTS = {
     "activations": "activation by kind of sentence",
     "success": "success of edits against the number of neurons",
     "erasures": "erasure before and after",
+    "maps": "neuron maps",
 }
 
 
@@ -44,8 +46,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
     """Everything that can be drawn, one after the other.
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
-    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5; and
-    languages.
+    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
+    neuron_map-REL for each relation that has maps; and languages.
     """
     labels = found.labels
     if found.statistics:
@@ -72,6 +74,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         yield dose_response(results, relation, curve, labels)
     if found.sharing:
         yield languages(results, found.sharing)
+    for relation, maps in found.maps.items():
+        yield neuron_map(results, relation, maps, labels)
 
 
 def languages(results: Results, sharing: Sharing) -> Picture:
@@ -91,6 +95,14 @@ def dose_response(
     """The curve of a relation.  labels: relation -> its name."""
     figure = plots.dose_response(by_relation.name_of(relation, labels), curve)
     return Picture(f"dose_response-{relation}", [results.curve(relation)], figure)
+
+
+def neuron_map(
+    results: Results, relation: str, found: MapSummary, labels: Mapping[str, str]
+) -> Picture:
+    """The maps of a relation's facts together.  labels: relation -> its name."""
+    figure = of_maps.neuron_map(by_relation.name_of(relation, labels), found)
+    return Picture(f"neuron_map-{relation}", [results.map_summary(relation)], figure)
 
 
 def success(results: Results, run: EditRun) -> Iterator[Picture]:

@@ -55,16 +55,17 @@ class Map(Shown):
             if node.edges
         ]
         found = self.validation
-        if found.r is not None:
-            upper = "" if found.r_upper is None else f" ({found.r_upper:.2f} without layer 0)"
+        edges, upper = found.edges, found.upper
+        if edges.r is not None:
+            without = "" if upper.r is None else f" ({upper.r:.2f} without layer 0)"
             said.append(
-                f"switched off one by one, {found.count} drivers: predicted against measured r = "
-                f"{found.r:.2f}{upper}, slope {found.slope:.2f}, sign right in {found.sign:.0%}"
+                f"switched off one by one, {edges.count} drivers: predicted against measured r = "
+                f"{edges.r:.2f}{without}, slope {edges.slope:.2f}, sign right in {edges.sign:.0%}"
             )
-        if found.taken is not None and found.random is not None:
+        if found.taken is not None and found.taken_by_random is not None:
             said.append(
                 f"off at once, all that add to a neuron take {found.taken:.0%} of its activation "
-                f"(median), as many random neurons {found.random:.1%}"
+                f"(median), as many random neurons {found.taken_by_random:.1%}"
             )
         return said
 

@@ -13,27 +13,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from knowledge_neurons.attribution import adaptive
-from knowledge_neurons.experiments import choose_facts
+from knowledge_neurons.experiments import choose_facts, neuron_maps
 
 KNOWN = 0  # known_facts.py, which comes before the stages
-STAGES = range(1, 9)
-_SCRIPT = re.compile(r"(?:([1-8])_\w+|known_facts)\.(?:sh|py)")
+STAGES = range(1, 10)
+PAPERS = range(1, 9)
+_SCRIPT = re.compile(r"(?:([1-9])_\w+|known_facts)\.(?:sh|py)")
 # One call of each stage with the paper's settings; stage 1 stands for one of every relation, stage
 # 7 for one of the first.
 PAPER = (
     *("1_run_mlm.sh", "2_run_kn.sh", "3_run_modify_activation.sh", "4_run_distant.sh"),
     *("5_run_trigger_examples.sh", "6_run_edit.sh 1 8", "7_run_erase.sh", "8_run_plot.sh"),
+    "9_neuron_map.sh",
 )
 
 
 @dataclass(frozen=True)
 class Call:
-    """stage: 1 to 8, or KNOWN.  relations: those it names; none for all.
+    """stage: 1 to 9, or KNOWN.  relations: those it names; none for all.
 
     tolerance: None for all points.  scales: how many factors a dose-response has, 0 without.
     variants: in how many ways stage 6 edits a fact.  edits: of a relation; all_prompts: whether
     those who watch are asked all their prompts.  others: prompts of stage 7's other relations, None
-    for all.  taken: facts of a relation that known_facts takes.
+    for all.  taken: facts of a relation that known_facts takes, or stage 9 maps.
+    wordings: of a fact that stage 9 averages.
     """
 
     stage: int
@@ -49,6 +52,7 @@ class Call:
     all_prompts: bool = True
     others: int | None = None
     taken: int = 10**9
+    wordings: int = neuron_maps.WORDINGS
 
 
 def read(lines: Iterable[str]) -> list[Call]:
@@ -64,7 +68,7 @@ def _read(line: str) -> Call:
     stage = int(_SCRIPT.search(words[places[0]])[1] or KNOWN)
     args, _ = _parser().parse_known_args(words[places[0] + 1 :])
     named = args.relations or args.relation
-    if named is None and stage in (1, 7) and args.first and not args.first[0].isdecimal():
+    if named is None and stage in (1, 7, 9) and args.first and not args.first[0].isdecimal():
         named = args.first[0]
     steps = args.steps or (args.batch_size or 20) * (args.num_batch or 1)
     pairs, counts = args.lambda_sweep, args.top_k
@@ -81,7 +85,8 @@ def _read(line: str) -> Call:
         args.facts_per_relation,
         args.draw == choose_facts.RELEASED,
         args.other_sample,
-        args.per_relation,
+        args.max_facts if stage == 9 and args.max_facts > 0 else args.per_relation,
+        args.wordings if stage == 9 else neuron_maps.WORDINGS,
     )
 
 
@@ -103,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", default="one")
     parser.add_argument("--facts_per_relation", type=int, default=10)
     parser.add_argument("--per_relation", type=int, default=10**9)
+    parser.add_argument("--max_facts", type=int, default=0)
+    parser.add_argument("--wordings", type=int, default=neuron_maps.WORDINGS)
     parser.add_argument("--draw", default=choose_facts.RELEASED)
     return parser
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from knowledge_neurons.attribution import fact_scores
-from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.experiments import distant_activation, modify_activation, neuron_maps
 from knowledge_neurons.networks import evaluation, passes, shapes
 from knowledge_neurons.networks.adapter import AdaptedNetwork
 from knowledge_neurons.networks.interface import Network
@@ -26,8 +26,8 @@ MIB, GIB = 1 << 20, 1 << 30
 # starts.  As the demo takes (benchmarks/results/plan.json).
 STAGE, LIGHT, LINES, FIGURES = 1.3, 0.35, {2: 1.0, 8: 3.0}, 2.0
 # Bytes of results, as the demo and SmolLM2 leave them: a prompt's scores, what all other stages
-# write of a prompt, a record of an edit, a report and figures.
-SCORES, CHANGES, UPDATE, REPORT = 1100, 1300, 4300, 2 << 20
+# write of a prompt, a record of an edit, a report and figures; of maps a point's share of a neuron.
+SCORES, CHANGES, UPDATE, REPORT, MAP = 1100, 1300, 4300, 2 << 20, 680
 PAYS = 0.8  # of float32's time that another dtype has to stay under to be worth its error
 EFFICIENCY = 0.8  # of workers: groups end at different times, and one process writes
 # Resident before the model, and times its weights while these are read and checked: of BERT, and of
@@ -185,6 +185,8 @@ def _batch(stage: int, network: Network, survey: Survey, points: float, budget: 
     points: of a layer, for the facts that are attributed together.
     """
     tokens, prompts = max(1, round(survey.tokens)), _prompts_a_fact(survey)
+    if stage == 9:  # of one prompt at a time
+        return neuron_maps.MEMORY
     if stage == 1:
         together = prompts * points * sum(passes.path_bytes(network, tokens))
         return min(together, budget)
@@ -215,6 +217,8 @@ def disk(asked: Asked, works: Mapping[int, Work]) -> dict[str, int]:
         results += SCORES * prompts
     if works.keys() & {3, 4, 5, 7}:
         results += CHANGES * prompts
+    if 9 in works:
+        results += MAP * works[9].points
     if 6 in works:
         results += UPDATE * works[6].updates
     if 8 in works:

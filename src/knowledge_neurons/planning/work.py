@@ -2,7 +2,7 @@
 
 The numbers of passes are those of the experiments' code: stage 3 asks a fact's prompts and another
 fact's, each under every edit; stage 6 reads before an edit and after each; stage 7 reads everything
-before and under two edits.
+before and under two edits; stage 9 walks down from every neuron and switches its drivers off.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 from knowledge_neurons.attribution import quadrature_audit
 from knowledge_neurons.attribution.settings import layers_of
+from knowledge_neurons.experiments import neuron_maps
 from knowledge_neurons.experiments.choose_facts import Selection
 from knowledge_neurons.networks import operations
 from knowledge_neurons.networks.interface import Network
@@ -28,6 +29,7 @@ POINTS = {False: 4.2, True: 4.3}
 CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and the numbers tried
 INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
 EDITED_FROM = 0.6  # of the way up: where the lowest of a fact's neurons lies, and edits start
+NEURONS = 4  # of a fact that is mapped
 FACTORS, CONTROL_KINDS = len((SUPPRESS, AMPLIFY)), 3
 
 
@@ -193,6 +195,19 @@ def _erase(asked: Asked, call: Call) -> Work:
     return replace(work, read=0, together=work.read)
 
 
+def _maps(asked: Asked, call: Call) -> Work:
+    """Every driver off beside a random one, and points: a way down for each neuron, one way up for
+    all, each half of the cost."""
+    network, survey = asked.network, asked.survey
+    facts = sum(min(call.taken, len(survey.prompts[name])) for name in asked.of(call))
+    points = facts * call.wordings * neuron_maps.POINTS * (NEURONS + 1) / 2
+    edits = facts * NEURONS * 2 * (neuron_maps.EDGES + 1)
+    done = points * _once_in(asked, None)
+    done += edits * operations.edit(network, asked.tokens, network.shape.layers // 2)
+    every = survey.prompts_of()
+    return Work(9, starts=1, points=points, edits=edits, tokenised=every, operations=done)
+
+
 def _report(asked: Asked, call: Call) -> Work:
     return Work(8, light=2, tokenised=asked.survey.prompts_of(asked.of(call)))
 
@@ -205,4 +220,4 @@ def _read(asked: Asked, stage: int, prompts: float) -> Work:
 
 
 _OF_STAGE = {KNOWN: _known, 1: _scores, 2: _refine, 3: _changes, 4: _sentences, 5: _sentences}
-_OF_STAGE |= {6: _edits, 7: _erase, 8: _report}
+_OF_STAGE |= {6: _edits, 7: _erase, 8: _report, 9: _maps}

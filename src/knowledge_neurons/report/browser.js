@@ -143,7 +143,7 @@
     const view = make("div");
     article.replaceChildren(heading(fact), promptChoice(fact, known, (chosen) => {
       view.replaceChildren(picture(fact, known, chosen), effects(fact, known, chosen));
-    }), view, neuronTable(fact, known), neighbours(fact), steps(fact));
+    }), view, neuronTable(fact, known), mapOf(fact, columns), neighbours(fact), steps(fact));
     view.append(picture(fact, known, null), effects(fact, known, null));
   }
 
@@ -307,6 +307,13 @@
       make("table", {}, head, body));
     box.append(inner);
     return box;
+  }
+
+  // Nothing for a fact that stage 9 has not mapped.
+  function mapOf(fact, columns) {
+    const map = columns.maps?.[fact.number];
+    const tools = { make, named, percent, counted, stride: index.stride, answer: fact.answer };
+    return map ? drawMap(map, tools) : "";
   }
 
   // Filled when it is opened: a neuron may belong to thousands of facts.

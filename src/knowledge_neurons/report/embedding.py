@@ -2,7 +2,7 @@
 
 An index of all facts is unpacked when the page opens, a relation's details when one of its facts is
 looked at.  Both are columns of JSON, gzipped and in base64, so no text of the data can end a script
-or start one.  A neuron is one number: its layer times STRIDE plus its index.
+or start one.  Neurons are numbers, see `packing`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from knowledge_neurons.report.mapped import maps_of
+from knowledge_neurons.report.packing import STRIDE, index_of, layer_of, number, short
 from knowledge_neurons.results.activations import read_activations
 from knowledge_neurons.results.adopted import read_facts
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, read_changes
@@ -27,9 +29,8 @@ from knowledge_neurons.results.manifests import read_manifest
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.text.relations import by_number, split_name
-from knowledge_neurons.types import KNOWLEDGE, Neuron, Triplet
+from knowledge_neurons.types import KNOWLEDGE, Triplet
 
-STRIDE = 1 << 16
 STRONGEST = 48  # scores of a prompt that are embedded, at most
 
 
@@ -130,10 +131,11 @@ def read_relation(results: Results, name: str) -> Relation:
     details = {
         "prompts": texts,
         "predicted": [[prompt.predicted for prompt in fact] for fact in facts],
-        "largest": [[_short(largest(p.of_answer)) for p in fact] for fact in facts],
+        "largest": [[short(largest(p.of_answer)) for p in fact] for fact in facts],
         "neurons": [differences(union) for union in unions],
         "scores": [percentages(*pair) for pair in zip(unions, kept, strict=True)],
         **_asked(results, name, len(facts)),
+        **maps_of(results, name, len(facts)),
     }
     cut = sum(len(p.of_answer) > STRONGEST for fact in facts for p in fact)
     return Relation(row, details, sum(map(len, facts)), cut)
@@ -154,7 +156,7 @@ def read_told(results: Results, name: str) -> Relation:
         "highest": [max(map(part, used), default=0) for part in (layer_of, index_of)],
         "unscored": True,
     }
-    asked = _asked(results, name, len(texts))
+    asked = _asked(results, name, len(texts)) | maps_of(results, name, len(texts))
     return Relation(row, {"prompts": texts, **asked}, sum(map(len, texts)), 0)
 
 
@@ -187,8 +189,8 @@ def _asked(results: Results, name: str, facts: int) -> dict[str, list]:
     own, other = [], []
     for record in records[:facts]:
         by_prompt = record.own and zip(*_states(record.own), strict=True)
-        own.append(record.own and [list(map(_short, row)) for row in by_prompt])
-        means = record.other and [_short(sum(p) / len(p)) for p in _states(record.other)]
+        own.append(record.own and [list(map(short, row)) for row in by_prompt])
+        means = record.other and [short(sum(p) / len(p)) for p in _states(record.other)]
         other.append(record.other and [record.other.relation, record.other.fact, *means])
     missing = [None] * (facts - len(own))
     return {"own": own + missing, "other": other + missing}
@@ -200,18 +202,6 @@ def _states(outcome) -> tuple[Sequence[float], ...]:
 
 
 # --- numbers and text ------------------------------------------------------------------------
-
-
-def number(neuron: Neuron | Triplet) -> int:
-    return neuron.layer * STRIDE + neuron.index
-
-
-def layer_of(neuron: int) -> int:
-    return neuron // STRIDE
-
-
-def index_of(neuron: int) -> int:
-    return neuron % STRIDE
 
 
 def strongest(triplets: Sequence[Triplet]) -> Sequence[Triplet]:
@@ -239,11 +229,6 @@ def percentages(union: Sequence[int], prompts: Sequence[Sequence[Triplet]]) -> l
 def differences(rising: Sequence[int]) -> list[int]:
     """The first number, then how much each is above the one before it."""
     return [*rising[:1], *(b - a for a, b in pairwise(rising))]
-
-
-def _short(value: float) -> float:
-    """Three digits are more than a picture or a table shows."""
-    return float(f"{value:.3g}")
 
 
 def text_of(tokens: Sequence[str]) -> str:

@@ -26,6 +26,11 @@ def number(value: float | None, digits: int, unit: str = "", signed: bool = Fals
     return text.replace("-", "−") + (f" {unit}" if unit else "")
 
 
+def percent(share: float | None, digits: int) -> str:
+    """A share in percent, "–" for what is not there."""
+    return number(None if share is None else 100 * share, digits, "%")
+
+
 def digits(row: Comparison) -> int:
     """As many as were published, or more where our interval is narrower than they can tell."""
     return estimates.digits(row.interval, row.digits)
@@ -141,6 +146,7 @@ def grouped(rows: Sequence[Comparison]) -> list[list[Placed]]:
 
 FILTERS = {
     "number": number,
+    "percent": percent,
     "digits": digits,
     "between": between,
     "scientific": scientific,

@@ -49,6 +49,7 @@ STAGES = {
     5: "trigger sentences",
     6: "edits",
     7: "erasures",
+    9: "neuron maps",
 }
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
@@ -60,7 +61,7 @@ def render(results: Results) -> str:
     """
     found = outcomes.read(results)
     made, edited = provenance(found.manifests), main_run(found.edits)
-    script = asset("browser.js")
+    script = asset("map.js") + asset("browser.js")  # one, of which the policy has one digest
     return (
         environment()
         .get_template("page.html.jinja")

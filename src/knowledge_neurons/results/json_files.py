@@ -42,7 +42,7 @@ def _float32(value: Any) -> Any:
         return {one.name: _float32(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):
         return {key: _float32(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_float32(item) for item in value]
     return np.float32(value) if isinstance(value, float) else value
 

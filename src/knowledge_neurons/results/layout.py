@@ -27,6 +27,7 @@ TRIGGERS = r"trigger_examples_th/[^/]+\.jsonl"
 EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
+MAPS = r"maps/[^/]+\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
 
 
@@ -234,6 +235,17 @@ class Results:
     def shared_neurons(self, relation: str) -> Path:
         """The same of each fact of a relation, a line per fact."""
         return self.root / "languages" / f"{relation}.jsonl"
+
+    def maps(self, relation: str) -> Path:
+        """Stage 9's records of a relation."""
+        return self.root / "maps" / f"{relation}.jsonl"
+
+    def map_summary(self, relation: str) -> Path:
+        return self.root / "maps" / f"{relation}.json"
+
+    def mapped_relations(self) -> list[str]:
+        """Relations that have a summary of stage 9, sorted by name."""
+        return _summarised(self.root / "maps")
 
     @property
     def report(self) -> Path:

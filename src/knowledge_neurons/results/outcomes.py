@@ -1,4 +1,4 @@
-"""What stages 2 to 7 found, read back from a results folder: for the figures and the report.
+"""What the stages found, read back from a results folder: for the figures and the report.
 
 Nothing is measured again and no model is opened: each kind of result is read by its own module.  A
 stage that has not run leaves its part empty, and `missing` says what to run.
@@ -20,6 +20,7 @@ from knowledge_neurons.results.erasures import Erasure, read_erasure
 from knowledge_neurons.results.languages import Sharing, read_sharing
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_manifest
+from knowledge_neurons.results.maps import MapSummary, read_summaries
 from knowledge_neurons.results.neurons import read_statistics
 from knowledge_neurons.results.provenance import check_manifest
 from knowledge_neurons.results.scores import read_fact_scores
@@ -37,6 +38,7 @@ RUN = {
     "success": "6_run_edit.sh 1 8 --top_k 1,2,3,4,5,6,7,8,9,10",
     "sweep": "6_run_edit.sh 1 8 --lambda_sweep 1:8,1:4,0:8",
     "erasures": "7_run_erase.sh REL",
+    "maps": "9_neuron_map.sh REL",
 }
 
 
@@ -47,7 +49,8 @@ class Outcomes:
     statistics: stage 2, kind of neurons -> Table 2 and Figure 3.  modified, activations: stages 3
     and 4.  controls: of stage 3, where asked for.  curves: dose-response of each relation.
     triggers: files for `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of
-    stage 7.  sharing: of languages, where they were compared.
+    stage 7.  sharing: of languages, where they were compared.  maps: what the maps of each relation
+    come to.
     labels: relation -> its name, "field of work", where a file tells it.
     manifests: file, relative to the folder -> its manifest; of all stages, the first too.
     missing: part -> what to run for it, a key of RUN and its value.
@@ -62,6 +65,7 @@ class Outcomes:
     edits: list[EditRun]
     erasures: list[Erasure]
     sharing: Sharing | None
+    maps: dict[str, MapSummary]
     labels: dict[str, str]
     manifests: dict[str, dict[str, Any]]
 
@@ -96,6 +100,7 @@ def read(results: Results) -> Outcomes:
         edits=[read_edit_run(results, run) for run in results.edit_runs()],
         erasures=[read_erasure(results, run) for run in results.erased_runs()],
         sharing=read_sharing(results),
+        maps=read_summaries(results),
         labels=_labels(results),
         manifests=_manifests(results),
     )

@@ -21,6 +21,7 @@ TIMED = {
     5: layout.TRIGGERS,
     6: layout.EDITS,
     7: layout.ERASURES,
+    9: layout.MAPS,
 }
 
 

@@ -112,7 +112,7 @@ def run_plan(args: argparse.Namespace) -> None:
 COMMANDS = {
     "find": Command("the knowledge neurons of your own prompts", add_find, later("asking", "find")),
     "neuron": Command("what a neuron's value slot writes", add_neuron, later("asking", "neuron")),
-    "stage": Command("one of the paper's eight stages", add_stage, run_stage),
+    "stage": Command("one of the stages, the paper's eight and more", add_stage, run_stage),
     "languages": Command(numbered.ACROSS.does, lambda _: None, run_languages, True),
     "report": Command("figures and report.html of a folder of results", add_report, run_report),
     "plan": Command("what a run will cost, before it is begun", lambda _: None, run_plan, True),

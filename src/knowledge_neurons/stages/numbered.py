@@ -1,4 +1,4 @@
-"""The eight stages by number: their scripts, in order, with the paper's settings.
+"""The stages by number: their scripts, in order, with the paper's settings.
 
 `kn stage 1 P36` and `bash 1_run_mlm.sh P36` both come here.  The scripts are modules beside this
 package, in src/ as in site-packages.
@@ -89,7 +89,14 @@ STAGES = {
     8: Stage(
         "8_run_plot.sh",
         scripts=("8_plot_figures", "8_plot_report"),
-        does="figures and the report, from the files of stages 2 to 7",
+        does="figures and the report, from the files of the other stages",
+    ),
+    9: Stage(
+        "9_neuron_map.sh",
+        scripts=("9_map_neurons",),
+        does="which neurons of lower layers drive those of a relation's facts",
+        named={"RELATION": "--relations"},
+        example="P36",
     ),
 }
 ACROSS = Stage(

@@ -28,7 +28,7 @@ from knowledge_neurons.stages import arguments, numbers, tables
 DESCRIPTION = "What a run will cost: operations, hours by stage, memory, disk, workers."
 ASKED_OVER = 1.0  # hours
 NAMES = {KNOWN: "facts known", 1: "1 scores", 2: "2 neurons", 3: "3 changes", 4: "4 sentences"}
-NAMES |= {5: "5 triggers", 6: "6 edits", 7: "7 erasures", 8: "8 report"}
+NAMES |= {5: "5 triggers", 6: "6 edits", 7: "7 erasures", 8: "8 report", 9: "9 neuron maps"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +90,9 @@ def parse(argv: list[str] | None = None) -> Settings:
 
 def _calls(source: str | None, stages: tuple[int, int] | None, flags: list[str]) -> list[Call]:
     if source is None:
-        first, last = stages or (calls.STAGES.start, calls.STAGES.stop - 1)
+        first, last = stages or (calls.PAPERS.start, calls.PAPERS.stop - 1)
         if not (first in calls.STAGES and last in calls.STAGES):
-            raise ValueError(f"--stages {first}-{last}: expected numbers from 1 to 8")
+            raise ValueError(f"--stages {first}-{last}: expected numbers from 1 to 9")
         return calls.of_stages(range(first, last + 1), flags)
     lines = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     return calls.read(lines.splitlines())

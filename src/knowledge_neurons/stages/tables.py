@@ -16,6 +16,7 @@ from knowledge_neurons.results.edits import EDITED, EditRun, Variant
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
 from knowledge_neurons.results.languages import LEVELS, Level, Sharing
+from knowledge_neurons.results.maps import Agreement, MapSummary
 from knowledge_neurons.stages import program
 
 
@@ -169,3 +170,37 @@ def show_sharing(found: Sharing) -> None:
             }
             enough = "all" if found.share == 1 else f"{found.share:.0%}"
             show(f"Neurons of {spread.facts} {name}, in {enough} of their languages or one", lines)
+
+
+def show_map(name: str, found: MapSummary) -> None:
+    """Stage 9: what the maps of a relation come to, the validation a line each."""
+    held, rows = found.validation, {}
+    if found.driven:
+        rows["drivers kept"] = (
+            f"hold {found.share:.1%} of all absolute scores of a neuron; half is held by "
+            f"{found.half:g} drivers (median)"
+        )
+    said = {"one off": held.edges, "without layer 0": held.upper, "random, one off": held.random}
+    rows |= {what: _agreed(one) for what, one in said.items()}
+    if held.taken is not None:
+        of_random, of_predicted = map(_number, (held.taken_by_random, held.together))
+        rows["all that add off"] = (
+            f"take {held.taken:.3f} of the activation (median; as many random neurons "
+            f"{of_random}), {of_predicted} of what was predicted"
+        )
+    counts = f"{found.facts} facts, {found.driven} of {found.neurons} neurons driven from below"
+    left_out = f", {found.left_out} facts without neurons or prompts" * bool(found.left_out)
+    show(f"Neuron map of {name}: {counts}{left_out}", rows)
+
+
+def _agreed(one: Agreement) -> str:
+    """Predicted against measured, in a line."""
+    sign = "-" if one.sign is None else f"{one.sign:.1%}"
+    return (
+        f"predicted against measured: r {_number(one.r)}, slope {_number(one.slope)}, sign right "
+        f"in {sign}, {one.count} changes"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
