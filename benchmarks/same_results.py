@@ -3,7 +3,7 @@
     python -m benchmarks.same_results results/demo-before results/demo
 
 The guard of a change that keeps behaviour: run the demo before and after it.  Left out are wall
-seconds, how many workers there were, what the program was (commit, versions, machine), the folders'
+seconds, how many workers, what the program was (commit, versions, machine), the folders'
 own names, and the report's section on cost.  Exit code 1 where anything else differs; each
 difference is a line.
 """

@@ -64,6 +64,21 @@ def checked(check: Check, content: Any, name: str) -> Any:
         raise ValueError(f"{name}: {error}. {ALTERED}") from None
 
 
+def compare(what: str, got: int, expected: int) -> None:
+    """Raise the message for a wrong count."""
+    if got != expected:
+        raise ValueError(f"got {got:,} {what}, expected {expected:,}")
+
+
+def check_patterns(raw: bytes) -> list[str]:
+    """A relation's patterns; each holds [X] and [Y] exactly once."""
+    patterns = [msgspec.json.decode(line)["pattern"] for line in raw.splitlines() if line.strip()]
+    for pattern in patterns:
+        if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
+            raise ValueError(f"got pattern {pattern!r}, expected one [X] and one [Y]")
+    return patterns
+
+
 def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
     """Content and checked value of a file that is here already and whole, else None."""
     if force or not path.is_file():

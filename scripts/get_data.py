@@ -3,6 +3,7 @@
 
     python scripts/get_data.py                                # the authors' repository, 70 MB
     python scripts/get_data.py --from ../knowledge-neurons    # a clone of it, no network
+    python scripts/get_data.py --mpararel --languages fr,de   # mPARAREL instead (mpararel.py)
 
 PARAREL's prompts are rebuilt: for each (head, tail) pair of a relation, in order, each pattern in
 file order with [X] = head and [Y] = [MASK]. BINGREL's files and query_pairs.json are byte for byte
@@ -23,13 +24,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import mpararel
 import msgspec
 import published_neurons
 from data_sources import (
     Check,
     HttpSource,
     LocalSource,
+    check_patterns,
     checked,
+    compare,
     read_whole,
     write_atomic,
 )
@@ -83,12 +87,6 @@ def make_bags(pairs: Pairs, patterns: dict[str, list[str]], labels: dict[str, st
     return bags
 
 
-def compare(what: str, got: int, expected: int) -> None:
-    """Raise the message for a wrong count."""
-    if got != expected:
-        raise ValueError(f"got {got:,} {what}, expected {expected:,}")
-
-
 def check_pairs(raw: bytes, expected: Expected) -> Pairs:
     """query_pairs.json with the expected numbers of relations and facts."""
     pairs = msgspec.json.decode(raw)
@@ -108,15 +106,6 @@ def check_labels(raw: bytes, pairs: Pairs) -> dict[str, str]:
     if missing := [relation for relation in pairs if relation not in labels]:
         raise ValueError(f"got no label for {', '.join(missing)}, expected one for each relation")
     return labels
-
-
-def check_patterns(raw: bytes) -> list[str]:
-    """A relation's patterns; each holds [X] and [Y] exactly once."""
-    patterns = [msgspec.json.decode(line)["pattern"] for line in raw.splitlines() if line.strip()]
-    for pattern in patterns:
-        if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
-            raise ValueError(f"got pattern {pattern!r}, expected one [X] and one [Y]")
-    return patterns
 
 
 def check_bags(raw: bytes, pairs: Pairs, expected: Expected) -> None:
@@ -264,6 +253,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep_downloads", action="store_true", help=f"keep DIR/{CACHE}/")
     parser.add_argument("--verbose", action="store_true", help="an entry for each BINGREL file")
     published_neurons.add(parser)
+    mpararel.add(parser)
     return parser.parse_args(argv)
 
 
@@ -271,6 +261,8 @@ def run(args: argparse.Namespace, expected: Expected) -> None:
     """Build what the command line asks for and print what is there now."""
     if args.published_neurons:
         return published_neurons.run(args)
+    if args.mpararel:
+        return mpararel.run(args, args.url if args.url != DEFAULT_URL else None)
     start, cache = time.perf_counter(), args.output / CACHE
     parts = (args.only,) if args.only else PARTS
     source = LocalSource(args.folder) if args.folder else HttpSource(args.url, cache, args.force)

@@ -31,7 +31,7 @@ from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import read_json
 from knowledge_neurons.runs.executor import LOCAL
 from knowledge_neurons.stages import arguments, numbers, tables
-from knowledge_neurons.stages.workers import WHO_WORKS, add_workers
+from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, engine
 from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
@@ -64,6 +64,7 @@ class Settings(arguments.Settings):
 
     workers, ray, threads_per_worker: of every stage that computes.
     calls: whether to print them and end.
+    data, output: as they were given, for the stages to put the language in.
     """
 
     relations: list[str]
@@ -72,6 +73,8 @@ class Settings(arguments.Settings):
     bert_model: str | None
     device: str | None
     data_path: Path
+    data: Path
+    output: Path
     for_stage_1: list[str]
     calls: bool
     workers: int | None
@@ -104,7 +107,8 @@ def parse() -> Settings:
     arguments.add_results(parser)
     add_workers(parser)
     args, others = parser.parse_known_args()
-    return arguments.settings(Settings, args, for_stage_1=others)
+    as_given = {"data": args.data_path, "output": args.output_dir}
+    return arguments.settings(Settings, args, for_stage_1=others, **as_given)
 
 
 def prompts_of(settings: Settings) -> dict[str, list[int]]:
@@ -133,7 +137,7 @@ def steps_of(settings: Settings) -> list[Step]:
         command = ["bash", str(ROOT / "src" / script), *flags, *who]
         return Step(stage, f"stage {stage} {name}".strip(), command, units * COST[stage])
 
-    return [
+    steps = [
         *(
             step(1, "1_run_mlm.sh", sum(own), relation, *few, *settings.for_stage_1, name=relation)
             for relation, own in sizes.items()
@@ -156,6 +160,12 @@ def steps_of(settings: Settings) -> list[Step]:
         *(step(7, "7_run_erase.sh", prompts, name, *few, name=name) for name in chosen),
         step(8, "8_run_plot.sh", 1),
     ]
+    return [one for one in steps if one.stage not in SENTENCES or not lacks_sentences(settings)]
+
+
+def lacks_sentences(settings: Settings) -> bool:
+    """BINGREL's are English: of another language there are those that the user names."""
+    return bool(settings.language) and not os.environ.get("KN_SENTENCES")
 
 
 # --- how long it takes -----------------------------------------------------------------------
@@ -275,10 +285,10 @@ def with_cluster(settings: Settings) -> Settings:
     """With the address of a local cluster that all stages share, where one is asked for."""
     if settings.ray != LOCAL:
         return settings
-    from knowledge_neurons.runs import crew  # Ray, an extra
-
     workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.threads_per_worker)
-    return replace(settings, ray=crew.connect(LOCAL, workers * settings.threads_per_worker))
+    return replace(
+        settings, ray=engine(LOCAL).connect(LOCAL, workers * settings.threads_per_worker)
+    )
 
 
 def main() -> None:
@@ -291,10 +301,13 @@ def main() -> None:
     chosen = {
         "KN_MODEL": settings.bert_model,
         "KN_DEVICE": settings.device,
-        "KN_DATA": str(settings.data_path),
-        "KN_RESULTS": str(settings.results.root),
+        "KN_DATA": str(settings.data),
+        "KN_RESULTS": str(settings.output),
+        "KN_LANGUAGE": settings.language,
     }
     given = {name: value for name, value in chosen.items() if value}
+    if lacks_sentences(settings):
+        print("stages 4 and 5 are left out: KN_SENTENCES names no sentences of the language")
     run(steps, log, dict(os.environ) | given)
     show_times(steps, log)
 

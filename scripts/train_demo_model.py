@@ -46,7 +46,8 @@ from torch import Tensor, nn
 
 from custom_bert import Bert, BertConfig
 from knowledge_neurons import ROOT
-from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
+from knowledge_neurons.attribution.fact_scores import prepare, score_facts
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.experiments.modify_activation import answer_probabilities
 from knowledge_neurons.networks.bert import BertNetwork
 from knowledge_neurons.networks.checkpoints import save_pretrained

@@ -17,25 +17,23 @@ from dataclasses import dataclass
 
 import torch
 
-from knowledge_neurons.attribution import adaptive, fact_scores, joint, quadrature, quadrature_audit
+from knowledge_neurons.attribution import fact_scores, quadrature, quadrature_audit
 from knowledge_neurons.attribution.quadrature_audit import Record
+from knowledge_neurons.attribution.settings import JOINT, layers_of
+from knowledge_neurons.attribution.settings import Settings as Scoring
+from knowledge_neurons.attribution.target import PROBABILITY
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.neurons.refine import KEEP
 from knowledge_neurons.results import growing
 from knowledge_neurons.results.json_files import encode, write_json
 from knowledge_neurons.results.manifests import is_done
 from knowledge_neurons.results.metrics import binomial_at_most
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.runs import grow
-from knowledge_neurons.stages import arguments, numbers, tables, workers
+from knowledge_neurons.stages import arguments, scoring, tables, workers
 from knowledge_neurons.stages.calibrating import calibrated
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
 from knowledge_neurons.text.encoding import Encoded
 
-STEPS = 20  # m of the paper's Riemann sum
-MOST_STEPS = 1000
-steps = numbers.whole(1, MOST_STEPS)
-DTYPES = ("float32", "tf32", "bfloat16")
 OUTPUTS = ("ig_gold", "ig_pred", "base", "pred")  # --get_..., in the order of manifests
 
 
@@ -57,11 +55,12 @@ class Settings(arguments.ModelSettings):
     layers: tuple[int, int] | None
     answers: str
     aggregate: str
+    target: str
     outputs: list[str]
 
     @property
-    def scoring(self) -> fact_scores.Settings:
-        return fact_scores.Settings(
+    def scoring(self) -> Scoring:
+        return Scoring(
             rule=quadrature.rule(self.rule, self.steps),
             tolerance=self.tolerance,
             memory=None if self.memory is None else round(self.memory * 2**30),
@@ -73,12 +72,13 @@ class Settings(arguments.ModelSettings):
             layers=self.layers,
             answers=self.answers,
             aggregate=self.aggregate,
+            target=self.target,
         )
 
     def identity(self, origin: dict[str, object], layers: range) -> dict[str, object]:
         """All that decides the scores.  origin: of model and prompts.  layers: that are scored."""
         names = ("rule", "steps", "tolerance", "dtype", "seed", "keep", "outputs")
-        joint = self.answers == fact_scores.JOINT
+        joint = self.answers == JOINT
         return {
             "relation": self.relation,
             **origin,
@@ -89,6 +89,7 @@ class Settings(arguments.ModelSettings):
             **{name: getattr(self, name) for name in names},
             "layers": f"{layers.start}-{layers.stop - 1}",
             "answers": f"{self.answers}, {self.aggregate}" if joint else self.answers,
+            **({"target": self.target} if self.target != PROBABILITY else {}),
         }
 
 
@@ -100,50 +101,7 @@ def parse() -> Settings:
     arguments.add_results(parser)
     arguments.add_oov(parser)
     workers.add_workers(parser)
-    parser.add_argument("--rule", choices=quadrature.RULES, default="riemann-left")
-    parser.add_argument("--steps", type=steps, help=f"m of the rule (default: {STEPS})")
-    parser.add_argument(
-        "--tolerance",
-        type=numbers.share,
-        default=adaptive.TOLERANCE,
-        help="of a score, as a share of its prompt's largest, for fewer points (default: 1e-3)",
-    )
-    parser.add_argument("--exact", action="store_true", help="evaluate all points of the rule")
-    parser.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        default="float32",
-        help="of the matrix products; tf32 needs a GPU",
-    )
-    parser.add_argument(
-        "--memory",
-        type=numbers.real(0, 1 << 20, above=True),
-        help="GiB a batch may take (default: from the free)",
-    )
-    parser.add_argument(
-        "--batch_size", type=steps, help="with --num_batch: their product is --steps"
-    )
-    parser.add_argument("--num_batch", type=steps, help="see --batch_size")
-    parser.add_argument(
-        "--layers",
-        type=numbers.layers,
-        help="score layers FIRST-LAST alone, from 0 (default: all, of a decoder all but layer 0)",
-    )
-    parser.add_argument(
-        "--answers",
-        choices=fact_scores.ANSWERS,
-        default=fact_scores.OWN,
-        help="of several tokens: score the first (own), each given those before it, all at once",
-    )
-    parser.add_argument(
-        "--aggregate",
-        choices=list(joint.AGGREGATES),
-        default="sum",
-        help="with --answers joint: how the positions' scores become one",
-    )
-    parser.add_argument(
-        "--keep", type=numbers.real(0, 1), default=KEEP, help="store scores >= KEEP * largest"
-    )
+    scoring.add_scoring(parser)
     parser.add_argument("--get_ig_gold", action="store_true", help="scores for the right answer")
     parser.add_argument("--get_ig_pred", action="store_true", help="scores for the predicted token")
     parser.add_argument("--get_base", action="store_true", help="activations, the baseline")
@@ -160,24 +118,10 @@ def parse() -> Settings:
         Settings,
         args,
         relation=args.pt_relation,
-        steps=steps_of(args.steps, args.batch_size, args.num_batch),
+        steps=scoring.steps_of(args.steps, args.batch_size, args.num_batch),
         tolerance=None if args.exact else args.tolerance,
         outputs=outputs,
     )
-
-
-def steps_of(steps: int | None, points: int | None, batches: int | None) -> int:
-    """--steps, or the released code's --batch_size times --num_batch."""
-    if points is None and batches is None:
-        return STEPS if steps is None else steps
-    product = (STEPS if points is None else points) * (1 if batches is None else batches)
-    if product > MOST_STEPS:
-        raise ValueError(
-            f"--batch_size times --num_batch is {product} steps: at most {MOST_STEPS:,}"
-        )
-    if steps not in (None, product):
-        raise ValueError(f"--steps {steps}, but --batch_size times --num_batch is {product}")
-    return product
 
 
 def products_in(model: Network, dtype: str) -> Network:
@@ -199,7 +143,7 @@ def main() -> None:
     name, results = settings.relation, settings.results
     inputs = open_inputs(settings, [name])
     facts, path = inputs.facts[name], results.scores(name)
-    layers = fact_scores.layers_of(inputs.pretrained.model, settings.layers)
+    layers = layers_of(inputs.pretrained.model, settings.layers)
     identity = settings.identity(inputs.identity, layers)
     if is_done(path, identity):
         print(f"{name} is done: {path}")
@@ -248,10 +192,9 @@ def main() -> None:
         beside=(results.quadrature(name), lambda fact: encode(record_of(fact))),
         started=started,
     )
-    if not grow.grow(job, settings.given, inputs.under, ending, inputs.executor):
-        print(f"{name} is done: {path}")
-        return
-    print(f"wrote {path} in {time.perf_counter() - started:.1f} s")
+    done = not grow.grow(job, settings.given, inputs.under, ending, inputs.executor)
+    wrote = f"wrote {path} in {time.perf_counter() - started:.1f} s"
+    print(f"{name} is done: {path}" if done else wrote)
 
 
 def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object], layers: range) -> None:

@@ -28,8 +28,6 @@ from knowledge_neurons.stages import refining, tables
 from knowledge_neurons.stages.refining import Settings
 
 FEWEST_FACTS = 10  # of a relation in which a neuron of most of them is worth a word
-# What the scores of relations that are refined together must have in common.
-COMMON = (*origin.MODEL, "rule", "steps", "keep", "max_seq_length", "layers", "answers")
 
 
 def scored_relations(settings: Settings) -> list[str]:
@@ -68,7 +66,7 @@ def check_scores(results: Results, relations: list[str], lowest: float) -> dict[
                 f"more: run stage 1 with --keep {lowest}"
             )
         identities[relation] = identity
-    if difference := origin.first_difference(identities, COMMON):
+    if difference := origin.first_difference(identities, origin.SCORING):
         raise ValueError(
             f"the scores {difference}: they do not belong together.  Refine them apart with "
             "--relations, or run stage 1 again for one of them"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import argparse
 import time
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -21,11 +20,10 @@ from typing import Any
 
 from knowledge_neurons.editing import patches
 from knowledge_neurons.experiments import choose_facts, edit_facts
-from knowledge_neurons.experiments.choose_facts import Bags, Plan, Planned
+from knowledge_neurons.experiments.choose_facts import Bags, Plan
+from knowledge_neurons.experiments.edit_facts import Patch, patch_of
 from knowledge_neurons.figures import gallery
-from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.edits import (
-    CHOSEN,
     EDITED,
     EditRecord,
     EditRun,
@@ -43,9 +41,7 @@ from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.runs.grow import Job, grow, progress
 from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
-from knowledge_neurons.types import KNOWLEDGE, Triplet, WeightEdit
-
-Patch = tuple[WeightEdit, patches.Header]  # to be saved
+from knowledge_neurons.types import KNOWLEDGE, Triplet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +76,11 @@ def parse() -> Settings:
             help=f"how much of the {done}",
         )
     parser.add_argument(
-        "--lambda_sweep", type=lambda_pairs, help="L1:L2,L1:L2 ... instead of one pair"
+        "--lambda_sweep", type=numbers.pairs, help="L1:L2,L1:L2 ... instead of one pair"
     )
     parser.add_argument(
         "--top_k",
-        type=counts,
+        type=numbers.counts,
         help="1,2,5 ...: edit the K neurons of highest mean score instead of the refined ones, and "
         "draw success against K (reads the scores of stage 1)",
     )
@@ -114,19 +110,6 @@ def parse() -> Settings:
     of = "sweep" if args.lambda_sweep else f"{args.lambda_1:g}-{args.lambda_2:g}"
     run = f"edit-{of}" + ("-top_k" if args.top_k else "")
     return arguments.settings(Settings, args, run=run, variants=variants, top_k=args.top_k or [])
-
-
-def counts(text: str) -> list[int]:
-    """ "1,2,5" -> [1, 2, 5]."""
-    return sorted(set(map(numbers.count, text.split(","))))
-
-
-def lambda_pairs(text: str) -> list[tuple[float, float]]:
-    """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
-    pairs = [tuple(map(numbers.factor, part.split(":"))) for part in text.split(",")]
-    if any(len(pair) != 2 for pair in pairs):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
-    return pairs
 
 
 # --- what will be edited ---------------------------------------------------------------------
@@ -225,25 +208,6 @@ def edit_all(
         keep=keep,
     )
     return grow(job, settings.given, inputs.under, ending, inputs.executor)
-
-
-def patch_of(model: Network, fact: Planned, record: EditRecord, sha256: str) -> Patch | None:
-    """The edit of a fact's own neurons, to be kept; the controls are not worth it."""
-    if record.kind != CHOSEN:
-        return None
-    variant = Variant(record.lambda_1, record.lambda_2, record.top_k)
-    edit = edit_facts.knowledge_edit(model, fact, variant)
-    header = patches.Header(
-        kind="update",
-        model_sha256=sha256,
-        relation=record.relation,
-        neurons=edit.neurons,
-        fact=record.fact,
-        old=record.old,
-        new=record.new,
-        lambdas=(record.lambda_1, record.lambda_2),
-    )
-    return edit, header
 
 
 # --- the summary -----------------------------------------------------------------------------

@@ -97,12 +97,14 @@ class Hub:
 
 
 def point_at(monkeypatch, url: str) -> None:
-    """Make huggingface_hub, which reads its variables at import, talk to that server."""
+    """Make huggingface_hub, which reads its variables at import, and transformers ask there."""
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # It keeps a client, which goes on asking the server of an earlier test.
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None)
 
 
 def closed_port() -> str:

@@ -260,6 +260,15 @@ def test_name_on_the_hub(hub, kind, tmp_path, monkeypatch):
     assert hub.requests == []
 
 
+def test_xlm_roberta_by_its_name_alone(hub, tmp_path):
+    """As the library had it before organisations; its files are of FacebookAI's repository."""
+    model = saved("xlm-roberta", tmp_path / "model")
+    hub.put("FacebookAI/xlm-roberta-base", tmp_path / "model")
+    loaded = from_pretrained("xlm-roberta-base", cache_dir=tmp_path / "cache")
+    assert_is(loaded, model, "xlm-roberta")
+    assert all("FacebookAI/xlm-roberta-base" in request for request in hub.requests)
+
+
 # --- GGUF ------------------------------------------------------------------------------------
 
 

@@ -67,13 +67,15 @@ def test_neuron_prints_what_its_value_slot_writes(model):
     assert fine(kn(*neuron)).out == f"{model.what_writes(Neuron(3, 7))}\n"
 
 
-def test_what_is_wrong_is_one_line():
+def test_what_is_wrong_is_one_line(tmp_path):
     refused(kn("neuron", 4, 7, "--model", MODEL), "the model has layers 0 to 3 of 512 neurons")
     refused(kn("find", "no mask", "--answer", "Paris", "--model", MODEL), "[MASK]", "'no mask'")
     refused(kn("find", "[MASK]"), "--answer", "--help lists all flags")
     refused(kn(*ASKED, "--device", "nowhere"), "device 'nowhere' cannot be used here")
     refused(kn("stage", 9), "NUMBER", "9")
     refused(kn("stage", 2, "--coarse", 2), "--coarse", "'2'")
+    nowhere = ("--output_dir", tmp_path)
+    refused(kn("languages", "--across", "en", *nowhere), f"no neurons of en in {tmp_path}")
 
 
 # --- stages ----------------------------------------------------------------------------------
@@ -82,12 +84,12 @@ def test_what_is_wrong_is_one_line():
 def test_every_script_of_a_stage_is_run_by_number():
     """No script of src/ is forgotten, and none is run in another stage than its name says."""
     there = sorted(path.stem for path in SRC.glob("[1-8]_*.py"))
-    named = {number: stage.scripts for number, stage in numbered.STAGES.items()}
-    assert sorted(script for scripts in named.values() for script in scripts) == there
-    assert all(script.startswith(f"{n}_") for n, scripts in named.items() for script in scripts)
-    assert sorted(stage.shell for stage in numbered.STAGES.values()) == sorted(
-        path.name for path in SRC.glob("[1-8]_*.sh")
-    )
+    every = [*numbered.STAGES.items(), (2, numbered.ACROSS)]
+    named = [(number, script) for number, stage in every for script in stage.scripts]
+    assert sorted(script for _, script in named) == there
+    assert all(script.startswith(f"{number}_") for number, script in named)
+    shells = sorted(path.name for path in SRC.glob("[1-8]_*.sh"))
+    assert sorted(stage.shell for _, stage in every) == shells
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_every_script_of_a_stage_is_run_by_number():
 )
 def test_the_first_arguments_have_no_flags(number, given, wanted):
     stage = numbered.STAGES[number]
-    assert stage.arguments(number, given.split()) == wanted.split()
+    assert stage.arguments("kn", given.split()) == wanted.split()
 
 
 def test_a_stage_runs_in_the_folder_of_results_that_is_asked_for(own):

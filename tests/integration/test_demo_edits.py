@@ -5,7 +5,8 @@ Run: pytest tests/integration/test_demo_edits.py
 
 import pytest
 
-from knowledge_neurons.attribution.fact_scores import Settings, prepare, score_facts
+from knowledge_neurons.attribution.fact_scores import prepare, score_facts
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.editing import slots
 from knowledge_neurons.experiments import choose_facts, edit_facts, erase_relation
 from knowledge_neurons.networks import checkpoints

@@ -333,7 +333,7 @@ def test_batch_size_times_num_batch(place, arguments, steps):
         (("--keep", "nan"), ("--keep: 'nan'", "0 to 1")),
         (("--device", "cuda:99"), ("cuda:99", "cannot be used here")),
         (("--device", "toaster"), ("toaster", "cannot be used here")),
-        (("--gpus", "0,1"), ("--gpus 0,1", "one run uses one GPU")),
+        (("--gpus", "0,1"), ("--gpus 0,1", "a process uses one GPU")),
         (("--bert_model", "nowhere"), ("nowhere", "no such folder")),
         (("--data_path", "nowhere.json"), ("nowhere.json", "no such file")),
         (("--data_path", "/"), ("/", "cannot be read")),

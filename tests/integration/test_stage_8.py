@@ -14,6 +14,7 @@ import pytest
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.results.manifests import read_manifest, sha256_of, write_manifest
 from knowledge_neurons.results.outcomes import RUN
+from knowledge_neurons.stages import numbered
 from tests.integration.stages import SRC, Ended, Place, fine, refused
 from tests.reference import synthetic
 
@@ -162,4 +163,5 @@ def test_shell_stage_calls_figures_and_report(tmp_path):
     command = ["bash", str(SRC / "8_run_plot.sh"), "--output_dir", "there"]
     subprocess.run(command, env=environment, check=True)
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == [f"{SRC / name} --output_dir there" for name in (STAGE_8, "8_plot_report.py")]
+    assert asked == [f"{SRC / 'knowledge_neurons_lab.py'} stage 8 --output_dir there"]
+    assert numbered.STAGES[8].scripts == (STAGE_8.removesuffix(".py"), "8_plot_report")

@@ -145,7 +145,7 @@ def tried(monkeypatch, doubtful: dict[int, float], errors: dict[int, float]) -> 
     """
     asked = []
 
-    def try_(model, sample, sums, rule, layers, memory, points):
+    def try_(model, sample, sums, rule, layers, memory, points, of):
         asked.append((points, tuple(layers)))
         some = np.arange(8) < doubtful[points] * 8
         one = Tried(np.where(some, 1.0, errors.get(points, 0.0)), some * 7e-4)
@@ -196,7 +196,7 @@ def test_what_is_tried_is_judged_by_the_full_sums():
         ]
         for one in (RULE, Rule(how.alphas, how.weights))
     )
-    (found,) = adaptive._try(model, sample, exact, RULE, [1], None, 4)
+    (found,) = adaptive._try(model, sample, exact, RULE, [1], None, 4, Probability)
     off = [(a[:, 1] - b[:, 1]).abs().amax(1) for a, b in zip(fewer, exact, strict=True)]
     expected = torch.cat(off) / torch.cat([one.flatten(1).amax(1) for one in exact])
     np.testing.assert_allclose(found.errors, expected, rtol=1e-2, atol=1e-6)

@@ -24,6 +24,14 @@ def kn() -> KnowledgeNeurons:
     return asked.bert()
 
 
+def literal_activations(kn: KnowledgeNeurons, prompt) -> list[list[float]]:
+    """Of every neuron at [MASK], a list a layer."""
+    ids = torch.tensor(prompt.ids)
+    layers = range(len(kn.model.layers))
+    found = (literal.activations_of(kn.model, ids, prompt.mask_position, one) for one in layers)
+    return [one.tolist() for one in found]
+
+
 def defaults(method) -> dict:
     return {
         name: one.default
@@ -36,10 +44,10 @@ def test_the_defaults_are_the_papers():
     """20 steps of the left rule, scores from 0.1 of the largest, t = 0.2, p = 0.7, 3 prompts."""
     thresholds = {"coarse": 0.2, "shared": 0.7, "min_prompts": 3}
     ways = {"by": "share", "shared_by": "share"}
-    within = {"tolerance": 1e-3, "layers": None}
+    within = {"tolerance": 1e-3, "layers": None, "target": "probability"}
     steps = {"rule": "riemann-left", "steps": 20, "keep": 0.1, "dense": False}
     assert defaults(KnowledgeNeurons.scores) == steps | within
-    assert defaults(KnowledgeNeurons.refine) == thresholds | ways
+    assert defaults(KnowledgeNeurons.refine) == thresholds | ways | {"baseline": False}
     assert defaults(KnowledgeNeurons.find) == thresholds | ways | within | {"negative": ()}
 
 
@@ -80,6 +88,16 @@ def test_refining_asks_for_three_prompts_or_all_where_there_are_fewer(kn):
     assert kn.refine(made(*ten)) == [Neuron(*a), Neuron(*b)]
     assert kn.refine(made(*ten), shared=0.71) == [Neuron(*a)]
     assert kn.refine(made(*ten), coarse=0.1, shared=1.0) == [Neuron(*a), Neuron(*b)]
+
+
+def test_the_baseline_refines_activations(kn):
+    """Those from half of a prompt's largest, in all three prompts."""
+    scores = kn.scores(PROMPTS, "Paris")
+    sets = []
+    for prompt in encoded(kn):
+        active = torch.tensor([[*row] for row in literal_activations(kn, prompt)])  # (L, F)
+        sets.append({Neuron(*one) for one in (active >= 0.5 * active.max()).nonzero().tolist()})
+    assert set(kn.refine(scores, 0.5, baseline=True)) == set.intersection(*sets)
 
 
 def test_find_is_scores_and_refine(kn):

@@ -5,8 +5,9 @@ import argparse
 import pytest
 import torch
 
+from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.stages import arguments, inputs, numbers, refining, tables
+from knowledge_neurons.stages import arguments, numbers, refining, tables, workers
 
 
 @pytest.mark.parametrize(
@@ -121,10 +122,29 @@ def test_settings_without_arguments(monkeypatch):
         assert parsed(monkeypatch, "--debug", given).max_facts == facts
 
 
+def test_who_works(monkeypatch):
+    """This process unless several workers or a cluster are asked for; no part of what is kept."""
+    monkeypatch.setattr(workers, "find_spec", lambda _: True)
+
+    def told(*given: str) -> tuple:
+        settings = parsed(monkeypatch, *given)
+        assert not settings.given.keys() & {"workers", "ray", "threads_per_worker"}
+        return settings.workers, settings.ray, settings.threads_per_worker
+
+    assert told() == (None, None, None)
+    assert told("--workers", "1", "--threads_per_worker", "3") == (1, None, 3)
+    assert told("--workers", "2") == (2, "local", 1)
+    assert told("--ray", "host:1", "--threads_per_worker", "4") == (None, "host:1", 4)
+    assert told("--workers", "1", "--ray", "local") == (1, "local", 1)
+    monkeypatch.setattr(workers, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"not installed: pip install -e '\.\[cluster\]'"):
+        told("--workers", "2")
+
+
 def test_a_device_is_named_in_this_order(monkeypatch):
     assert parsed(monkeypatch, "--device", "cpu", "--gpus", "1").device == "cpu"
     assert parsed(monkeypatch, "--no_cuda", "--gpus", "1").device == "cpu"
-    with pytest.raises(ValueError, match="--gpus 0,1: one run uses one GPU"):
+    with pytest.raises(ValueError, match="--gpus 0,1: a process uses one GPU"):
         parsed(monkeypatch, "--gpus", "0,1")
 
 
@@ -132,15 +152,16 @@ def test_a_device_is_named_in_this_order(monkeypatch):
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, taken):
     """Unless a device is named; one that cannot hold a number is refused by its name."""
     tried = []
+    monkeypatch.delenv("KN_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch, "empty", lambda size, device: tried.append((size, device)))
-    assert inputs._device(None) == inputs._device("") == torch.device(taken)
-    assert inputs._device("cuda:1") == torch.device("cuda:1")
+    assert chosen_device(None) == chosen_device("") == torch.device(taken)
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
     assert tried == [(0, torch.device(name)) for name in (taken, taken, "cuda:1")]
     with pytest.raises(ValueError, match="device 'meta' cannot be used here: it holds no numbers"):
-        inputs._device("meta")
+        chosen_device("meta")
     with pytest.raises(ValueError, match="device 'gpu' cannot be used here: "):
-        inputs._device("gpu")
+        chosen_device("gpu")
 
 
 def test_results_of_the_released_commands(monkeypatch):

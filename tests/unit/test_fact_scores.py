@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from custom_bert import BertConfig
-from knowledge_neurons.attribution.fact_scores import Settings, group_size
+from knowledge_neurons.attribution.fact_scores import group_size
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.attribution.triplets import kept_triplets
 from knowledge_neurons.networks.bert import BertNetwork
 from tests.reference import refine as literal

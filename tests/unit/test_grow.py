@@ -28,6 +28,18 @@ def job(tmp_path):
     return made, asked
 
 
+class Two:
+    """An executor that says it is two workers; does what it is told with work and groups."""
+
+    workers = 2
+
+    def __init__(self, does):
+        self.does = does
+
+    def __call__(self, work, groups):
+        return self.does(work, groups)
+
+
 def lines(path) -> list[str]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
@@ -68,21 +80,22 @@ def test_an_interrupted_one_goes_on_with_the_same_groups(job):
 
 
 def test_an_executor_may_work_ahead(job):
-    """It is handed all groups; what it yields is written in their order."""
+    """It is handed all groups; what it yields is written in their order, by how many is noted."""
     made, asked = job
 
     def backwards(work, groups):
         results = {some: work(some) for some in reversed(groups)}
         return (results[some] for some in groups)
 
-    assert grow(made, {}, UNDER, executor=backwards)
+    assert grow(made, {}, UNDER, executor=Two(backwards))
     assert asked[0] == range(6, 7) and lines(made.path) == WHOLE
+    assert read_manifest(made.path)["workers"] == 2
 
 
 def test_too_few_groups_from_an_executor_end_no_file(job):
     made, _ = job
     with pytest.raises(ValueError):
-        grow(made, {}, UNDER, executor=lambda work, groups: map(work, groups[:1]))
+        grow(made, {}, UNDER, executor=Two(lambda work, groups: map(work, groups[:1])))
     assert not made.path.exists() and lines(partial_path(made.path)) == WHOLE[:6]
 
 
@@ -100,6 +113,37 @@ def test_a_second_file_and_an_ending_of_ones_own(job, tmp_path):
     assert lines(made.path) == WHOLE and lines(beside)[-1] == 6
     manifest = read_manifest(made.path)
     assert (manifest["sum"], manifest["resumed"]) == (42, 0) and "facts" not in manifest
+
+
+def test_what_else_there_is_to_keep_comes_before_the_lines(job):
+    """Of every record, and in order; of a group, all before its first line is there."""
+    made, _ = job
+    kept = []
+    partial = partial_path(made.path)
+    keep = lambda record: kept.append((record, partial.stat().st_size))  # noqa: E731
+    assert grow(replace(made, keep=keep), {}, UNDER)
+    assert [record for record, _ in kept] == WHOLE
+    assert [size for _, size in kept[:7]] == [0] * 6 + [6 * len(b'"0 a"\n')]
+
+
+def test_an_error_names_the_fact_that_fails_alone_too(job):
+    """As the job names it, else by its place; with none that does, the group."""
+    made, asked = job
+
+    def fail(some: range) -> list[str]:
+        if 4 in some:
+            raise ValueError("not finite")
+        return made.work(some)
+
+    with pytest.raises(ValueError, match=r"^P19 fact 4: not finite$"):
+        grow(replace(made, work=fail), {}, UNDER)
+    told = "fact {} of seven".format
+    with pytest.raises(ValueError, match=r"^fact 4 of seven: not finite$"):
+        grow(replace(made, work=fail, told=told), {}, UNDER)
+    many = replace(made, work=lambda some: fail(some) if len(some) > 1 else made.work(some))
+    with pytest.raises(ValueError, match=r"^fact 3 of seven to fact 5 of seven: not finite$"):
+        grow(replace(many, told=told), {}, UNDER)
+    assert asked[0] == range(0, 3)
 
 
 @pytest.mark.parametrize("watched, seconds", [(True, 0.1), (False, 15.0)])

@@ -159,13 +159,13 @@ def test_intervals_are_of_prompts_drawn_anew(kn):
 
 def test_random_neurons_are_reproducible_and_of_the_same_layers(kn, monkeypatch):
     """Same seed, same sets; as many of each layer, none of the neurons' own, in every draw."""
-    sets, answered = [], KnowledgeNeurons.answered
+    sets, answered = [], KnowledgeNeurons._answered
 
     def spied(self, encoded, edits=()):
         sets.append([edit.neurons for edit in edits])
         return answered(self, encoded, edits)
 
-    monkeypatch.setattr(KnowledgeNeurons, "answered", spied)
+    monkeypatch.setattr(KnowledgeNeurons, "_answered", spied)
     neurons = [*NEURONS, Neuron(2, 8)]
     one, two = (kn.against_random(TINY, "Paris", neurons, draws=6, seed=4) for _ in range(2))
     assert one == two and sets[0] == sets[1]
@@ -260,7 +260,7 @@ def test_damaged_weights_are_refused_by_every_question():
 
 
 def test_a_probability_of_zero_has_no_change(kn, monkeypatch):
-    monkeypatch.setattr(KnowledgeNeurons, "answered", lambda *_: np.zeros((3, 2)))
+    monkeypatch.setattr(KnowledgeNeurons, "_answered", lambda *_: np.zeros((3, 2)))
     for ask in (
         kn.suppress,
         lambda *a: kn.dose(*a, [0]),

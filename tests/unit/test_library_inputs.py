@@ -184,5 +184,5 @@ def test_a_model_of_ones_own_stays_where_it_is_or_goes_where_it_is_told():
     )
     model = small("llama", vocab_size=backend.get_vocab_size())
     for device in (None, "cpu", torch.device("cpu")):
-        kn = KnowledgeNeurons(model, words, device)
+        kn = KnowledgeNeurons(model, words, device=device)
         assert kn.model.device == torch.device("cpu") and kn.find(DECODER, "Paris") is not None

@@ -165,10 +165,12 @@ def test_percentiles_of_random_numbers_are_numpys():
 
 
 def test_percentiles_count_only_layers_that_were_scored(llama):
-    whole = llama.scores(DECODER, "Paris", dense=True).dense[:, 1:]  # not the lowest
-    expected = above(whole, [np.percentile(own, 80, method="higher") for own in whole])
-    found = llama.find(DECODER, "Paris", 80, 1.0, by="percentile")
-    assert expected == {Neuron(layer - 1, index) for layer, index in found} != set()
+    for place, text in enumerate(DECODER):
+        whole = llama.scores([text], "Paris", dense=True).dense[:, 1:]  # not the lowest
+        expected = above(whole, [np.percentile(whole, 80, method="higher")])
+        found = llama.find([text], "Paris", 80, by="percentile")
+        assert expected == {Neuron(layer - 1, index) for layer, index in found}, place
+        assert len(found) == 15, "20 % of 74"
 
 
 def test_absolute_thresholds_are_in_probability(dense):
@@ -233,3 +235,5 @@ def test_a_pruned_prompt_says_what_is_left():
     assert [len(prompt.pruned(most).of_answer) for most in (0, 1, 2, 3, 4)] == [2, 2, 2, 3, 4]
     assert prompt.pruned(3).keep == 0.09 and prompt.pruned(0).keep == 0.1
     assert replace(prompt, keep=0.005).pruned(5).keep == 0.01
+    both = Scores([prompt, prompt.pruned(3)], ["a", "b"], "x", (1, 9), 8.0)
+    assert both.keep == 0.09 and both[:1].keep == 0.0, "of every prompt those are there"

@@ -37,7 +37,7 @@ ASKED = Asked(
     ),
 )
 CPU = torch.device("cpu")
-ONES = Rates(*[1.0] * 9, by_dtype={"bfloat16": 0.5}, peak=1.0)
+ONES = Rates(*[1.0] * 10, by_dtype={"bfloat16": 0.5}, peak=1.0)
 
 
 def works(*lines: str) -> dict[int, Work]:
@@ -115,8 +115,8 @@ def test_passes_of_the_other_stages_by_hand():
     assert found.read == pytest.approx(6 * ((each + 10 * each) * 4 + 4)) and found.updates == 18
     found = works("6_run_edit.sh 1 8 --draw distinct --facts_per_relation 1 --top_k 1,2")[6]
     assert found.read == pytest.approx(3 * ((each + 10) * 7 + 4)) and found.updates == 18
-    assert works("7_run_erase.sh P36")[7].read == 3 * 19
-    assert works("7_run_erase.sh P36 --other_sample 2")[7].read == 3 * (8 + 2)
+    assert works("7_run_erase.sh P36")[7].together == 3 * 19
+    assert works("7_run_erase.sh P36 --other_sample 2")[7].together == 3 * (8 + 2)
     assert works("known_facts.py --per_relation 1")[KNOWN].read == pytest.approx(3 * each)
 
 
@@ -124,7 +124,7 @@ def test_relations_of_a_run_are_those_of_calls_that_name_none():
     """Stage 7 reads all others too; a relation that is not there is refused."""
     some = replace(ASKED, relations=("P36", "P101"))
     found = work.works_of(some, calls.of_stages(range(1, 9)))
-    assert found[1].starts == 2 and found[3].edited == 2 * 13 and found[7].read == 3 * 19
+    assert found[1].starts == 2 and found[3].edited == 2 * 13 and found[7].together == 3 * 19
     assert found[4].sentences == 30 * 3 / 6
     for wrong in (["1_run_mlm.sh P99"], ["7_run_erase.sh P99"]):
         with pytest.raises(ValueError, match="P99 is not in the data"):
@@ -133,7 +133,7 @@ def test_relations_of_a_run_are_those_of_calls_that_name_none():
 
 def test_calls_of_a_stage_add_up():
     one, two = works("7_run_erase.sh P36")[7], works("7_run_erase.sh P36", "7_run_erase.sh P19")[7]
-    assert (two.read, two.starts) == (2 * one.read, 2)
+    assert (two.together, two.starts) == (2 * one.together, 2)
     assert two.operations == 2 * one.operations
 
 
@@ -184,7 +184,7 @@ def test_memory_follows_the_weights_and_the_budget():
     assert few < many
     host, device = estimate.peaks(1, SHAPE, ASKED.survey, 20, 1 << 20, torch.device("cuda"))
     weights = 4 * shapes.parameters(SHAPE)
-    assert weights < device <= weights + estimate.HELD * (1 << 20) and host < many
+    assert weights < device <= weights + estimate.HELD[False] * (1 << 20) and host < many
 
 
 # --- survey and trial --------------------------------------------------------------------------

@@ -12,9 +12,10 @@ import torch
 
 from knowledge_neurons.attribution import adaptive, quadrature_audit
 from knowledge_neurons.attribution.adaptive import Adapted
-from knowledge_neurons.attribution.fact_scores import Engine, Settings, prepare
+from knowledge_neurons.attribution.fact_scores import Engine, prepare
 from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.quadrature_audit import Audited
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks.batching import collate
 from knowledge_neurons.networks.passes import clean_pass

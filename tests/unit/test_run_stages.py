@@ -53,6 +53,13 @@ def test_every_stage_of_every_relation_in_order(steps):
     assert edits.command[2:4] == ["1", "8"] and "P19,P36,P101" in edits.command
 
 
+def test_stages_that_compute_are_told_who_works(steps):
+    """With whichever flags were given; stages 2 and 8 read files alone."""
+    told = ["--ray", "host:1", "--threads_per_worker", "2"]
+    for step in steps(*told):
+        assert (step.command[-4:] == told) == (step.stage not in (2, 8)), step.name
+
+
 def test_work_is_counted_in_prompts_sentences_and_edits(steps):
     """In seconds of COST, by hand: 6 + 8 + 5 prompts, 6 facts; 4 + 4 + 5 of one fact each."""
     works = {step.name: step.work for step in steps()}
@@ -124,3 +131,16 @@ def test_a_damaged_log_is_named_or_does_no_harm(tmp_path):
             refused += 1
             assert "run.json: " in str(error) and "Remove it" in str(error), what
     assert refused > 50
+
+
+def test_a_language_is_handed_on_and_has_no_english_sentences(monkeypatch, tmp_path):
+    """Stages put it into {} themselves; those that read sentences are left out without any."""
+    (tmp_path / "fr.json").write_text(json.dumps({"P19": [[["Ann [MASK].", "Rome", "P19(b)"]]]}))
+    monkeypatch.setenv("KN_DATA", str(tmp_path / "{}.json"))
+    monkeypatch.setattr("sys.argv", ["run_stages.py", "--language", "fr"])
+    for sentences, stages in (("", {1, 2, 3, 6, 7, 8}), ("/s/{}.json", set(range(1, 9)))):
+        monkeypatch.setenv("KN_SENTENCES", sentences)
+        settings = run_stages.parse()
+        assert {step.stage for step in run_stages.steps_of(settings)} == stages
+        assert (settings.language, settings.data.name) == ("fr", "{}.json")
+        assert settings.results.root == settings.output / "languages/fr"

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from knowledge_neurons.attribution import joint
-from knowledge_neurons.attribution.fact_scores import Settings, layers_of, prepare, score_facts
+from knowledge_neurons.attribution.fact_scores import prepare, score_facts
 from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.quadrature import rule
+from knowledge_neurons.attribution.settings import Settings, layers_of
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks.adapter import AdaptedNetwork
 from knowledge_neurons.networks.batching import collate

@@ -6,6 +6,8 @@ Run: pytest tests/unit/test_scorers.py
 import pytest
 import torch
 
+from knowledge_neurons.attribution import quadrature_audit
+from knowledge_neurons.attribution.fact_scores import dense_scores, prepare
 from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.quadrature import rule
 from knowledge_neurons.attribution.scorers import (
@@ -15,6 +17,7 @@ from knowledge_neurons.attribution.scorers import (
     probability_with,
     zero_out_of,
 )
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.attribution.target import TARGETS
 from knowledge_neurons.networks import passes
 from knowledge_neurons.networks.adapter import AdaptedNetwork
@@ -153,3 +156,29 @@ def test_probability_with_only_some_neurons_on(name):
     for memory in (MEMORY, 1):
         found = probability_with(network, clean, clean.batch.answers, kept, memory)
         assert share(found, expected) < 1e-9
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_engine_scores_the_target_that_is_asked_for(target):
+    """By fewer points too, calibrated for it; triplets are those of the literal twin."""
+    model, network, asked, _ = ready("gpt2", 3)
+    settings = Settings(target=target, keep=0.3, layers=(0, 2), baseline=False)
+    engine = prepare(network, None, settings)
+    engine = quadrature_audit.calibrate(engine, asked)
+    _, audited = quadrature_audit.audit(engine, [asked], 0)
+    assert audited["over_tolerance"] == 0
+    twenty = rule("riemann-left", 20)
+    for prompt in asked:
+        clean = passes.clean_pass(network, collate([prompt], [0]))
+        (found,) = dense_scores(engine, clean)[0]["of_answer"]
+        expected = twin.integrated_gradients(
+            "gpt2", model, prompt, lambda x, p=prompt: LITERAL[target](x, p.answer), *twenty
+        )
+        assert share(found, expected) < 1e-3
+
+
+def test_what_targets_cannot_be_asked_together():
+    with pytest.raises(ValueError, match="target 'entropy'"):
+        Settings(target="entropy")
+    with pytest.raises(ValueError, match="of the probability alone"):
+        Settings(target="logit", answers="joint")

@@ -225,25 +225,25 @@ def calibrate(
     tolerance: float = TOLERANCE,
     memory: int | None = None,
     layers: Collection[int] | None = None,
+    of: type[Probability] = Probability,
 ) -> Scheme:
     """The scheme that costs least on the sample's prompts, asked for their answers.
 
-    layers: those that are integrated; None for all.
+    of: the target.  layers: those integrated; None for all.
     A number of points is left out for a layer where a prompt that would be accepted errs by more
     than a sixth of the tolerance.
     """
     m = len(rule.alphas)
-    sums = [
-        integrated_gradients(model, clean, Probability(clean.batch.answers), rule, memory, layers)
-        for clean in sample
-    ]  # (B, L, F) each
+    targets = [of(clean.batch.answers) for clean in sample]
+    asked = zip(sample, targets, strict=True)
+    sums = [integrated_gradients(model, *one, rule, memory, layers) for one in asked]  # (B, L, F)
     wanted = [n for n in range(model.shape.layers) if layers is None or n in layers]
     tried: dict[tuple[int, int], Tried] = {}  # layer and points
 
     def attempt(some: Sequence[int], points: int) -> None:
         """Try so many points in layers, together: one walk for all of them."""
         some = [layer for layer in some if (layer, points) not in tried]
-        found = _try(model, sample, sums, rule, some, memory, points) if some else []
+        found = _try(model, sample, sums, rule, some, memory, points, of) if some else []
         tried.update({(layer, points): one for layer, one in zip(some, found, strict=True)})
 
     best = {layer: (float(m), m) for layer in wanted}  # points a prompt comes to, tried first
@@ -283,11 +283,12 @@ def _try(
     layers: Sequence[int],
     memory: int | None,
     points: int,
+    target: type[Probability],
 ) -> list[Tried]:
     """So many points in each of the layers, beside the sums over all of them."""
     found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]  # of each batch
     for clean, exact in zip(sample, sums, strict=True):
-        of, largest = Probability(clean.batch.answers), largest_scores(exact)
+        of, largest = target(clean.batch.answers), largest_scores(exact)
         asked = [(layer, _everyone(clean), points) for layer in layers]
         integrated = _integrate(model, clean, of, rule, asked, memory)
         for layer, own, (fewer, seen) in zip(layers, found, integrated, strict=True):

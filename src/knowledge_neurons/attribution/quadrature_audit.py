@@ -24,7 +24,6 @@ from knowledge_neurons.attribution import adaptive, quadrature
 from knowledge_neurons.attribution.adaptive import Scheme
 from knowledge_neurons.attribution.fact_scores import Engine, batches
 from knowledge_neurons.attribution.gradients import completeness_gap, integrated_gradients
-from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine
@@ -80,7 +79,8 @@ def calibrate(engine: Engine, sample: Sequence[Prompt]) -> Engine:
     passes = [clean_pass(engine.reference, batch) for batch in batches(engine, sample)]
     rule, tolerance = engine.scheme.rule, engine.scheme.tolerance
     layers = engine.scheme.layers
-    scheme = adaptive.calibrate(engine.reference, passes, rule, tolerance, engine.memory, layers)
+    how = rule, tolerance, engine.memory, layers, engine.target
+    scheme = adaptive.calibrate(engine.reference, passes, *how)
     return replace(engine, scheme=scheme)
 
 
@@ -157,7 +157,7 @@ def audited_count(prompts: int) -> int:
 def compare(engine: Engine, batch: Batch) -> list[Audited]:
     """The prompts of a batch both ways, and their integrals."""
     model, scheme, memory = engine.reference, engine.scheme, engine.memory
-    clean, of, layers = clean_pass(model, batch), Probability(batch.answers), scheme.layers
+    clean, of, layers = clean_pass(model, batch), engine.target(batch.answers), scheme.layers
     exact = integrated_gradients(model, clean, of, scheme.rule, memory, layers)  # (B, L, F)
     fewer = written = exact
     if not scheme.exact:

@@ -45,8 +45,9 @@ class Logit(Probability):
         return logits.gather(1, self.tokens[prompts][:, None])[:, 0]
 
 
+PROBABILITY = "probability"
 TARGETS: dict[str, type[Probability]] = {
-    "probability": Probability,
+    PROBABILITY: Probability,
     "log-probability": LogProbability,
     "logit": Logit,
 }

@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from knowledge_neurons.editing import slots
+from knowledge_neurons.editing import patches, slots
 from knowledge_neurons.experiments.choose_facts import (
     Bags,
     Place,
@@ -42,6 +42,30 @@ def _update(
     place = next(differ, 0)
     old, new = planned.old[place], planned.new[place]
     return slots.update(model, neurons, old, new, variant.lambda_1, variant.lambda_2)
+
+
+Patch = tuple[WeightEdit, patches.Header]  # to be saved
+
+
+def patch_of(model: Network, planned: Planned, record: EditRecord, sha256: str) -> Patch | None:
+    """The edit of a fact's own neurons, to be kept; the controls are not worth it.
+
+    record: of the edit.  sha256: of the model.
+    """
+    if record.kind != CHOSEN:
+        return None
+    edit = knowledge_edit(model, planned, Variant(record.lambda_1, record.lambda_2, record.top_k))
+    header = patches.Header(
+        kind="update",
+        model_sha256=sha256,
+        relation=record.relation,
+        neurons=edit.neurons,
+        fact=record.fact,
+        old=record.old,
+        new=record.new,
+        lambdas=(record.lambda_1, record.lambda_2),
+    )
+    return edit, header
 
 
 def random_neurons(

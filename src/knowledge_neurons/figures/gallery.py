@@ -11,9 +11,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from knowledge_neurons.figures import by_relation, plots
+from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
 from knowledge_neurons.results.edits import EditRun, by_lambdas
+from knowledge_neurons.results.languages import Sharing
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.outcomes import Outcomes
@@ -42,7 +44,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
     """Everything that can be drawn, one after the other.
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
-    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5.
+    erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5; and
+    languages.
     """
     labels = found.labels
     if found.statistics:
@@ -67,6 +70,13 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         yield Picture("erasure", sources, by_relation.erasures(found.erasures, labels))
     for relation, curve in found.curves.items():
         yield dose_response(results, relation, curve, labels)
+    if found.sharing:
+        yield languages(results, found.sharing)
+
+
+def languages(results: Results, sharing: Sharing) -> Picture:
+    """What languages share."""
+    return Picture("languages", [results.sharing], of_languages.sharing(sharing))
 
 
 def distribution(results: Results, statistics: Mapping[str, Statistics]) -> Picture:

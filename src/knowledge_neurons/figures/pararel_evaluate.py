@@ -66,7 +66,7 @@ def changes_by_relation(results: Mapping[str, Any], key: str) -> dict[str, dict[
     """Relation -> "related" and "unrelated" -> mean over its facts of their mean change, a share.
 
     Facts for which either set of neurons is empty are left out, as in the package's own plot.
-    DEVIATION: there a fact without unrelated prompts counts as unchanged; here as absent.
+    There a fact without unrelated prompts counts as unchanged; here as absent.
     """
     if key not in KEYS:
         raise ValueError(f"key is {key!r}: expected one of {', '.join(KEYS)}")

@@ -9,7 +9,7 @@ from functools import partial
 from tqdm import tqdm
 
 from knowledge_neurons.attribution import adaptive
-from knowledge_neurons.attribution.fact_scores import Settings
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.experiments import compare_scorers, single_prompt
 from knowledge_neurons.library.finding import Finding, Question
@@ -95,7 +95,7 @@ class Comparing(Finding):
         for index, one in enumerate(tqdm(found, unit="fact", disable=not progress)):
             texts = one.scores.texts
             fact = Fact("own", "own prompts", index, one.answer, texts)
-            prompts = self.encode(texts, one.answer)
+            prompts = self._encode(texts, one.answer)
             records += compare_scorers.compare(self.model, fact, prompts, one, settings, seed)
         return ScorersCompared(records)
 
@@ -118,6 +118,6 @@ class Comparing(Finding):
         records = []
         for index, own in enumerate(tqdm(ready.values(), unit="fact", disable=not progress)):
             fact = Fact("own", "own prompts", index, own.answer, own.texts)
-            encode = partial(self.encode, answer=own.answer)
+            encode = partial(self._encode, answer=own.answer)
             records += single_prompt.study(engine, fact, encode, settings)
         return SinglePromptStudied(records)

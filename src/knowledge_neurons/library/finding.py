@@ -14,7 +14,9 @@ import torch
 from tqdm import tqdm
 
 from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
-from knowledge_neurons.attribution.fact_scores import Engine, Settings
+from knowledge_neurons.attribution.fact_scores import Engine
+from knowledge_neurons.attribution.settings import Settings
+from knowledge_neurons.attribution.target import PROBABILITY
 from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.library import judging
 from knowledge_neurons.library.found import Asked, Found, FoundMany
@@ -27,7 +29,7 @@ from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
 
 PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
 AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
-Negative = str | tuple[str, str]  # a prompt, or a prompt and what it is asked for
+Negative = str | tuple[str, str]  # a prompt, or one and what it is asked for
 Question = tuple[Sequence[str], str]  # prompts and answer
 
 
@@ -48,6 +50,7 @@ class Finding(Model):
         keep: float = refine.KEEP,
         tolerance: float | None = adaptive.TOLERANCE,
         layers: tuple[int, int] | None = None,
+        target: str = PROBABILITY,
         dense: bool = False,
     ) -> Scores:
         """Attribution of each prompt: equation 4 of the paper, and the activation baseline.
@@ -56,11 +59,13 @@ class Finding(Model):
         score are left out.  tolerance: of a score, as a share of its prompt's largest; layers take
         as few points as promise it: eight at first, fewer once a call of many prompts has shown
         that they do.  None: all.  layers: first and last, None for all but a decoder's lowest.
+        target: "probability", or "log-probability" or "logit" where P is near 1 and has no slope.
         dense: keep every score, (L, F) a prompt.
         Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
         """
-        settings = Settings(quadrature.rule(rule, steps), tolerance, keep, layers=layers)
-        ready = Ready(tuple(prompts), answer, self.encode(prompts, answer))
+        rules = quadrature.rule(rule, steps)
+        settings = Settings(rules, tolerance, keep, layers=layers, target=target)
+        ready = Ready(tuple(prompts), answer, self._encode(prompts, answer))
         engine = self._engine(settings, ready.prompts)
         if dense:
             return self._dense(engine, ready)
@@ -75,6 +80,7 @@ class Finding(Model):
         min_prompts: int = 3,
         by: str = "share",
         shared_by: str = "share",
+        baseline: bool = False,
     ) -> list[Neuron]:
         """The fact's knowledge neurons from the scores of its prompts (section 3.2).
 
@@ -82,11 +88,12 @@ class Finding(Model):
         "percentile" that percentile of all the prompt's scores.  shared: p, share of the prompts;
         shared_by "percentile" of the counts of all neurons that are coarse in any.  A neuron must
         be coarse in at least min_prompts, or in all prompts where there are fewer.
+        baseline: of the activations instead, the paper's baseline, at t = 0.5 there.
         Returns the neurons, first seen first; none where the prompts share none.
         Raises ValueError where coarse asks for scores that were not kept.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        counts = Counter(chain.from_iterable(self._coarse(scores, asked)))
+        counts = Counter(chain.from_iterable(self._coarse(scores, asked, baseline)))
         return _chosen(counts, len(scores), asked)
 
     def find(
@@ -101,17 +108,18 @@ class Finding(Model):
         negative: Sequence[Negative] = (),
         layers: tuple[int, int] | None = None,
         tolerance: float | None = adaptive.TOLERANCE,
+        target: str = PROBABILITY,
     ) -> Found:
         """The fact's knowledge neurons, with what the model says and what speaks against them.
 
         coarse to shared_by: as of `refine`, the paper's by default.  negative: prompts whose coarse
         neurons are taken out: texts, asked for the answer, or pairs (text, other answer).  layers,
-        tolerance: as of `scores`.
+        tolerance, target: as of `scores`.
         Returns a list of neurons that prints as a table.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
         ready = [self._ready((prompts, answer), negative)]
-        (found,) = self._found(ready, asked, layers, tolerance, False)
+        (found,) = self._found(ready, asked, layers, tolerance, target, False)
         return found
 
     def find_many(
@@ -125,6 +133,7 @@ class Finding(Model):
         negative: Sequence[Negative] = (),
         layers: tuple[int, int] | None = None,
         tolerance: float | None = adaptive.TOLERANCE,
+        target: str = PROBABILITY,
         progress: bool = True,
     ) -> FoundMany:
         """`find` for many facts at once; their prompts share batches and one calibration.
@@ -135,7 +144,7 @@ class Finding(Model):
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
         ready = self._each(facts, negative)
-        found = self._found([*ready.values()], asked, layers, tolerance, progress)
+        found = self._found([*ready.values()], asked, layers, tolerance, target, progress)
         return FoundMany(found, [*ready])
 
     # --- how ---
@@ -165,8 +174,8 @@ class Finding(Model):
         against = []
         for one in pairs:
             text, other = pair(one, "a negative prompt, or such a prompt and its answer")
-            against.append(Ready((text,), other, self.encode([text], other)))
-        return Ready(tuple(prompts), answer, self.encode(prompts, answer), tuple(against))
+            against.append(Ready((text,), other, self._encode([text], other)))
+        return Ready(tuple(prompts), answer, self._encode(prompts, answer), tuple(against))
 
     def _found(
         self,
@@ -174,11 +183,13 @@ class Finding(Model):
         asked: Asked,
         layers: tuple[int, int] | None,
         tolerance: float | None,
+        target: str,
         progress: bool,
     ) -> list[Found]:
         """Score everything, the negative prompts first and each once, then judge."""
         keep = min(asked.coarse, refine.KEEP) if asked.by == thresholds.SHARE else 0.0
-        settings = Settings(tolerance=tolerance, keep=keep, baseline=False, layers=layers)
+        how = {"tolerance": tolerance, "layers": layers, "target": target}
+        settings = Settings(keep=keep, baseline=False, **how)
         negative = {(one.texts, one.answer): one for own in ready for one in own.negative}
         every = [prompt for own in (*negative.values(), *ready) for prompt in own.prompts]
         against: dict[tuple, set[Neuron]] = {}
@@ -202,7 +213,7 @@ class Finding(Model):
         if engine.scheme.exact:
             return engine
         how = map(tuple, settings.rule)
-        key = (self.state, *how, settings.tolerance, settings.layers)
+        key = (self.state, *how, settings.tolerance, settings.layers, settings.target)
         if key not in self._points and len(prompts) >= PAYS:
             every = len(prompts) // quadrature_audit.CALIBRATED
             sample = prompts[::every][: quadrature_audit.CALIBRATED]
@@ -248,14 +259,15 @@ class Finding(Model):
         found.dense = every
         return found
 
-    def _coarse(self, scores: Sequence[PromptScores], asked: Asked) -> list[list[Neuron]]:
-        """The coarse neurons of each prompt; of one that does not say, 0.1 of its largest score
-        and more is taken to be there."""
-        every = self.model.shape.layers * self.model.shape.neurons
-        found = []
+    def _coarse(
+        self, scores: Sequence[PromptScores], asked: Asked, baseline: bool = False
+    ) -> list[list[Neuron]]:
+        """The coarse neurons of each prompt; one that does not say has those from 0.1 on."""
+        every, found = self.model.shape.layers * self.model.shape.neurons, []
         for one in scores:
             keep, total = (one.keep, one.total) if isinstance(one, Kept) else (refine.KEEP, every)
-            found.append(thresholds.coarse(one.of_answer, asked.coarse, asked.by, total, keep))
+            of = (one.baseline if baseline else one.of_answer), asked.coarse, asked.by
+            found.append(thresholds.coarse(*of, total, keep))
         return found
 
     # --- what speaks against it ---

@@ -48,7 +48,7 @@ class Ready:
 def said_of(model: Model, own: Ready) -> tuple[list[Said], list[bool]]:
     """What the model says to each prompt, and whether the answer is what it says."""
     reading = Reader(model.model, own.prompts).read()
-    rows = zip(own.texts, reading.log_probabilities[:, 0], model.guesses(own.prompts), strict=True)
+    rows = zip(own.texts, reading.log_probabilities[:, 0], model._guesses(own.prompts), strict=True)
     said = [Said(text, float(np.exp(log_p)), top[0]) for text, log_p, top in rows]
     return said, reading.said[:, 0].tolist()
 
@@ -57,11 +57,11 @@ def likelier(model: Model, own: Ready, said: Sequence[Said]) -> str | None:
     """A hint at another way to write the answer, or a word like it, that the model does say."""
     word, tokens = own.answer.strip(), len(own.prompts[0].answers)
     others = [word.capitalize(), word.title(), word.lower(), word.upper()]
-    others += model.nearest(word) if tokens > 1 else []  # a word of its own is no slip
+    others += model._nearest(word) if tokens > 1 else []  # a word of its own is no slip
     chains = {}
     for other in dict.fromkeys(others):
         with suppress(ValueError):  # the model cannot say it
-            chains[other] = [one.answers for one in model.encode_as_is(own.texts, other)]
+            chains[other] = [one.answers for one in model._encode_as_is(own.texts, other)]
     chains = {  # what is likelier has no more tokens
         other: answers
         for other, answers in chains.items()

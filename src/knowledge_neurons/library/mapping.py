@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from knowledge_neurons.attribution.fact_scores import layers_of
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments import neuron_maps
 from knowledge_neurons.library.model import Model
 from knowledge_neurons.library.shown import Shown, Table
@@ -97,9 +97,9 @@ class Mapping(Model):
         if lowest is None:
             lowest = layers_of(self.model, None).start
         settings = neuron_maps.Settings(edges, wordings, lowest)
-        encoded = self.encode(prompts, answer)
+        encoded = self._encode(prompts, answer)
         fact = Fact("own", "own prompts", 0, answer, tuple(prompts))
-        chosen = self.neurons(neurons)
+        chosen = self._neurons(neurons)
         if not chosen:
             raise ValueError("expected at least one neuron to map")
         record = neuron_maps.map_fact(self.model, fact, encoded, chosen, settings, seed)

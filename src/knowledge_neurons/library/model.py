@@ -16,6 +16,7 @@ import torch
 
 from knowledge_neurons.editing import interventions
 from knowledge_neurons.experiments.modify_activation import MEMORY, answer_probabilities
+from knowledge_neurons.library.shown import Shown, Table
 from knowledge_neurons.networks import batching, checkpoints, passes
 from knowledge_neurons.networks.adapted_checkpoints import adapted
 from knowledge_neurons.networks.interface import Network, check_neurons
@@ -84,8 +85,8 @@ class Model:
         factor: 0 suppresses, 2 amplifies (section 4.3); needed where neurons are given.
         Returns one probability a prompt; of an answer of several tokens that of the whole.
         """
-        edit = self.edit_of(neurons, factor)
-        p = self.answered(self.encode(prompts, answer), [edit] if edit else [])
+        edit = self._edit_of(neurons, factor)
+        p = self._answered(self._encode(prompts, answer), [edit] if edit else [])
         return p[:, -1].tolist()
 
     def top(
@@ -94,38 +95,38 @@ class Model:
         k: int = TOP,
         neurons: Iterable[Sequence[int]] = (),
         factor: float | None = None,
-    ) -> list[list[Guess]]:
+    ) -> Tops:
         """The k most probable tokens at [MASK] of each prompt with their probabilities.
 
         neurons, factor: as of `probabilities`.  Returns (token, probability), likeliest first.
         """
         if k < 1:
             raise ValueError(f"k is {k}: expected at least 1 token")
-        edit = self.edit_of(neurons, factor)
+        edit = self._edit_of(neurons, factor)
         encoded = encode_open(_texts(prompts), self.tokenizer, self.model.max_tokens)
-        rows = self.guesses(encoded, [edit] if edit else [], k)
-        return [row[-1] for row in rows]
+        rows = self._guesses(encoded, [edit] if edit else [], k)
+        return Tops(prompts, [row[-1] for row in rows])
 
     # --- what is asked ---
 
-    def encode(self, prompts: Sequence[str], answer: str) -> list[Prompt]:
+    def _encode(self, prompts: Sequence[str], answer: str) -> list[Prompt]:
         """The prompts as tokens, asked for the answer; ValueError names the text or the answer."""
         try:
-            return self.encode_as_is(prompts, answer)
+            return self._encode_as_is(prompts, answer)
         except AnswerNotInVocabulary as error:
-            near = self.nearest(answer)
+            near = self._nearest(answer)
             hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise AnswerNotInVocabulary(f"{error}{hint}") from error
 
-    def encode_as_is(self, prompts: Sequence[str], answer: str) -> list[Prompt]:
-        """`encode` without looking for a word that an unknown answer may have been meant for."""
+    def _encode_as_is(self, prompts: Sequence[str], answer: str) -> list[Prompt]:
+        """`_encode` without looking for a word that an unknown answer may have been meant for."""
         (answer,), texts = _texts([answer]), _texts(prompts)
         if all(split_at_mask(text)[0][-1:].isspace() for text in texts):
             answer = answer.strip()  # " Paris" behind a space would be two spaces
         fact = OwnPrompts("own", "own prompts", 0, answer, texts)
         return encode_fact(fact, self.tokenizer, self.model.max_tokens)
 
-    def nearest(self, answer: str) -> list[str]:
+    def _nearest(self, answer: str) -> list[str]:
         """Words of the vocabulary that an answer may have been meant for: two at most."""
         wanted = answer.strip()
         if not wanted:
@@ -144,16 +145,16 @@ class Model:
         )  # fmt: skip
         return sorted({word for word in every if word})
 
-    def neurons(self, neurons: Iterable[Sequence[int]]) -> list[Neuron]:
+    def _neurons(self, neurons: Iterable[Sequence[int]]) -> list[Neuron]:
         """Neurons given as `Neuron`, tuple or list, or one of them alone, checked to be the
         model's."""
         found = [_neuron(one) for one in _listed(neurons)]
         check_neurons(self.model, found)
         return found
 
-    def edit_of(self, neurons: Iterable[Sequence[int]], factor: float | None) -> Edit | None:
+    def _edit_of(self, neurons: Iterable[Sequence[int]], factor: float | None) -> Edit | None:
         """The neurons times factor, each once; None without neurons."""
-        chosen = self.neurons(neurons)
+        chosen = self._neurons(neurons)
         if not chosen:
             return None
         if factor is None:
@@ -162,14 +163,14 @@ class Model:
 
     # --- what it says ---
 
-    def answered(self, encoded: Sequence[Prompt], edits: Sequence[Edit] = ()) -> np.ndarray:
+    def _answered(self, encoded: Sequence[Prompt], edits: Sequence[Edit] = ()) -> np.ndarray:
         """P(answer) of each prompt, without an edit and under each: (P, 1 + K)."""
         p = np.array(answer_probabilities(self.model, encoded, [list(edits)] * len(encoded)))
         _check_finite(bool(np.isfinite(p).all()))
         return p
 
     @torch.no_grad()
-    def guesses(
+    def _guesses(
         self, encoded: Sequence[Prompt], edits: Sequence[Edit] = (), k: int = TOP
     ) -> list[list[list[Guess]]]:
         """The k likeliest tokens of each prompt: without an edit, then under each."""
@@ -199,6 +200,19 @@ class Said:
     text: str
     probability: float
     top: list[Guess]
+
+
+class Tops(Shown, list[list[Guess]]):
+    """The likeliest tokens of each prompt: a list of (token, probability) each."""
+
+    def __init__(self, texts: Sequence[str], tops: Sequence[list[Guess]]):
+        super().__init__(tops)
+        self.texts = list(texts)
+
+    def tables(self) -> list[Table]:
+        """A row a prompt."""
+        columns = {"top answers": [told(top, len(top)) for top in self], "prompt": self.texts}
+        return [Table("what the model says", columns)]
 
 
 def told(guesses: Iterable[Guess], most: int = 3) -> str:

@@ -30,9 +30,9 @@ class Scaling(Model):
         neurons: (layer, index) each.  factor: on their activations at [MASK].
         """
         edit = self._edit(neurons, factor)
-        encoded = self.encode(prompts, answer)
+        encoded = self._encode(prompts, answer)
         p = self._changed(encoded, [edit]).tolist()
-        rows = list(zip(prompts, p, self.guesses(encoded, [edit]), strict=True))
+        rows = list(zip(prompts, p, self._guesses(encoded, [edit]), strict=True))
         before, after = ([Said(text, p[n], top[n]) for text, p, top in rows] for n in (0, 1))
         return Effect(answer, edit.neurons, edit.factor, before, after)
 
@@ -64,7 +64,7 @@ class Scaling(Model):
         edits = [Edit(chosen, checked_factor(factor)) for factor in factors]
         if not edits:
             raise ValueError("expected at least one factor")
-        p = self._changed(self.encode(prompts, answer), edits)
+        p = self._changed(self._encode(prompts, answer), edits)
         return Dose(answer, [edit.factor for edit in edits], p[:, 1:].T, p[:, 0])
 
     def against_random(
@@ -92,14 +92,14 @@ class Scaling(Model):
                 "be compared with"
             )
         edits = [edit, *(Edit(one, edit.factor) for one in sets)]
-        p = self._changed(self.encode(prompts, answer), edits)
+        p = self._changed(self._encode(prompts, answer), edits)
         own, *others = (change(p[:, 0], p[:, 1 + place]) for place in range(len(edits)))
         return AgainstRandom(answer, edit.factor, own, others)
 
     def _changed(self, encoded: Sequence[Prompt], edits: Sequence[Edit]) -> np.ndarray:
         """P(answer) of each prompt before and under each edit, (P, 1 + K), of which a change can
         be told."""
-        p = self.answered(encoded, edits)
+        p = self._answered(encoded, edits)
         if not p[:, 0].any():
             raise ValueError(
                 "the probability of the answer is 0 to the last digit, no change of it can be told"
@@ -108,7 +108,7 @@ class Scaling(Model):
 
     def _edit(self, neurons: Iterable[Sequence[int]], factor: float) -> Edit:
         """An edit of at least one neuron."""
-        edit = self.edit_of(neurons, factor)
+        edit = self._edit_of(neurons, factor)
         if edit is None:
             raise ValueError("expected at least one neuron to scale")
         return edit

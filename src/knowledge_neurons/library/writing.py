@@ -58,7 +58,7 @@ class Change(Shown):
 class Written(Shown):
     """The words that a neuron's value slot raises most, and those that it lowers most.
 
-    up, down: (word, product of value slot and the word's direction), strongest first.
+    up, down: (word, cosine of the value slot and the word's direction), strongest first.
     """
 
     neuron: Neuron
@@ -87,21 +87,23 @@ class Writing(Model):
     def what_writes(self, neuron: Sequence[int], k: int = 10) -> Written:
         """The k words that a neuron's value slot pushes up most and down most.
 
-        A word's number is the product of the value slot and its direction in the stream (the
-        output embedding): what a unit of activation adds to the word's logit, were there nothing
-        above the neuron.
+        A word's number is the cosine of the value slot and the word's direction in the stream, the
+        output embedding less the mean of all words: what lifts all alike says nothing, and long
+        embeddings, which are those of rare words, do not come first for their length.
         """
-        chosen = self.neurons(neuron)
+        chosen = self._neurons(neuron)
         if len(chosen) != 1 or k < 1:
             raise ValueError(f"{len(chosen)} neurons, {k} words: expected one neuron, 1 or more")
-        words = self.model.words  # (V, D)
-        slot = slots.value_slots(self.model, chosen)[0].to(words.dtype)
-        products = (words @ slot).float().cpu()  # (V,)
-        _check_finite(products)
+        slot = slots.value_slots(self.model, chosen)[0].float()  # (D,)
+        words = self.model.words.float()  # (V, D)
+        mean = words.mean(dim=0)
+        sizes = (words.norm(dim=1) ** 2 - 2 * words @ mean + mean @ mean).clamp_min(1e-12).sqrt()
+        cosines = ((words @ slot - mean @ slot) / (sizes * slot.norm().clamp_min(1e-12))).cpu()
+        _check_finite(cosines)
         special = self.tokenizer.special
-        usable = [n for n in range(min(len(products), len(self.tokenizer))) if n not in special]
-        products = products[usable]
-        ends = products.topk(min(k, len(usable))), (-products).topk(min(k, len(usable)))
+        usable = [n for n in range(min(len(cosines), len(self.tokenizer))) if n not in special]
+        cosines = cosines[usable]  # a copy: (words that are no special tokens,)
+        ends = cosines.topk(min(k, len(usable))), (-cosines).topk(min(k, len(usable)))
         up, down = ([usable[place] for place in end.indices.tolist()] for end in ends)
         return Written(
             chosen[0],
@@ -126,9 +128,9 @@ class Writing(Model):
         space is before them, as in Chinese, for then many models have other tokens for them.
         An answer of several tokens counts by its first.
         """
-        chosen = self.neurons(neurons)
+        chosen = self._neurons(neurons)
         first, second = _checked_lambdas(lambdas)
-        tokens = (self.encode([prompt], answer)[0].answer for answer in (old, new))
+        tokens = (self._encode([prompt], answer)[0].answer for answer in (old, new))
         edit = slots.update(self.model, chosen, *tokens, first, second)
         return Change(edit, "update", old, new, (first, second))
 
@@ -144,7 +146,7 @@ class Writing(Model):
             if self.tokenizer.unknown is None:
                 raise ValueError("this tokenizer has no unknown token: erase to 'zero'")
             unknown = self.model.words[self.tokenizer.unknown]
-        return Change(slots.erase(self.model, self.neurons(neurons), unknown), "erase")
+        return Change(slots.erase(self.model, self._neurons(neurons), unknown), "erase")
 
     # --- applying it ---
 

@@ -92,7 +92,8 @@ def load_theirs(
     elif path.is_dir():
         name = str(path)
     else:
-        name, where = source, where | {"revision": revision, "cache_dir": cache_dir}
+        name = hub.repository(source)
+        where |= {"revision": revision, "cache_dir": cache_dir}
     with _named(source), _quiet(transformers):
         if model_type != GGUF:
             families.of(model_type)

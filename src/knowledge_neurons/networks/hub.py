@@ -36,8 +36,16 @@ HUB_NAMES = {
         "bert-base-chinese",
     )
 }
+OTHER_NAMES = {  # of other families than BERT
+    name: f"FacebookAI/{name}" for name in ("xlm-roberta-base", "xlm-roberta-large")
+}
 Files = dict[str, Path]  # file name -> where it can be read
 PATIENCE_S = 3.0  # for the hub's first answer; HF_HUB_ETAG_TIMEOUT overrules it
+
+
+def repository(source: str) -> str:
+    """Where a name leads on the hub, organisation/name; BERT's and XLM-R's have no organisation."""
+    return (HUB_NAMES | OTHER_NAMES).get(source, source)
 
 
 def check_name(source: str) -> None:
@@ -46,7 +54,7 @@ def check_name(source: str) -> None:
     It is taken for a path where that folder lies above here or in the repository, or where its
     first part is a folder there or here.
     """
-    if source in HUB_NAMES:
+    if repository(source) != source:
         return
     here = Path.cwd()
     missing = f"{Path(source).expanduser().absolute()}: no such folder or .tar.gz"
@@ -60,8 +68,8 @@ def check_name(source: str) -> None:
             return
         missing += f" ({folders[0]} is a folder, so {source} is not looked for on the hub)"
     raise ValueError(
-        f"{missing}, and no model's name.  Known names: {', '.join(HUB_NAMES)}; others on the hub "
-        "as organisation/name"
+        f"{missing}, and no model's name.  Known names: {', '.join([*HUB_NAMES, *OTHER_NAMES])}; "
+        "others on the hub as organisation/name"
     )
 
 
@@ -76,7 +84,7 @@ def fetch(
     parts: of each the names that may hold it, best first; the first name of all is asked for to see
     whether the hub answers.
     """
-    repo = HUB_NAMES.get(source, source)
+    repo = repository(source)
     where = {"revision": revision, "cache_dir": cache_dir}
     silence = _silence(repo, parts[0][0], where)
 

@@ -33,7 +33,9 @@ EFFICIENCY = 0.8  # of workers: groups end at different times, and one process w
 # Resident before the model, and times its weights while these are read and checked: of BERT, and of
 # what `transformers` reads.
 BERT, OTHERS = (340 * MIB, 1.15), (400 * MIB, 1.55)
-HELD = 1.5  # times what a batch is said to hold: the allocator's, and results on their way out
+# Times what a batch is said to hold, of an encoder and of a decoder: the allocator's, and results
+# on their way out.
+HELD = {False: 1.9, True: 1.1}
 LIGHT_PEAK = 220 * MIB
 
 
@@ -112,8 +114,8 @@ def plan(
         seconds = seconds_of(work, rates)
         held = peaks(stage, network, survey, points, budget, device)
         stages[stage] = Stage(work.operations, seconds / 3600, *held)
-    times = {"float32": rates.point, **rates.by_dtype}
-    each = {name: points * one + rates.scored for name, one in times.items()}
+    prompt = points * rates.point + rates.scored
+    each = {name: prompt * share for name, share in {"float32": 1.0, **rates.by_dtype}.items()}
     best = min(each, key=each.__getitem__)
     if each[best] > PAYS * each["float32"]:
         best = "float32"
@@ -139,7 +141,8 @@ def seconds_of(work: Work, rates: Rates) -> float:
     done = (
         *((work.starts, STAGE * rates.start + rates.load), (work.light, LIGHT * rates.start)),
         (FIGURES * (work.stage == 8), rates.start),
-        *((work.points, rates.point), (work.scored, rates.scored), (work.read, rates.read)),
+        *((work.points, rates.point), (work.scored, rates.scored)),
+        *((work.read, rates.read), (work.together, rates.together)),
         *((work.edited, rates.edited), (work.edits, rates.edit)),
         *((work.sentences, rates.sentence),),
         (work.tokenised, rates.tokenise * LINES.get(work.stage, 1.0)),
@@ -168,7 +171,7 @@ def peaks(
         return LIGHT_PEAK, 0
     weights = 4 * shapes.parameters(network)
     group = fact_scores.group_size(network, device)
-    batch = round(HELD * _batch(stage, network, survey, group * points, budget))
+    batch = round(HELD[network.causal] * _batch(stage, network, survey, group * points, budget))
     python, times = OTHERS if isinstance(network, AdaptedNetwork) else BERT
     loading = round(times * weights)
     if device.type == "cuda":

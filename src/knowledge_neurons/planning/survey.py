@@ -17,7 +17,7 @@ import numpy as np
 
 from knowledge_neurons.text import data, encoding, strict_json
 from knowledge_neurons.text.encoding import Tokens
-from knowledge_neurons.types import NO_ANSWER, Fact, Prompt
+from knowledge_neurons.types import Fact, Prompt
 
 SAMPLED = 240  # facts, over all relations
 TOKENS_A_WORD, ENDS = 1.3, 2  # of text that is not tokenised; [CLS] and [SEP]
@@ -168,4 +168,4 @@ def random_prompts(length: int, count: int, vocabulary: int) -> list[Prompt]:
     """Prompts of a length, read at their end; what they say does not matter."""
     rng = np.random.default_rng(0)
     ids = rng.integers(vocabulary, size=(count, length)).tolist()
-    return [Prompt(tuple(row), length - 1, NO_ANSWER) for row in ids]
+    return [Prompt(tuple(row), length - 1, 0) for row in ids]

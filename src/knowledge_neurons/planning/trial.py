@@ -15,18 +15,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from knowledge_neurons.attribution import fact_scores
-from knowledge_neurons.experiments import modify_activation
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.networks import operations, shapes
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.planning import tried
 from knowledge_neurons.planning.survey import Survey, random_prompts
 from knowledge_neurons.planning.tried import Facts, Timed
+from knowledge_neurons.types import Prompt
 
 DEEPEST, FEW, MANY = 4, 3, 8  # layers of the trial's model; points of a layer, at two numbers
 ROUNDS, LONGEST = 4, 8.0  # of measuring, as many as end in so many seconds
 A_RUN = 0.25  # seconds that a run may take, about, but for
 FEWEST = 64  # tokens, fewer of which do not show how fast products are
-SENTENCES = 32
+ALIKE, FEW_FACTS = 64, 8  # prompts of one length; facts that are read a few together
 OWN_LAYERS = 1 << 30  # bytes of weights up to which each layer of the trial's model has its own
 # Largest error of a score as a share of its prompt's largest, where measured: bfloat16 by
 # benchmarks/attribution.py; tf32 has three binary digits more.
@@ -38,16 +39,17 @@ class Rates:
     """Seconds here, of the model at its full depth.
 
     point: one point of a prompt's paths in every layer that is scored by default; scored: the rest
-    of a prompt's scores; read: a prompt; edited: a prompt without its edits, edit: one of these;
-    sentence: one.
+    of a prompt's scores; read: a prompt, among a few; together: among as many as a batch takes;
+    edited: one without its edits, edit: one of these; sentence: one.
     start: of a program up to its work, without the model; load: of the model; tokenise: a prompt.
-    by_dtype: seconds that a point takes with products in other formats than float32.
+    by_dtype: of stage 1's time, what it takes with products in other formats than float32.
     peak: operations a second of a large product.
     """
 
     point: float
     scored: float
     read: float
+    together: float
     edited: float
     edit: float
     sentence: float
@@ -131,20 +133,23 @@ class _Trial:
         facts = self._some(size, points)
         for n in (FEW, MANY):
             self._add(f"score {n}", facts, lambda model, n=n: tried.scoring(model, facts, n))
-        several = modify_activation.GROUP
-        asked = self._some(several, 5 * pass_, FEWEST)
-        self._add("edit", asked, lambda model: tried.editing(model, asked))
-        read = self._some(several, 3 * pass_, FEWEST)
+        read = self._some(FEW_FACTS, 3 * pass_, FEWEST)
         self._add("read", read, lambda model: tried.reading(model, read))
-        most = self.peak * A_RUN / operations.reading(deepest, self.length)
-        vocabulary = self.network.shape.vocabulary
-        count = int(min(SENTENCES, max(1, FEWEST // self.length, most)))
-        texts = random_prompts(self.length, count, vocabulary)
+        fact, alike = self.survey.facts[0], self._alike(tokens, 3 * pass_)
+        self._add("together", [(fact, alike)], lambda model: tried.reading(model, [(fact, alike)]))
+        asked = [(fact, self._alike(tokens, 5 * pass_))]
+        self._add("edit", asked, lambda model: tried.editing(model, asked))
+        texts = self._alike(self.length, operations.reading(deepest, self.length))
         self.works["sentence"] = [tried.sentences(model, texts) for model in self.models]
         self.counts["sentence"] = len(texts)
         for name, model in self._other_dtypes():
             self.works[name] = [tried.scoring(model, facts, MANY)]
             self.counts[name] = self.counts[f"score {MANY}"]
+
+    def _alike(self, tokens: int, each: float) -> list[Prompt]:
+        """Prompts of one length, which make one batch, as many as A_RUN has time for."""
+        count = min(ALIKE, max(-(-FEWEST // tokens), int(self.peak * A_RUN / each)))
+        return random_prompts(tokens, count, self.network.shape.vocabulary)
 
     def _some(self, facts: int, each: float, tokens: int = 1) -> Facts:
         """As many facts as are worked on together, or as A_RUN has time for at `each` a prompt.
@@ -217,19 +222,23 @@ class _Trial:
             point, self._point_operations(self.network) / self.peak
         )  # a difference of times
         edited = self._deep(each["edit"], self._edited_operations)
-        read = self._deep(each["read"], lambda model: operations.reading(model, self.tokens))
+        read, together, scored = (
+            self._deep(times, lambda model: operations.reading(model, self.tokens))
+            for times in (each["read"], each["together"], rest)
+        )
         sentence = self._deep(
             each["sentence"], lambda model: operations.reading(model, self.length)
         )
         by_dtype = {
-            name: point * each[name][-1] / many[-1] for name in ("bfloat16", "tf32") if name in each
+            name: each[name][-1] / many[-1] for name in ("bfloat16", "tf32") if name in each
         }
         return Rates(
             point=point,
-            scored=self._deep(rest, lambda model: operations.reading(model, self.tokens)),
+            scored=scored,
             read=read,
-            edited=min(read, edited),
-            edit=max(edited - read, 0.0) / tried.EDITS,
+            together=together,
+            edited=min(together, edited),
+            edit=max(edited - together, 0.0) / tried.EDITS,
             sentence=sentence,
             start=0.0,
             load=tried.load(self.network, self.clock),
@@ -243,7 +252,7 @@ class _Trial:
         return Line.through([work(model) for model in self.models], seconds).at(work(self.network))
 
     def _point_operations(self, model: Network) -> float:
-        scored = fact_scores.layers_of(model, None)
+        scored = layers_of(model, None)
         return sum(operations.point(model, self.tokens, layer) for layer in scored)
 
     def _edited_operations(self, model: Network) -> float:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from knowledge_neurons.attribution import adaptive, fact_scores
+from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.networks import shapes
 from knowledge_neurons.networks.evaluation import Reader
@@ -33,7 +34,7 @@ class _NoWords:
 
 def scoring(model: Network, facts: Facts, points: int) -> Timed:
     """Stage 1: scores of the facts' prompts, with so many points in every layer that has scores."""
-    engine = fact_scores.prepare(model, _NoWords(), fact_scores.Settings())
+    engine = fact_scores.prepare(model, _NoWords(), Settings())
     first = (points,) * model.shape.layers
     scheme = replace(engine.scheme, first=first, weight=0.0)  # nothing is tried again
     engine = replace(engine, scheme=adaptive.within(scheme, engine.scheme.layers))

@@ -8,10 +8,10 @@ before and under two edits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from knowledge_neurons.attribution import quadrature_audit
-from knowledge_neurons.attribution.fact_scores import layers_of
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments.choose_facts import Selection
 from knowledge_neurons.networks import operations
 from knowledge_neurons.networks.interface import Network
@@ -36,8 +36,9 @@ class Work:
     """What a call comes to.
 
     starts: programs that load the model; light: that do not.  points: of a prompt's paths, one in
-    every layer that is scored by default.  scored, read, edited, sentences: prompts attributed,
-    read, asked under edits (and `edits`, those edits), sentences read.  tokenised: prompts.
+    every layer that is scored by default.  scored, edited, sentences: prompts attributed, asked
+    under edits (and `edits`, those edits), sentences read.  read: prompts read a few together;
+    together: as many as a batch takes.  tokenised: prompts.
     updates: edits of weights.  operations: on the device.
     """
 
@@ -47,6 +48,7 @@ class Work:
     points: float = 0
     scored: float = 0
     read: float = 0
+    together: float = 0
     edited: float = 0
     edits: float = 0
     sentences: float = 0
@@ -187,7 +189,8 @@ def _erase(asked: Asked, call: Call) -> Work:
     own = survey.prompts_of(asked.of(call)[:1])
     others = survey.prompts_of() - own
     others = others if call.others is None else min(others, call.others)
-    return _read(asked, 7, 3 * (own + others))
+    work = _read(asked, 7, 3 * (own + others))
+    return replace(work, read=0, together=work.read)
 
 
 def _report(asked: Asked, call: Call) -> Work:

@@ -150,6 +150,7 @@ FILTERS = {
     "over_at_most": over_at_most,
     "weighted": weighted,
     "lambdas": lambdas,
+    "told": estimates.told,
     "marked": marked,
     "code": code,
     "ucfirst": lambda text: text[:1].upper() + text[1:],

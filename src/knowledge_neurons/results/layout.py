@@ -218,6 +218,23 @@ class Results:
     def erasure(self, run: str) -> Path:
         return self.root / "erase" / f"{run}.safetensors"
 
+    def of_language(self, language: str) -> Results:
+        """What stages find with the prompts of one language."""
+        return Results(self.root / "languages" / language, self.prefix, self.kn_dir)
+
+    def languages(self) -> list[str]:
+        """Those that have refined neurons, sorted by name."""
+        return sorted(path.parent.name for path in self.root.glob("languages/*/kn"))
+
+    @property
+    def sharing(self) -> Path:
+        """Which neurons languages share."""
+        return self.root / "languages" / "sharing.json"
+
+    def shared_neurons(self, relation: str) -> Path:
+        """The same of each fact of a relation, a line per fact."""
+        return self.root / "languages" / f"{relation}.jsonl"
+
     @property
     def report(self) -> Path:
         return self.root / "report.html"

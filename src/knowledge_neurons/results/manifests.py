@@ -5,8 +5,7 @@ again.  What the files hold is the matter of the modules of each kind of result,
 half there that of `atomic` and `growing`.
 
 The same command gives the same bytes on the same machine, device and number of threads; under
-others the scores agree to 8e-6 of the largest and neuron sets are the same, so a file that was
-resumed under others says so in its manifest (`made_under`).
+others scores agree to 8e-6 of the largest, and a file resumed there says so (`made_under`).
 """
 
 from __future__ import annotations
@@ -37,10 +36,8 @@ from knowledge_neurons.results.json_files import (
 from knowledge_neurons.results.layout import manifest_beside, manifest_path, partial_path
 from knowledge_neurons.types import Adopted, Count, Index, Layer, Neuron, Number, Share
 
-PINNED = (
-    "torch", "numpy", "scipy", "matplotlib", "seaborn",
-    "tokenizers", "safetensors", "huggingface_hub", "msgspec", "jinja2",
-)  # fmt: skip
+PINNED = (*("torch", "numpy", "scipy", "matplotlib", "seaborn", "tokenizers", "safetensors"),
+          *("huggingface_hub", "msgspec", "jinja2"))  # fmt: skip
 
 
 def read_json(path: Path, kind: Any, advice: str = "") -> Any:
@@ -99,6 +96,7 @@ class Identity(TypedDict, total=False):
 
     model_sha256: str
     data_sha256: str
+    language: str
     seed: Annotated[int, Meta(ge=0)]
     relation: str
     rule: str

@@ -13,6 +13,8 @@ from knowledge_neurons.results.manifests import read_manifest
 
 MODEL = ("model_sha256", "tokenizer_sha256", "lowercase", "layer_norm_eps")
 COMMON = (*MODEL, "data_sha256")
+# What scores must have in common for neurons that are found in them to be compared.
+SCORING = (*MODEL, "rule", "steps", "keep", "max_seq_length", "layers", "answers")
 
 
 def scores_of(neurons: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from knowledge_neurons.results.changes import Changes, Modified, read_curves, re
 from knowledge_neurons.results.controls import Effects, read_effects
 from knowledge_neurons.results.edits import EditRun, read_edit_run
 from knowledge_neurons.results.erasures import Erasure, read_erasure
+from knowledge_neurons.results.languages import Sharing, read_sharing
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_manifest
 from knowledge_neurons.results.neurons import read_statistics
@@ -46,7 +47,7 @@ class Outcomes:
     statistics: stage 2, kind of neurons -> Table 2 and Figure 3.  modified, activations: stages 3
     and 4.  controls: of stage 3, where asked for.  curves: dose-response of each relation.
     triggers: files for `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of
-    stage 7.
+    stage 7.  sharing: of languages, where they were compared.
     labels: relation -> its name, "field of work", where a file tells it.
     manifests: file, relative to the folder -> its manifest; of all stages, the first too.
     missing: part -> what to run for it, a key of RUN and its value.
@@ -60,6 +61,7 @@ class Outcomes:
     triggers: list[Path]
     edits: list[EditRun]
     erasures: list[Erasure]
+    sharing: Sharing | None
     labels: dict[str, str]
     manifests: dict[str, dict[str, Any]]
 
@@ -93,10 +95,12 @@ def read(results: Results) -> Outcomes:
         triggers=results.trigger_records(),
         edits=[read_edit_run(results, run) for run in results.edit_runs()],
         erasures=[read_erasure(results, run) for run in results.erased_runs()],
+        sharing=read_sharing(results),
         labels=_labels(results),
         manifests=_manifests(results),
     )
-    if found.missing == RUN and not (results.scored_relations() or results.told_relations()):
+    told = results.scored_relations() or results.told_relations() or found.sharing
+    if found.missing == RUN and not told:
         raise ValueError(
             f"{results.root}: nothing of stages 1 to 7 is there.  Name another folder, with "
             "KN_RESULTS or as an argument, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"

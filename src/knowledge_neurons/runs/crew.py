@@ -14,8 +14,10 @@ from __future__ import annotations
 import heapq
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -91,7 +93,7 @@ class Crew:
         self._gpu = model.device.type == "cuda"
         self.workers = plan.workers or 0
         self._idle: list[_Hand] = []
-        self._starting: dict[ray.ObjectRef, _Hand] = {}
+        self._starting: dict[Future, _Hand] = {}
         self._lost = 0  # one after the other, before they had begun
         self._sent: ray.ObjectRef | None = None  # the model
 
@@ -128,9 +130,9 @@ class Crew:
         if self._sent is None:
             return [ask()]
         sent, found = [ray.put(pack(ask, self._model))], []
-        for answer in [hand.actor.do.remote(sent) for hand in self._idle]:
+        for answer in [hand.actor.do.remote(sent).future() for hand in self._idle]:
             try:
-                found.append(ray.get(answer))
+                found.append(answer.result())
             except RayTaskError as error:
                 raise error.cause from error
             except RayError:
@@ -181,7 +183,7 @@ class Crew:
         self._await(_Hand(kind.remote(threads, tf32, self._sent)))
 
     def _await(self, hand: _Hand) -> None:
-        self._starting[hand.actor.where.remote()] = hand
+        self._starting[hand.actor.where.remote().future()] = hand
 
     # --- groups ---
 
@@ -189,22 +191,26 @@ class Crew:
         while self._idle and job.waiting and job.waiting[0] < job.wanted + AHEAD * self.workers:
             hand, place = self._idle.pop(), heapq.heappop(job.waiting)
             answer = hand.actor.do.remote([job.sent], job.groups[place])
-            job.running[answer] = place, hand
+            job.running[answer.future()] = place, hand
 
     def _wait(self, job: _Job) -> None:
-        """Until a worker has begun, or has done a group, or is lost."""
+        """Until a worker has begun, or has done a group, or is lost.
+
+        By futures: an exception that a signal's handler raises inside `ray.wait` would be lost.
+        """
         pending = [*job.running, *self._starting]
-        ready, _ = ray.wait(pending, timeout=None if job.running else PATIENCE)
+        patience = None if job.running else PATIENCE
+        ready = wait(pending, patience, return_when=FIRST_COMPLETED).done
         if not ready:
             raise ValueError(
                 f"no worker could start in {PATIENCE:g} seconds: is there still room for one at "
                 f"--ray {self._plan.address}?  (ray status)"
             )
-        (answer,) = ready
+        answer = ready.pop()
         place, hand = job.running.pop(answer, (None, None))
         hand = hand or self._starting.pop(answer)
         try:
-            found = ray.get(answer)
+            found = answer.result()
         except RayTaskError as error:  # the work's own
             raise error.cause from error
         except RayError as error:  # the worker's death, its node's, or of what it had said
@@ -249,7 +255,7 @@ class _Job:
     sent: ray.ObjectRef
     wanted: int = 0
     waiting: list[int] = field(init=False)
-    running: dict[ray.ObjectRef, tuple[int, _Hand]] = field(default_factory=dict)
+    running: dict[Future, tuple[int, _Hand]] = field(default_factory=dict)
     done: dict[int, Sequence[Any]] = field(default_factory=dict)
     tries: Counter[int] = field(default_factory=Counter)
 
@@ -258,24 +264,32 @@ class _Job:
 
 
 def connect(address: str, cores: int, store: int | None = None) -> str:
-    """Join the cluster at this address, or start one of this machine alone, heard by it alone.
+    """Join the cluster at this address, or start one of this machine alone.
 
     cores, store: how many it has, and bytes of its object store (None: Ray's default); of LOCAL.
     Returns the address at which others join it.
     Raises ValueError for an address where none is.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    told: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
-        quiet |= {"num_cpus": cores, "object_store_memory": store, "include_dashboard": False}
-        quiet |= {"_node_ip_address": "127.0.0.1"}
+        told |= {"num_cpus": cores, "object_store_memory": store, "include_dashboard": False}
     kept = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        _check_answers(address)
+        ray.init(address=address, **told)
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"--ray {address}: no Ray cluster can be joined there: {reason}"
-        ) from error
+        raise ValueError(f"--ray {address}: no cluster can be joined there: {reason}") from error
     finally:
         signal.signal(signal.SIGTERM, kept)  # Ray takes it
     return ray.get_runtime_context().gcs_address
+
+
+def _check_answers(address: str) -> None:
+    """OSError or ValueError where nobody listens: Ray would try for minutes."""
+    if address in (LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("expected HOST:PORT, auto or local")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

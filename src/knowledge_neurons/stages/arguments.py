@@ -1,6 +1,7 @@
 """What the stages share on the command line: flags, their defaults, the settings they come to.
 
-KN_MODEL, KN_DATA, KN_RESULTS and KN_DEVICE in the environment change the defaults of all stages.
+KN_MODEL, KN_DATA, KN_RESULTS, KN_DEVICE and KN_LANGUAGE in the environment change the defaults of
+all stages.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any, NoReturn, TypeVar
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.layout import DEFAULT_PREFIX, Results
-from knowledge_neurons.stages import numbers, program
-from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, who_works
+from knowledge_neurons.stages import languages, numbers, program
+from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, device_of, who_works
 from knowledge_neurons.text.relations import check_relation
 
+PROMPTS = ROOT / "data/PARAREL/data_all_allbags.json"
 SENTENCES = ROOT / "data/BINGREL/final_distant_allbags_{}_new.json"
 PAIRS = ROOT / "data/PARAREL/query_pairs.json"
 
@@ -32,8 +34,8 @@ class Parser(argparse.ArgumentParser):
 # --- arguments -------------------------------------------------------------------------------
 
 
-def add_results(parser: argparse.ArgumentParser) -> None:
-    """Where results lie."""
+def add_results(parser: argparse.ArgumentParser, by_language: bool = True) -> None:
+    """Where results lie; by_language: those of one language, where --language names it."""
     parser.add_argument(
         "--output_dir",
         type=Path,
@@ -43,6 +45,8 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output_prefix", default=DEFAULT_PREFIX, help="start of the scores files' names"
     )
+    if by_language:
+        languages.add(parser)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +87,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data_path",
         type=Path,
-        default=Path(os.environ.get("KN_DATA") or ROOT / "data/PARAREL/data_all_allbags.json"),
+        default=Path(os.environ.get("KN_DATA") or PROMPTS),
         help="prompts by relation, or one list of facts (KN_DATA; default: the full PARAREL)",
     )
 
@@ -178,10 +182,19 @@ def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every stage is told.  given: its arguments, as manifests keep them."""
+    """What every stage is told.  given: its arguments, as manifests keep them.
+
+    language: of the prompts, where there is one; results are then those of the language.
+    """
 
     results: Results
     given: dict[str, object]
+    language: str | None = None
+
+    @property
+    def of_language(self) -> dict[str, str]:
+        """What of it decides a result; nothing where none was named."""
+        return {"language": self.language} if self.language else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,12 +241,15 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
 
     own: see `_results`.  Raises ValueError for arguments that do not go together.
     """
+    languages.resolve(args, PROMPTS, PAIRS, SENTENCES)
     known = vars(args)
     given = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in known.items()
         if name not in WHO_WORKS
     }
+    if not known.get("language"):
+        given.pop("language", None)
     known = known | {"results": _results(args, own), "given": given} | derived
     if "max_facts" in known:
         known["max_facts"] = args.max_facts if args.max_facts > 0 else None
@@ -266,20 +282,8 @@ def _results(args: argparse.Namespace, own: str) -> Results:
     root, neurons = args.output_dir, getattr(args, "kn_dir", None)
     if neurons and own and root.name == own:
         root = root.parent
-    return Results(root, args.output_prefix, neurons)
-
-
-def device_of(args: argparse.Namespace) -> str | None:
-    """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
-    chosen = args.device or ("cpu" if args.no_cuda else None)
-    if args.gpus and not chosen:
-        if "," in args.gpus:
-            raise ValueError(
-                f"--gpus {args.gpus}: a process uses one GPU.  Give --workers "
-                f"{len(args.gpus.split(','))} in its place, for a process per GPU"
-            )
-        chosen = f"cuda:{args.gpus}"
-    return chosen or os.environ.get("KN_DEVICE") or None
+    results, language = Results(root, args.output_prefix, neurons), getattr(args, "language", None)
+    return results.of_language(language) if language else results
 
 
 def names_of(text: str | None) -> list[str]:

@@ -7,7 +7,7 @@ import argparse
 from knowledge_neurons.api import KnowledgeNeurons
 from knowledge_neurons.results.json_files import encode
 from knowledge_neurons.stages import program
-from knowledge_neurons.stages.arguments import device_of
+from knowledge_neurons.stages.workers import device_of
 
 
 def find(args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ class Calibration(TypedDict):
 # What decides how many points each layer tries; a calibration that differs in it is made anew.
 CALIBRATED_FOR = (
     *("model_sha256", "tokenizer_sha256", "data_sha256", "lowercase", "layer_norm_eps"),
-    *("max_seq_length", "rule", "steps", "tolerance", "seed", "layers"),
+    *("max_seq_length", "rule", "steps", "tolerance", "seed", "layers", "target"),
 )
 
 
@@ -33,7 +33,7 @@ def calibrated(engine: Engine, inputs: Inputs, identity: Mapping[str, Any]) -> E
     if engine.scheme.exact:
         return engine
     path = inputs.settings.results.calibration
-    about = {key: identity[key] for key in CALIBRATED_FOR}
+    about = {key: identity[key] for key in CALIBRATED_FOR if key in identity}
     advice = "Remove the file to calibrate anew"
     if path.exists():
         kept = read_json(path, Calibration, advice)

@@ -92,7 +92,15 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def run_report(args: argparse.Namespace) -> None:
-    numbered.run(8, ["--output_dir", args.folder])
+    numbered.run("kn report", numbered.STAGES[8], ["--output_dir", args.folder])
+
+
+def run_stage(args: argparse.Namespace) -> None:
+    numbered.run(f"kn stage {args.number}", numbered.STAGES[args.number], args.given)
+
+
+def run_languages(args: argparse.Namespace) -> None:
+    numbered.run("kn languages", numbered.ACROSS, args.given)
 
 
 def run_plan(args: argparse.Namespace) -> None:
@@ -104,11 +112,8 @@ def run_plan(args: argparse.Namespace) -> None:
 COMMANDS = {
     "find": Command("the knowledge neurons of your own prompts", add_find, later("asking", "find")),
     "neuron": Command("what a neuron's value slot writes", add_neuron, later("asking", "neuron")),
-    "stage": Command(
-        "one of the paper's eight stages",
-        add_stage,
-        lambda args: numbered.run(args.number, args.given),
-    ),
+    "stage": Command("one of the paper's eight stages", add_stage, run_stage),
+    "languages": Command(numbered.ACROSS.does, lambda _: None, run_languages, True),
     "report": Command("figures and report.html of a folder of results", add_report, run_report),
     "plan": Command("what a run will cost, before it is begun", lambda _: None, run_plan, True),
 }

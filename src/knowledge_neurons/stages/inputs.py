@@ -139,6 +139,7 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         "lowercase": pretrained.tokenizer.lowercase,
         "layer_norm_eps": pretrained.layer_norm_eps,
         "data_sha256": sha256_of(source),
+        **settings.of_language,
     }
     executor = workers.executor(settings, pretrained.model)
     return Inputs(settings, source, bags, facts, pretrained, device, identity, executor)

@@ -29,14 +29,14 @@ class Stage:
     example: str = ""
     settings: Sequence[str] = ()
 
-    def arguments(self, number: int, given: Sequence[str]) -> list[str]:
+    def arguments(self, called: str, given: Sequence[str]) -> list[str]:
         """The scripts' arguments; ValueError shows the usage where the first ones are missing."""
         if given and given[0].startswith("-"):
             return [*self.settings, *given]
         if len(given) < len(self.named):
             names = " ".join(self.named)
             raise ValueError(
-                f"usage: bash {self.shell} {names} [flags], or kn stage {number} {names} [flags], "
+                f"usage: bash {self.shell} {names} [flags], or {called} {names} [flags], "
                 f"for example {self.example}"
             )
         first = [part for pair in zip(self.named.values(), given, strict=False) for part in pair]
@@ -92,22 +92,27 @@ STAGES = {
         does="figures and the report, from the files of stages 2 to 7",
     ),
 }
+ACROSS = Stage(
+    "2_run_languages.sh",
+    scripts=("2_compare_languages",),
+    does="neurons of a fact that languages share, after stages 1 and 2 of each",
+)
 
 
-def run(number: int, given: Sequence[str]) -> None:
+def run(called: str, stage: Stage, given: Sequence[str]) -> None:
     """Run a stage as its scripts are run: with its arguments in place of this process's.
 
+    called: what the user calls it, "kn stage 1".
     Ends the process, with its message, where they are wrong or it fails.
     """
-    stage = STAGES[number]
     try:
-        arguments = stage.arguments(number, given)
+        arguments = stage.arguments(called, given)
     except ValueError as error:
         program.fail(str(error))  # before torch is imported
     mains = [importlib.import_module(script).main for script in stage.scripts]
 
     def run_all() -> None:
-        sys.argv = [f"kn stage {number}", *arguments]
+        sys.argv = [called, *arguments]
         for main in mains:
             main()
 

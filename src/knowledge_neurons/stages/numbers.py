@@ -58,3 +58,16 @@ def layers(text: str) -> tuple[int, int]:
     if first > last:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected FIRST-LAST, such as 1-29")
     return first, last
+
+
+def counts(text: str) -> list[int]:
+    """ "1,2,5" -> [1, 2, 5]."""
+    return sorted(set(map(count, text.split(","))))
+
+
+def pairs(text: str) -> list[tuple[float, float]]:
+    """ "1:8,0:4" -> [(1.0, 8.0), (0.0, 4.0)]."""
+    found = [tuple(map(factor, part.split(":"))) for part in text.split(",")]
+    if any(len(pair) != 2 for pair in found):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected L1:L2,L1:L2 ...")
+    return found

@@ -15,6 +15,7 @@ from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS, Eff
 from knowledge_neurons.results.edits import EDITED, EditRun, Variant
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
+from knowledge_neurons.results.languages import LEVELS, Level, Sharing
 from knowledge_neurons.stages import program
 
 
@@ -139,3 +140,32 @@ def show_erasure(found: Erasure) -> None:
                 )
     title = f"Table 5: growth of perplexity, {found.relation} erased with {found.neurons} neurons"
     show_beside(title, erasures_beside([found], {}), more)
+
+
+MOST_PAIRS = 15  # of languages that are told one by one
+
+
+def show_sharing(found: Sharing) -> None:
+    """What every two languages share of a fact and of a relation, and what is in all or in one."""
+    for name in LEVELS:
+        level: Level = getattr(found, name)
+        heads = ("compared", "shared", f"other {name}", "random", "Jaccard", f"other {name}")
+        rows = {"": "".join(f"{head:>21}" for head in heads)}
+        for pair in level.pairs[:MOST_PAIRS]:
+            estimates = (pair.shared, pair.shared_other, pair.shared_random)
+            estimates += (pair.jaccard, pair.jaccard_other)
+            cells = (str(pair.compared), *(told(one, 2) for one in estimates))
+            rows[f"{pair.first}, {pair.second}"] = "".join(f"{cell:>21}" for cell in cells)
+        if more := len(level.pairs) - MOST_PAIRS:
+            rows |= {"...": f"and {more} more pairs, in the file"} if more > 0 else {}
+        show(f"Neurons that two languages share of the same {name} (95 % intervals)", rows)
+        if spread := level.spread:
+            lines = {
+                "in any language": told(spread.distinct, 2),
+                "independent of language": f"{told(spread.independent, 2)}; if languages had other "
+                f"{name} {told(spread.independent_other, 2)}; random neurons "
+                f"{told(spread.independent_random, 3)}",
+                "in one language alone": told(spread.specific, 2),
+            }
+            enough = "all" if found.share == 1 else f"{found.share:.0%}"
+            show(f"Neurons of {spread.facts} {name}, in {enough} of their languages or one", lines)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from knowledge_neurons.runs.executor import LOCAL, Executor, InThisProcess
 from knowledge_neurons.stages import numbers
 
-if TYPE_CHECKING:  # it needs torch, which stages 2 and 8 start without
+if TYPE_CHECKING:  # it imports torch, which `kn --help` does not wait for
     from knowledge_neurons.networks.interface import Network
 
 # Arguments that decide no number, and are not kept with results.
@@ -45,15 +47,41 @@ def who_works(args: argparse.Namespace) -> dict[str, Any]:
         return given
     if not find_spec("ray"):
         raise ValueError(
-            "--workers and --ray need Ray, which is not installed: pip install -e '.[cluster]'"
+            "--workers and --ray need Ray, which is not installed: pip install -e "
+            "'.[cluster]' -c constraints.txt"
         )
     return given | {"ray": args.ray or LOCAL, "threads_per_worker": args.threads_per_worker or 1}
+
+
+def device_of(args: argparse.Namespace) -> str | None:
+    """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
+    chosen = args.device or ("cpu" if args.no_cuda else None)
+    if args.gpus and not chosen:
+        if "," in args.gpus:
+            raise ValueError(
+                f"--gpus {args.gpus}: a process uses one GPU.  Give --workers "
+                f"{len(args.gpus.split(','))} in its place, for a process per GPU"
+            )
+        chosen = f"cuda:{args.gpus}"
+    return chosen or os.environ.get("KN_DEVICE") or None
 
 
 def executor(settings: Any, model: Network) -> Executor:
     """This process, or workers that start when there is work; settings: with WHO_WORKS."""
     if settings.ray is None:
         return InThisProcess()
-    from knowledge_neurons.runs.crew import Crew, Plan  # Ray, an extra
+    crew = engine(settings.ray)
+    return crew.Crew(model, crew.Plan(settings.workers, settings.ray, settings.threads_per_worker))
 
-    return Crew(model, Plan(settings.workers, settings.ray, settings.threads_per_worker))
+
+def engine(address: str) -> ModuleType:
+    """`runs.crew`, which imports Ray, an extra.
+
+    A cluster of this machine alone is heard by it alone: Ray does so where firewalls ask of every
+    port that is opened, and where this variable says so, to it and to whom it starts.
+    """
+    if address == LOCAL:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from knowledge_neurons.runs import crew
+
+    return crew
