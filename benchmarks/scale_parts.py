@@ -29,7 +29,7 @@ class Sizes:
     tokens.  timed: shapes.
     """
 
-    workers: int = 400
+    workers: int = 160
     rounds: int = 2
     facts: Sequence[int] = (100, 1000, 10_000)
     statistics: Sequence[int] = (10_000, 100_000, 1_000_000)
@@ -59,7 +59,8 @@ def slope(first: Point, last: Point) -> float:
 
 
 def amount_at(points: Sequence[Point], count: float) -> float:
-    """The amount at a count, by the line through the last two points."""
+    """The amount at a count, by the line through the last two points: far beyond them it is a
+    guess."""
     first, last = points[-2:]
     return first[1] + slope(first, last) * (count - first[0]) / 1000
 
