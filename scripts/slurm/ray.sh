@@ -16,6 +16,9 @@ root=${SLURM_SUBMIT_DIR:?"to be submitted: sbatch scripts/slurm/ray.sh COMMAND"}
 # shellcheck source=/dev/null
 source "$root/.venv/bin/activate"
 export RAY_USAGE_STATS_ENABLED=0
+# Who joins or asks has to know this job's token; srun hands it to the nodes.
+RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))")
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 10000))
@@ -27,36 +30,35 @@ resources=(--num-cpus "${SLURM_CPUS_ON_NODE:-$(nproc)}")
 started=()
 stop() { ((${#started[@]})) && kill "${started[@]}" 2> /dev/null; wait; }
 trap stop EXIT
+# Ray's own word for how many nodes are there; five minutes are enough for any of them to start.
+await() {
+    python - "$ip:$port" "$1" << 'PYTHON'
+import sys, time
+import ray
+
+address, wanted, found = sys.argv[1], int(sys.argv[2]), 0
+for _ in range(150):
+    try:
+        ray.init(address, logging_level="ERROR", ignore_reinit_error=True)
+        found = sum(node["Alive"] for node in ray.nodes())
+    except ConnectionError:
+        pass
+    if found >= wanted:
+        sys.exit(0)
+    time.sleep(2)
+sys.exit(f"error: {found} of {wanted} nodes joined Ray at {address} within five minutes; see above")
+PYTHON
+}
 "${step[@]}" --nodelist "${nodes[0]}" ray start --head --block --disable-usage-stats \
     --include-dashboard=false --node-ip-address "$ip" --port "$port" "${resources[@]}" &
 started+=($!)
+await 1
 for node in "${nodes[@]:1}"; do
     "${step[@]}" --nodelist "$node" ray start --block --disable-usage-stats \
         --address "$ip:$port" "${resources[@]}" &
     started+=($!)
 done
-
-# Ray's own word for how many nodes are there; five minutes are enough for any of them to start.
-python - "$ip:$port" "${#nodes[@]}" << 'PYTHON'
-import sys, time
-import ray
-
-address, wanted = sys.argv[1], int(sys.argv[2])
-for _ in range(150):
-    try:
-        ray.init(address, logging_level="ERROR")
-        break
-    except ConnectionError:
-        time.sleep(2)
-else:
-    sys.exit(f"error: Ray does not answer at {address}; see the lines above")
-for _ in range(150):
-    found = sum(node["Alive"] for node in ray.nodes())
-    if found >= wanted:
-        sys.exit(0)
-    time.sleep(2)
-sys.exit(f"error: {found} of {wanted} nodes joined Ray within five minutes; see the lines above")
-PYTHON
+await "${#nodes[@]}"
 
 cd "$root/src"
 "$@" --ray "$ip:$port"
