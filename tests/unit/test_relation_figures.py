@@ -183,7 +183,7 @@ def texts_of(figure: Figure) -> list[Text]:
 
 def test_no_text_overlaps_or_leaves_the_figure(pictures):
     """Titles, legends, names of rows and ticks of every figure that stage 8 draws."""
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for picture in pictures:
         figure = picture.figure
         canvas = FigureCanvasAgg(figure)

@@ -140,7 +140,7 @@ def test_a_language_is_handed_on_and_has_no_english_sentences(monkeypatch, tmp_p
     (tmp_path / "fr.json").write_text(json.dumps({"P19": [[["Ann [MASK].", "Rome", "P19(b)"]]]}))
     monkeypatch.setenv("KN_DATA", str(tmp_path / "{}.json"))
     monkeypatch.setattr("sys.argv", ["run_stages.py", "--language", "fr"])
-    for sentences, stages in (("", {1, 2, 3, 6, 7, 8}), ("/s/{}.json", set(range(1, 9)))):
+    for sentences, stages in (("", {1, 2, 3, 6, 7, 8, 9}), ("/s/{}.json", set(range(1, 10)))):
         monkeypatch.setenv("KN_SENTENCES", sentences)
         settings = run_stages.parse()
         assert {step.stage for step in run_stages.steps_of(settings)} == stages
