@@ -20,7 +20,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments import neuron_maps
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.results.json_files import encode_float32
@@ -75,18 +74,6 @@ def parse() -> Settings:
     return arguments.settings(Settings, parser.parse_args())
 
 
-def chosen(inputs: Inputs) -> neuron_maps.Settings:
-    """What to map; ValueError for a lowest layer that has none above."""
-    settings, model = inputs.settings, inputs.pretrained.model
-    lowest = layers_of(model, None).start if settings.lowest is None else settings.lowest
-    if lowest > model.shape.layers - 2:
-        raise ValueError(
-            f"--lowest {lowest}: the model has layers 0 to {model.shape.layers - 1}, and the "
-            "topmost drives no other"
-        )
-    return neuron_maps.Settings(settings.edges, settings.wordings, lowest)
-
-
 def compute(
     inputs: Inputs, relation: Relation, how: neuron_maps.Settings, path: Path, identity: dict
 ) -> None:
@@ -118,7 +105,12 @@ def main() -> None:
     settings = parse()
     # All facts, for the neurons are of all that stage 1 took; the first of them are mapped.
     inputs = replace(open_inputs(replace(settings, max_facts=None)), settings=settings)
-    relations, how = read_relations(inputs, settings.relations, (KNOWLEDGE,)), chosen(inputs)
+    relations, model = (
+        read_relations(inputs, settings.relations, (KNOWLEDGE,)),
+        inputs.pretrained.model,
+    )
+    told = settings.edges, settings.wordings, settings.lowest
+    how = neuron_maps.settings_for(model, *told)
     results, found, written = settings.results, {}, []
     labels: Mapping[str, str] = {one.name: one.facts[0].label for one in relations}
     for relation in relations:

@@ -121,7 +121,10 @@ def test_the_first_facts_alone(own):
         (("--edges", 0), "argument --edges: '0': expected"),
         (("--edges", 101), "argument --edges: '101': expected"),
         (("--wordings", 0), "argument --wordings: '0': expected"),
-        (("--lowest", 3), "--lowest 3: the model has layers 0 to 3, and the topmost drives no"),
+        (
+            ("--lowest", 3),
+            "error: lowest 3: the model has layers 0 to 3, and the topmost drives no",
+        ),
         (("--relations", "P9"), "no neurons of P9"),
         (("--edges", EDGES, "--seed", 7), "seed is 42 there and 7 now"),
     ],

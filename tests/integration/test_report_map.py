@@ -170,6 +170,7 @@ def test_all_edges_stand_in_a_table(page, made):
     """Filled when it is opened: what the picture says, for those who do not see it."""
     record = made[1][0]
     page.locator("#fact .map summary").click()
+    page.locator('#fact .map [aria-label="All edges"]').wait_for()  # it is told after the click
     rows = told_rows(page, "All edges")
     assert len(rows) == len(record.nodes) + sum(len(node.edges) for node in record.nodes)
     assert [row[1] for row in rows].count("P(answer)") == len(record.nodes)

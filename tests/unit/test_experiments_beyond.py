@@ -84,7 +84,7 @@ def test_a_fact_without_neurons_has_an_empty_map():
 
 
 def test_validation_by_hand():
-    """Shares of |activation|; r over single drivers, without layer 0, sign, slope, together."""
+    """Shares of the activation; r over single drivers, without layer 0, sign, slope, together."""
     top = Neuron(3, 0)
     edges = [(0, 1, 1.0), (1, 1, 1.0), (2, 1, 1.0), (2, 2, 1.0)]
     node = Node(top, -2.0, 0.1, edges, 0.5, 9, [0.2, 0.3, 0.5])
@@ -100,7 +100,7 @@ def test_validation_by_hand():
     assert upper.r == pytest.approx(torch.corrcoef(torch.stack([x[1:], y[1:]]))[0, 1].item())
     assert every.slope == pytest.approx((x @ y / (x @ x)).item())
     assert found.together == pytest.approx(0.8) and found.taken == pytest.approx(0.4)
-    assert found.taken_by_random == pytest.approx(0.01)
+    assert found.taken_by_random == pytest.approx(-0.01)
     nothing = maps.Agreement(0, None, None, None)
     assert found.random == nothing
     assert validation_of([]) == maps.Validation(nothing, nothing, nothing, None, None, None)

@@ -50,9 +50,9 @@ def test_a_summary_by_hand():
     held = found.validation
     assert (held.edges.count, held.upper.count, held.random.count) == (6, 2, 2)
     assert held.edges.sign == pytest.approx(2 / 3) and held.upper.slope == pytest.approx(0.8)
-    assert held.taken == pytest.approx(0.15) and held.taken_by_random == pytest.approx(0.02)
+    assert held.taken == pytest.approx(0.15) and held.taken_by_random == pytest.approx(-0.02)
     assert held.together == pytest.approx(0.6) and held.random.r is None
-    points = [(-0.5, -0.4, 1), (0.25, 0.2, 0), (-0.1, 0.1, 0)]
+    points = [(-0.5, -0.4, 1), (0.25, 0.2, 0), (0.1, -0.1, 0)]
     assert found.edges[:3] == [pytest.approx(one) for one in points]
 
 

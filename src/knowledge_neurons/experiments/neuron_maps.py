@@ -22,6 +22,7 @@ from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.neuron_map import drivers
 from knowledge_neurons.attribution.quadrature import Rule
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.attribution.triplets import check_finite
 from knowledge_neurons.editing.interventions import edited_activations
@@ -61,6 +62,17 @@ class Settings:
             raise ValueError(f"edges is {self.edges}: expected {FEWEST_EDGES} to {MOST_EDGES}")
         if self.wordings < 1 or self.lowest < 0:
             raise ValueError("wordings and the lowest layer: expected at least 1, and 0")
+
+
+def settings_for(model: Network, edges: int, wordings: int, lowest: int | None) -> Settings:
+    """lowest: None for the first layer that is scored; ValueError for one that drives no other."""
+    lowest = layers_of(model, None).start if lowest is None else lowest
+    if lowest > model.shape.layers - 2:
+        raise ValueError(
+            f"lowest {lowest}: the model has layers 0 to {model.shape.layers - 1}, and the "
+            "topmost drives no other"
+        )
+    return Settings(edges, wordings, lowest)
 
 
 def map_fact(

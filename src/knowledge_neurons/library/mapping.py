@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments import neuron_maps
-from knowledge_neurons.library.model import Model
+from knowledge_neurons.library.model import Model, own_fact
 from knowledge_neurons.library.shown import Shown, Table
 from knowledge_neurons.results.maps import MapRecord, Validation, validation_of
-from knowledge_neurons.types import Fact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +74,7 @@ class Map(Shown):
         return of_neurons.neuron_map(self.record, self.layers, ax)
 
 
-class Mapping(Model):
+class MappingNeurons(Model):
     """Maps of a fact's neurons."""
 
     def map(
@@ -91,16 +89,14 @@ class Mapping(Model):
     ) -> Map:
         """For each of the neurons those of lower layers that drive it, and a test of it.
 
-        neurons: of the fact, as `find` gives them.  edges: of each neuron, the strongest.
+        neurons: of the fact, as `find` gives them; of an answer of several tokens they are driven
+        towards its first.  edges: of each neuron, the strongest.
         wordings: how many of the prompts are averaged.  lowest: the first layer that may drive;
         None for the first that is scored.  seed: of the random neurons beside.
         """
-        if lowest is None:
-            lowest = layers_of(self.model, None).start
-        settings = neuron_maps.Settings(edges, wordings, lowest)
-        encoded = self._encode(prompts, answer)
-        fact = Fact("own", "own prompts", 0, answer, tuple(prompts))
-        chosen = self._neurons(neurons)
+        settings = neuron_maps.settings_for(self.model, edges, wordings, lowest)
+        encoded, fact = self._encode(prompts, answer), own_fact(prompts, answer)
+        chosen = list(dict.fromkeys(self._neurons(neurons)))
         if not chosen:
             raise ValueError("expected at least one neuron to map")
         record = neuron_maps.map_fact(self.model, fact, encoded, chosen, settings, seed)

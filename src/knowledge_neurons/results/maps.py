@@ -104,7 +104,8 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Validation:
-    """How well edges predict; each change as a share of its neuron's activation.
+    """How well edges predict; each change as a share of its neuron's activation, whose sign counts:
+    what is negative brings it nearer to 0, also where it fires negatively.
 
     edges: over all drivers; upper: over those above layer 0; random: over random neurons of the
     same layers.  together: measured over predicted sum, all that add to a neuron off at once.
@@ -200,7 +201,7 @@ class _Changes:
     by_random: list[float] = field(default_factory=list)
 
     def add(self, record: MapRecord) -> None:
-        sizes = {node.neuron: abs(node.activation) for node in record.nodes}
+        sizes = {node.neuron: node.activation for node in record.nodes}
         for one in record.checked:
             size = sizes[one.neuron]
             if not size:
@@ -209,19 +210,19 @@ class _Changes:
             if one.alone:
                 (self.random if one.random else self.edges).append(point)
             elif one.random:
-                self.by_random.append(abs(point.measured))
+                self.by_random.append(point.measured)
             else:
                 self.together.append(point[:2])
 
     @property
     def validation(self) -> Validation:
         upper = [point for point in self.edges if point.layer > 0]
-        predicted, measured = np.abs(np.array(self.together).reshape(-1, 2)).T
+        predicted, measured = np.array(self.together).reshape(-1, 2).T
         return Validation(
             *map(_agreement, (self.edges, upper, self.random)),
             float(measured.sum() / predicted.sum()) if predicted.any() else None,
-            float(np.median(measured)) if len(measured) else None,
-            float(np.median(self.by_random)) if self.by_random else None,
+            float(np.median(-measured)) if len(measured) else None,
+            float(-np.median(self.by_random)) if self.by_random else None,
         )
 
 
