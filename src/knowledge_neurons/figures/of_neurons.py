@@ -16,17 +16,21 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from knowledge_neurons.figures.plots import BLUE, INK, ORANGE, signed_percent
+from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.maps import MapRecord
 
 MOST_NAMES = 40  # facts that are named on an axis
 
 
 def scores(
-    triplets: Sequence[tuple[int, int, float]], shape: tuple[int, int], ax: Axes | None = None
+    triplets: Sequence[tuple[int, int, float]],
+    shape: tuple[int, int],
+    ax: Axes | None = None,
+    label: str = "score (probability)",
 ) -> Axes:
     """Neurons of a prompt or a fact: layer upwards, index along, the score as size and colour.
 
-    triplets: (layer, index, score).  shape: (L, F).
+    triplets: (layer, index, score).  shape: (L, F).  label: of the scores, with their unit.
     """
     panel, (layers, width) = _axes(ax), shape
     if triplets:
@@ -35,7 +39,7 @@ def scores(
         dots = panel.scatter(
             index, layer, s=4 + 60 * np.abs(score) / largest, c=score, cmap="viridis", linewidths=0
         )
-        panel.figure.colorbar(dots, ax=panel, label="score (probability)")
+        panel.figure.colorbar(dots, ax=panel, label=label)
     panel.set_xlim(-0.02 * width, 1.02 * width)
     panel.set_ylim(-0.6, layers - 0.4)
     panel.set_xlabel("neuron")
@@ -77,17 +81,13 @@ def sharing(matrix: np.ndarray, names: Sequence[str], ax: Axes | None = None) ->
     return panel
 
 
-def dose(
-    factors: Sequence[float],
-    changes: Sequence[float],
-    intervals: Sequence[tuple[float, float]],
-    ax: Axes | None = None,
-) -> Axes:
+def dose(factors: Sequence[float], changes: Sequence[Estimate], ax: Axes | None = None) -> Axes:
     """Change of P(answer), as a share of it, against the factor on the neurons; 95 % as a band."""
     panel = _axes(ax)
-    low, high = zip(*intervals, strict=True)
-    panel.fill_between(factors, low, high, color=ORANGE, alpha=0.25, linewidth=0)
-    panel.plot(factors, changes, color=ORANGE, marker=".")
+    banded = [(x, *one.interval) for x, one in zip(factors, changes, strict=True) if one.interval]
+    if banded:
+        panel.fill_between(*zip(*banded, strict=True), color=ORANGE, alpha=0.25, linewidth=0)
+    panel.plot(factors, [one.value for one in changes], color=ORANGE, marker=".")
     panel.axhline(0, color=INK, linewidth=0.6)
     panel.set_xlabel("factor on the neurons' activations")
     panel.set_ylabel("change of P(answer)")

@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from knowledge_neurons.library.model import Said, told
+from knowledge_neurons.library.model import Said, top_line
 from knowledge_neurons.library.shown import Shown, Table, several
-from knowledge_neurons.results.estimates import Interval
+from knowledge_neurons.results.estimates import Estimate, Interval
+from knowledge_neurons.results.metrics import bootstrap_interval, mean_relative_change
 from knowledge_neurons.types import Neuron
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BOOTSTRAPS = 1000
+SEED = 0  # of the bootstraps
 
 
-def change(before: Sequence[float], after: Sequence[float]) -> float:
-    """Change of the mean probability as a share of it, as Figures 4 and 5 have it."""
-    return float(np.mean(after) / np.mean(before) - 1)
+def change_of(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Change of the mean probability as a share of it, as Figures 4 and 5 have it.
+
+    before, after: (P,) of each prompt.  The 95 % interval is over prompts drawn anew, None of one.
+    """
+    both = np.stack([np.asarray(before), np.asarray(after)], axis=1)  # (P, 2)
+    value = float(mean_relative_change(both.mean(axis=0)[None]))
+    return Estimate(value, bootstrap_interval([both], mean_relative_change, SEED))
 
 
-def change_interval(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Interval:
-    """95 % interval of `change` over prompts drawn anew; of one prompt it has no width."""
-    rows = np.random.default_rng(seed).integers(len(before), size=(BOOTSTRAPS, len(before)))
-    drawn = np.asarray(after)[rows].mean(1) / np.asarray(before)[rows].mean(1) - 1
-    return Interval(*np.quantile(drawn, (0.025, 0.975)).tolist())
+def _percent(change: Estimate) -> str:
+    """ "-44.5% [-49.0%, -37.9%]"."""
+    ends = f" [{change.interval[0]:+.1%}, {change.interval[1]:+.1%}]" if change.interval else ""
+    return f"{change.value:+.1%}{ends}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +52,7 @@ class Effect(Shown):
     @property
     def change(self) -> float:
         """Of the mean P(answer), as a share of it: -0.3 is 30 % less."""
-        return change(*self.probabilities)
+        return change_of(*self.probabilities).value
 
     @property
     def probabilities(self) -> tuple[list[float], list[float]]:
@@ -60,14 +65,13 @@ class Effect(Shown):
         columns = {
             "before": before,
             "after": after,
-            "top answers before": [told(one.top) for one in self.before],
-            "top answers after": [told(one.top) for one in self.after],
+            "top answers before": [top_line(one.top) for one in self.before],
+            "top answers after": [top_line(one.top) for one in self.after],
             "prompt": [one.text for one in self.before],
         }
-        low, high = change_interval(before, after)
         title = (
             f"{several(len(self.neurons), 'neuron')} times {self.factor:g}: P({self.answer}) "
-            f"changes by {self.change:+.1%} [{low:+.1%}, {high:+.1%}]"
+            f"changes by {_percent(change_of(before, after))}"
         )
         return [Table(title, columns, {"before": ".3g", "after": ".3g"})]
 
@@ -85,24 +89,31 @@ class Dose(Shown):
     before: np.ndarray
 
     @property
-    def changes(self) -> list[float]:
-        """Of the mean probability, as a share of the unscaled, for each factor."""
-        return [change(self.before, row) for row in self.probabilities]
+    def estimates(self) -> list[Estimate]:
+        """Change of the mean probability as a share of the unscaled, for each factor."""
+        return [change_of(self.before, row) for row in self.probabilities]
 
     @property
-    def intervals(self) -> list[Interval]:
-        """95 % of each change, over prompts."""
-        return [change_interval(self.before, row) for row in self.probabilities]
+    def changes(self) -> list[float]:
+        """The same without intervals."""
+        return [one.value for one in self.estimates]
+
+    @property
+    def intervals(self) -> list[Interval | None]:
+        """95 % of each change, over prompts; None of one prompt."""
+        return [one.interval for one in self.estimates]
 
     def tables(self) -> list[Table]:
         """A row a factor."""
+        changes = self.estimates
         columns = {
             "factor": self.factors,
             "P(answer)": self.probabilities.mean(1).tolist(),
-            "change": self.changes,
-            "low": [one.low for one in self.intervals],
-            "high": [one.high for one in self.intervals],
+            "change": [one.value for one in changes],
         }
+        if len(self.before) > 1:  # of one prompt there is no interval
+            columns["low"] = [one.interval[0] for one in changes if one.interval]
+            columns["high"] = [one.interval[1] for one in changes if one.interval]
         formats = {"factor": "g", "P(answer)": ".3g"}
         formats |= dict.fromkeys(("change", "low", "high"), "+.1%")
         return [Table(f"P({self.answer}) as the neurons are scaled", columns, formats)]
@@ -111,7 +122,7 @@ class Dose(Shown):
         """Factor against change: see `figures.of_neurons.dose`."""
         from knowledge_neurons.figures import of_neurons  # matplotlib takes a second to import
 
-        return of_neurons.dose(self.factors, self.changes, self.intervals, ax)
+        return of_neurons.dose(self.factors, self.estimates, ax)
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from knowledge_neurons.experiments.controls import random_like
-from knowledge_neurons.library.effects import AgainstRandom, Dose, Effect, change
+from knowledge_neurons.library.effects import AgainstRandom, Dose, Effect, change_of
 from knowledge_neurons.library.model import Model, Said, checked_factor
 from knowledge_neurons.types import Edit, Prompt
 
@@ -93,7 +93,7 @@ class Scaling(Model):
             )
         edits = [edit, *(Edit(one, edit.factor) for one in sets)]
         p = self._changed(self._encode(prompts, answer), edits)
-        own, *others = (change(p[:, 0], p[:, 1 + place]) for place in range(len(edits)))
+        own, *others = (change_of(p[:, 0], p[:, 1 + place]).value for place in range(len(edits)))
         return AgainstRandom(answer, edit.factor, own, others)
 
     def _changed(self, encoded: Sequence[Prompt], edits: Sequence[Edit]) -> np.ndarray:

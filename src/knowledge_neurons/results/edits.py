@@ -20,6 +20,7 @@ from knowledge_neurons.results.manifests import read_records, read_summary
 from knowledge_neurons.results.metrics import (
     binomial_interval,
     bootstrap_interval,
+    mean_of,
     mean_share,
     perplexity,
     top_k,
@@ -232,7 +233,7 @@ def _summary(variant: Variant, kind: str, records: list[EditRecord], seed: int) 
         paraphrase_change=_paraphrases(records, lambda p: p["rank_old"][1] > 1, seed),
         paraphrase_success=_paraphrases(records, lambda p: p["rank_new"][1] <= 1, seed),
         paraphrase_success_top5=_paraphrases(records, lambda p: p["rank_new"][1] <= 5, seed),
-        probability_new=_mean(p_new[:, 1], seed),
+        probability_new=mean_of(p_new[:, 1], seed),
         probability_new_before=float(p_new[:, 0].mean()),
         rank_new=float(np.median(new[:, 1])),
         rank_new_before=float(np.median(new[:, 0])),
@@ -245,12 +246,6 @@ def _rate(hits: np.ndarray) -> Estimate:
     """The share of hits, with its binomial interval."""
     successes, trials = int(hits.sum()), len(hits)
     return Estimate(successes / trials, binomial_interval(successes, trials))
-
-
-def _mean(values: Sequence[float], seed: int) -> Estimate:
-    """The mean of one number per edit, with its bootstrap interval."""
-    column = np.array(values, float)[:, None]
-    return Estimate(float(column.mean()), bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
 
 
 def _paraphrases(

@@ -88,6 +88,12 @@ def binomial_interval(successes: float, trials: int) -> Interval | None:
     return Interval(max(low, 0.0), min(high, 1.0))
 
 
+def mean_of(values: Sequence[float], seed: int) -> Estimate:
+    """The mean of one number per unit, with its bootstrap interval over units."""
+    column = np.array(values, float)[:, None]
+    return Estimate(float(column.mean()), bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
+
+
 def mean_share(shares: Sequence[float], seed: int) -> Estimate:
     """The mean of shares, one a unit (of a fact's prompts, say), with its interval.
 
@@ -97,8 +103,7 @@ def mean_share(shares: Sequence[float], seed: int) -> Estimate:
     mean = float(np.mean(shares))
     if min(shares) == max(shares):
         return Estimate(mean, binomial_interval(min(mean, 1.0) * len(shares), len(shares)))
-    column = np.array(shares, float)[:, None]
-    return Estimate(mean, bootstrap_interval([column], lambda m: m[:, 0, 0], seed))
+    return mean_of(shares, seed)
 
 
 def binomial_at_most(successes: int, trials: int) -> float:

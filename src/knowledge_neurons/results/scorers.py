@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.metrics import bootstrap_interval
+from knowledge_neurons.results.metrics import mean_of
 from knowledge_neurons.types import Count, Index, Number, Share
 
 
@@ -69,7 +69,7 @@ def summaries_of(records: Iterable[ScorerRecord], seed: int = 0) -> list[ScorerS
                 float(np.mean([one.seconds for one in own])),
                 float(np.mean([one.neurons for one in own])),
                 *(
-                    mean_over([_mean(one, what) for one in facts.values()], seed)
+                    _over_facts([_mean(one, what) for one in facts.values()], seed)
                     for what in ("agreement", "deletion", "insertion", "overlap")
                 ),
             )
@@ -83,10 +83,7 @@ def _mean(records: Sequence[ScorerRecord], what: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def mean_over(values: Sequence[float | None], seed: int) -> Estimate | None:
-    """The mean with its bootstrap interval over units; None of none."""
-    known = np.array([value for value in values if value is not None])[:, None]
-    if not len(known):
-        return None
-    interval = bootstrap_interval([known], lambda means: means[:, 0, 0], seed)
-    return Estimate(float(known.mean()), interval)
+def _over_facts(values: Sequence[float | None], seed: int) -> Estimate | None:
+    """The mean of those that say something; None where none does."""
+    known = [value for value in values if value is not None]
+    return mean_of(known, seed) if known else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.scorers import mean_over
+from knowledge_neurons.results.metrics import mean_of
 from knowledge_neurons.types import Count, Index, Number, Share
 
 
@@ -14,8 +14,8 @@ from knowledge_neurons.types import Count, Index, Number, Share
 class SingleRecord:
     """One prompt of a fact, asked in one way, against the neurons of the fact's *other* wordings.
 
-    way: "one prompt", "two wordings", "smoothed 8 x 0.05" and so on.  precision: share of its k
-    strongest that are among the others' k refined neurons.  seconds: of processor time.
+    way: "one prompt", "2 wordings", "weights x N(1, 0.05^2), 8 copies" and so on.  precision: share
+    of its k strongest that are among the others' k refined neurons.  seconds: of processor time.
     """
 
     relation: str
@@ -56,8 +56,7 @@ def summaries_of(records: Iterable[SingleRecord], seed: int = 0) -> list[SingleS
     }
     found = []
     for way, facts in by_way.items():
-        precision = mean_over([*means[way].values()], seed)
-        assert precision is not None
+        precision = mean_of([*means[way].values()], seed)
         first = next(iter(means.values()))
         gains = [means[way][fact] - first[fact] for fact in means[way] if fact in first]
         every = [one.seconds for own in facts.values() for one in own]
@@ -66,7 +65,7 @@ def summaries_of(records: Iterable[SingleRecord], seed: int = 0) -> list[SingleS
                 way,
                 len(facts),
                 precision,
-                mean_over(gains, seed) if way != next(iter(by_way)) else None,
+                mean_of(gains, seed) if way != next(iter(by_way)) else None,
                 sum(gain > 0 for gain in gains),
                 sum(gain < 0 for gain in gains),
                 sum(every) / len(every),
