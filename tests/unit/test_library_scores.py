@@ -86,7 +86,7 @@ def test_all_scores_are_refused_where_they_were_not_kept(dense):
 
 def test_a_prompt_without_any_positive_score_has_an_empty_matrix():
     """The released code keeps nothing of it."""
-    empty = Scores([Kept([], "Paris", "x", "own(own)")], ["a"], "Paris", (2, 3), 8.0)
+    empty = Scores([Kept([], "Paris", "x", "own(own)")], ["a"], "Paris", (2, 3), 8.0, "probability")
     assert empty.sparse().toarray().tolist() == [[0.0] * 3] * 2
     assert demo().refine(empty) == [] and "1 prompt" in str(empty)
 
@@ -235,5 +235,5 @@ def test_a_pruned_prompt_says_what_is_left():
     assert [len(prompt.pruned(most).of_answer) for most in (0, 1, 2, 3, 4)] == [2, 2, 2, 3, 4]
     assert prompt.pruned(3).keep == 0.09 and prompt.pruned(0).keep == 0.1
     assert replace(prompt, keep=0.005).pruned(5).keep == 0.01
-    both = Scores([prompt, prompt.pruned(3)], ["a", "b"], "x", (1, 9), 8.0)
+    both = Scores([prompt, prompt.pruned(3)], ["a", "b"], "x", (1, 9), 8.0, "probability")
     assert both.keep == 0.09 and both[:1].keep == 0.0, "of every prompt those are there"

@@ -52,7 +52,8 @@ class Engine:
 
     @property
     def memory(self) -> int:
-        return self.settings.memory or batching.memory_budget(self.device)
+        assert self.settings.memory is not None, "`prepare` settles it"
+        return self.settings.memory
 
     @property
     def approximate(self) -> bool:

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.attribution.gradients import integrated_gradients
-from knowledge_neurons.attribution.quadrature import Rule
 from knowledge_neurons.attribution.target import Probability
 from knowledge_neurons.networks import passes
 from knowledge_neurons.networks.interface import Network, check_neurons
@@ -33,7 +32,7 @@ from knowledge_neurons.types import Neuron
 
 Scorer = Callable[[Network, CleanPass, Tensor, int], Tensor]  # memory in bytes -> (B, L, F)
 STEPS = 20  # of the paper's sum
-END = Rule(*(quadrature.rule("riemann-right", 1)))  # the end of the path alone
+END = quadrature.rule("riemann-right", 1)  # the end of the path alone
 
 
 def integrated(model: Network, clean: CleanPass, tokens: Tensor, memory: int) -> Tensor:

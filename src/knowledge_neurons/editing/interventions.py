@@ -65,7 +65,7 @@ def edited_activations(
 
     def watch(layer: int, w: Tensor) -> None:
         if layer in wanted:
-            seen[layer] = w.clone()  # (r, F) of the rows that have joined
+            seen[layer] = w  # (r, F) of the rows that have joined
 
     rows, _ = _edited(model, batch, edits, watch)
     found = []

@@ -2,12 +2,14 @@
 
 The truth is zero-out: how much of P(answer) goes with a neuron alone.  It and the log-probability
 scorer cost a pass or a head a neuron, so they score the *candidates* of a prompt alone: the
-strongest of every other scorer, and as many random neurons.
+strongest of every other scorer, and some random neurons.
 
 - agreement: Spearman's rank correlation with zero-out over the candidates;
 - deletion: P(answer) with the k strongest off, for each k; insertion: with only the strongest share
   of all neurons on.  Both as shares of P; scorers of candidates alone have no insertion;
 - overlap: share of the fact's refined neurons among as many strongest of the scorer.
+
+All this is of the layers that stage 1 scores; a decoder's lowest is in no order, and stays on.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from scipy import stats
 from torch import Tensor
 
 from knowledge_neurons.attribution.scorers import ONE_BY_ONE, SCORERS, probability_with
+from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.attribution.triplets import check_finite
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
@@ -68,33 +71,36 @@ def compare(
     refined: the fact's neurons, from all its prompts.  seed: of the random candidates, with the
     fact's relation and index.
     """
+    lowest, width = layers_of(model, None).start, model.shape.neurons
+    own = [layer * width + index for layer, index in refined]
     records = []
-    for place, prompt in enumerate(prompts[: settings.wordings]):
+    for number, prompt in enumerate(prompts[: settings.wordings]):
         batch = batching.collate([prompt], [0], model.device)
         clean = passes.clean_pass(model, batch)
-        rng = random.Random(f"{seed} {fact.relation} {fact.index} {place} candidates")
+        rng = random.Random(f"{seed} {fact.relation} {fact.index} {number} candidates")
         dense, seconds = _dense(model, clean, settings)
-        candidates = _candidates(model, dense, settings, rng)
-        some = {
-            name: scores[tuple(zip(*candidates, strict=True))] for name, scores in dense.items()
-        }
+        orders = {name: _order(scores, lowest) for name, scores in dense.items()}
+        candidates = _candidates(model, orders, settings, rng, lowest)  # (N,) places
+        some = {name: scores.flatten()[candidates] for name, scores in dense.items()}
+        neurons = [Neuron(*divmod(place, width)) for place in candidates.tolist()]
         for name, score in ONE_BY_ONE.items():
             if name in settings.scorers or name == TRUTH:
                 started = time.process_time()
-                some[name] = score(model, clean, batch.answers, candidates, MEMORY)[0]
+                some[name] = score(model, clean, batch.answers, neurons, MEMORY)[0]
                 seconds[name] = time.process_time() - started
                 check_finite(some[name])
-        curves = _Curves(model, clean, settings)
+                orders[name] = candidates[some[name].argsort(descending=True, stable=True)]
+        curves = _Curves(model, clean, settings, lowest)
         for name in settings.scorers:
-            order = _order(candidates, some[name]) if name not in dense else _strongest(dense[name])
+            order, strongest = orders[name], set(orders[name][: len(own)].tolist())
             records.append(
                 ScorerRecord(
-                    *(fact.relation, fact.index, place, name, seconds[name]),
+                    *(fact.relation, fact.index, number, name, seconds[name]),
                     dense[name].numel() if name in dense else len(candidates),
                     _agreement(some[name], some[TRUTH]) if name != TRUTH else None,
                     curves.deletion(order),
                     curves.insertion(order) if name in dense else [],
-                    len({*order[: len(refined)]} & {*refined}) / len(refined) if refined else None,
+                    len(strongest & {*own}) / len(own) if own else None,
                 )
             )
     return records
@@ -114,27 +120,20 @@ def _dense(
     return dense, seconds
 
 
+def _order(scores: Tensor, lowest: int) -> Tensor:
+    """The places of neurons in flat scores (L, F), the highest first, of layers from lowest on."""
+    below = lowest * scores.shape[1]
+    return below + scores.flatten()[below:].argsort(descending=True, stable=True)
+
+
 def _candidates(
-    model: Network, dense: dict[str, Tensor], settings: Settings, rng: random.Random
-) -> list[Neuron]:
-    """The strongest of every scorer, and random ones, in order."""
-    width = model.shape.neurons
-    chosen = {n for scores in dense.values() for n in _strongest(scores)[: settings.strongest]}
-    every = range(model.shape.layers * width)
-    chosen |= {
-        Neuron(*divmod(n, width)) for n in rng.sample(every, min(settings.random, len(every)))
-    }
-    return sorted(chosen)
-
-
-def _strongest(scores: Tensor) -> list[Neuron]:
-    """All neurons, the highest score first: (L, F) -> L F of them."""
-    order = scores.flatten().argsort(descending=True, stable=True).tolist()
-    return [Neuron(*divmod(place, scores.shape[1])) for place in order]
-
-
-def _order(candidates: Sequence[Neuron], scores: Tensor) -> list[Neuron]:
-    return [candidates[place] for place in scores.argsort(descending=True, stable=True).tolist()]
+    model: Network, orders: dict[str, Tensor], settings: Settings, rng: random.Random, lowest: int
+) -> Tensor:
+    """The places of the strongest of every scorer, and of random neurons: (N,) ascending."""
+    chosen = {one for order in orders.values() for one in order[: settings.strongest].tolist()}
+    every = range(lowest * model.shape.neurons, model.shape.layers * model.shape.neurons)
+    chosen |= {*rng.sample(every, min(settings.random, len(every)))}
+    return torch.tensor(sorted(chosen), device=model.device)
 
 
 def _agreement(scores: Tensor, truth: Tensor) -> float | None:
@@ -146,26 +145,27 @@ def _agreement(scores: Tensor, truth: Tensor) -> float | None:
 class _Curves:
     """What the strongest neurons do, off or alone on, as shares of P(answer)."""
 
-    def __init__(self, model: Network, clean: CleanPass, settings: Settings):
+    def __init__(self, model: Network, clean: CleanPass, settings: Settings, lowest: int):
         self._model, self._clean, self._settings = model, clean, settings
+        self._lowest = lowest
         self._p = clean.probabilities[0, clean.batch.answers[0]].item()
 
-    def deletion(self, order: Sequence[Neuron]) -> list[float]:
-        """With the k strongest off, for each k."""
-        counts = [min(k, len(order)) for k in self._settings.ks]
-        return self._with(order, counts, on=False)
+    def deletion(self, order: Tensor) -> list[float]:
+        """With the k strongest off, for each k.  order: (N,) places, the strongest first."""
+        return self._with(order, self._settings.ks, on=False)
 
-    def insertion(self, order: Sequence[Neuron]) -> list[float]:
+    def insertion(self, order: Tensor) -> list[float]:
         """With only the strongest share on."""
         counts = [max(1, round(share * len(order))) for share in self._settings.shares]
         return self._with(order, counts, on=True)
 
-    def _with(self, order: Sequence[Neuron], counts: Sequence[int], on: bool) -> list[float]:
+    def _with(self, order: Tensor, counts: Sequence[int], on: bool) -> list[float]:
         shape = self._model.shape
-        kept = torch.full((len(counts), shape.layers, shape.neurons), not on)
-        layers, indices = (torch.tensor(part) for part in zip(*order, strict=True))
+        kept = torch.full((len(counts), shape.layers * shape.neurons), not on, device=order.device)
+        kept[:, : self._lowest * shape.neurons] = True
         for row, count in enumerate(counts):
-            kept[row, layers[:count], indices[:count]] = on
+            kept[row, order[:count]] = on
+        kept = kept.view(len(counts), shape.layers, shape.neurons)
         tokens = self._clean.batch.answers
-        p = probability_with(self._model, self._clean, tokens, kept.to(tokens.device), MEMORY)
+        p = probability_with(self._model, self._clean, tokens, kept, MEMORY)
         return (p / self._p).tolist()

@@ -52,7 +52,7 @@ def study(
 ) -> list[SingleRecord]:
     """A record for each way of asking one prompt of a fact.
 
-    encode: makes prompts of texts.  prompt: which, from 0.  None where too few others are left, or
+    encode: makes prompts of texts.  prompt: which, from 0.  Empty where too few others are left, or
     they refine to nothing.
     """
     texts = [*fact.prompts[prompt:], *fact.prompts[:prompt]]

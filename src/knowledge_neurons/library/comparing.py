@@ -13,7 +13,8 @@ from knowledge_neurons.attribution.settings import Settings
 from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.experiments import compare_scorers, single_prompt
 from knowledge_neurons.library.finding import Finding, Question
-from knowledge_neurons.library.shown import Shown, Table
+from knowledge_neurons.library.model import own_fact
+from knowledge_neurons.library.shown import Shown, Table, several
 from knowledge_neurons.results import scorers
 from knowledge_neurons.results import single_prompt as singles
 from knowledge_neurons.results.estimates import told
@@ -57,6 +58,7 @@ class SinglePromptStudied(Shown):
     """How much of what a fact's other wordings find one prompt finds, asked in several ways."""
 
     records: list[SingleRecord]
+    left_out: int  # facts
 
     def tables(self) -> list[Table]:
         """A row a way."""
@@ -71,6 +73,10 @@ class SinglePromptStudied(Shown):
         facts = max((one.facts for one in found), default=0)
         title = f"one prompt against the other wordings of {facts} facts, 95 % intervals over facts"
         return [Table(title, columns, {"seconds": ".2f"})]
+
+    def notes(self) -> list[str]:
+        why = "too few prompts, or the other wordings share no neuron"
+        return [f"{several(self.left_out, 'fact')} left out: {why}"] * bool(self.left_out)
 
 
 class Comparing(Finding):
@@ -88,13 +94,14 @@ class Comparing(Finding):
 
         facts: as of `find_many`.  scorers: names of `attribution.scorers.SCORERS`.  wordings:
         prompts of a fact.  seed: of the random neurons among those that zero-out is measured of.
+        Of an answer of several tokens all is said of its first.
         """
         settings = compare_scorers.Settings(tuple(scorers), wordings=wordings)
         found = self.find_many(facts, progress=progress)
         records = []
         for index, one in enumerate(tqdm(found, unit="fact", disable=not progress)):
             texts = one.scores.texts
-            fact = Fact("own", "own prompts", index, one.answer, texts)
+            fact = own_fact(texts, one.answer, index)
             prompts = self._encode(texts, one.answer)
             records += compare_scorers.compare(self.model, fact, prompts, one, settings, seed)
         return ScorersCompared(records)
@@ -109,15 +116,19 @@ class Comparing(Finding):
     ) -> SinglePromptStudied:
         """Precision of one prompt, smoothed, reworded, or with a second and third wording.
 
-        facts: as of `find_many`, with six prompts or more each; others are left out.
+        facts: as of `find_many`; of a fact three prompts more than the largest of wordings are
+        needed, and those with fewer are left out and counted.
         """
         settings = single_prompt.Settings(tuple(smoothings), tuple(wordings), rewordings)
         ready = self._each(facts)
         how = Settings(tolerance=adaptive.TOLERANCE, baseline=False)
         engine = self._engine(how, [one for own in ready.values() for one in own.prompts])
-        records = []
+        records: list[SingleRecord] = []
+        left_out = 0
         for index, own in enumerate(tqdm(ready.values(), unit="fact", disable=not progress)):
-            fact = Fact("own", "own prompts", index, own.answer, own.texts)
+            fact = own_fact(own.texts, own.answer, index)
             encode = partial(self._encode, answer=own.answer)
-            records += single_prompt.study(engine, fact, encode, settings)
-        return SinglePromptStudied(records)
+            found = single_prompt.study(engine, fact, encode, settings)
+            left_out += not found
+            records += found
+        return SinglePromptStudied(records, left_out)

@@ -21,7 +21,7 @@ from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.library import judging
 from knowledge_neurons.library.found import Asked, Found, FoundMany
 from knowledge_neurons.library.judging import Ready
-from knowledge_neurons.library.model import Model, pair
+from knowledge_neurons.library.model import Model, own_fact, pair
 from knowledge_neurons.library.scores import Kept, Scores
 from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine, thresholds
@@ -29,8 +29,7 @@ from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
 
 PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
 AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
-Negative = str | tuple[str, str]  # a prompt, or one and what it is asked for
-Question = tuple[Sequence[str], str]  # prompts and answer
+Negative, Question = str | tuple[str, str], tuple[Sequence[str], str]  # each with its answer
 
 
 class Finding(Model):
@@ -61,10 +60,10 @@ class Finding(Model):
         that they do.  None: all.  layers: first and last, None for all but a decoder's lowest.
         target: "probability", or "log-probability" or "logit" where P is near 1 and has no slope.
         dense: keep every score, (L, F) a prompt.
-        Returns one PromptScores a prompt: of_answer in probability, baseline in activation.
+        Returns one PromptScores a prompt: of_answer in units of the target, baseline in activation.
         """
-        rules = quadrature.rule(rule, steps)
-        settings = Settings(rules, tolerance, keep, layers=layers, target=target)
+        named = quadrature.rule(rule, steps)
+        settings = Settings(named, tolerance, keep, layers=layers, target=target)
         ready = Ready(tuple(prompts), answer, self._encode(prompts, answer))
         engine = self._engine(settings, ready.prompts)
         if dense:
@@ -84,7 +83,7 @@ class Finding(Model):
     ) -> list[Neuron]:
         """The fact's knowledge neurons from the scores of its prompts (section 3.2).
 
-        coarse: t, share of a prompt's largest score; by "absolute" a score in probability, by
+        coarse: t, share of a prompt's largest score; by "absolute" a score in its unit, by
         "percentile" that percentile of all the prompt's scores.  shared: p, share of the prompts;
         shared_by "percentile" of the counts of all neurons that are coarse in any.  A neuron must
         be coarse in at least min_prompts, or in all prompts where there are fewer.
@@ -227,7 +226,7 @@ class Finding(Model):
         size = max(len(ready), 1) if engine.settings.keep else AT_ONCE
         for start in range(0, len(ready), size):
             some = ready[start : start + size]
-            facts = [Fact("own", "own prompts", 0, one.answer, one.texts) for one in some]
+            facts = [own_fact(one.texts, one.answer) for one in some]
             groups = fact_scores.score_facts(engine, facts, [one.prompts for one in some])
             for own, fact in zip(some, chain.from_iterable(groups), strict=True):
                 yield self._scores(engine, own, fact.prompts, fact.points)
@@ -239,7 +238,8 @@ class Finding(Model):
         layers, (count, _, width, _) = engine.scheme.layers, self.model.shape
         kept = [Kept.of(one, engine.settings.keep, len(layers) * width) for one in prompts]
         mean = points / len(prompts) / len(layers)
-        return Scores(kept, own.texts, own.answer, (count, width), mean)
+        target = engine.settings.target
+        return Scores(kept, own.texts, own.answer, (count, width), mean, target)
 
     def _dense(self, engine: Engine, own: Ready) -> Scores:
         """Scores with all of them, (P, L, F), beside; 0 in layers that are not scored."""
@@ -289,7 +289,7 @@ class Finding(Model):
 
     def _everywhere(self, engine: Engine) -> set[Neuron]:
         """Neurons that unrelated texts have, found once for the layers."""
-        key = (self.state, *engine.scheme.layers)
+        key = (self.state, engine.settings.target, *engine.scheme.layers)
         if key not in self._shared:
             self._shared[key] = judging.everywhere(engine)
         return self._shared[key]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from knowledge_neurons.library.model import Said, told
+from knowledge_neurons.library.model import Said, top_line
 from knowledge_neurons.library.scores import Scores
 from knowledge_neurons.library.shown import Shown, Table, several
 from knowledge_neurons.neurons import thresholds
@@ -36,7 +36,7 @@ class Asked:
         thresholds.check(self.coarse, self.by, self.shared, self.shared_by, self.min_prompts)
 
     def __str__(self) -> str:
-        units = {"share": "of the largest score", "absolute": "in probability"}
+        units = {"share": "of the largest score", "absolute": "in units of the target"}
         unit = units.get(self.by, "by percentile")
         prompts = "of the prompts" if self.shared_by == "share" else "by percentile of counts"
         return f"coarse from {self.coarse:g} {unit}, shared by {self.shared:g} {prompts}"
@@ -47,9 +47,9 @@ class Found(Shown, list[Neuron]):
 
     answer: what was asked for.  said: what the model says to each prompt; first: whether that is
     the answer.  shares: of each neuron the share of prompts in which it is coarse.  means: its mean
-    score over the prompts, in probability; a score that was not kept counts as 0.  scores: of the
-    prompts.  refined: whether there were prompts enough, no two of them the same; otherwise these
-    are coarse neurons that the prompts share.
+    score over the prompts, in units of the target; one that was not kept counts as 0.  scores: of
+    the prompts.  refined: whether there were prompts enough, no two of them the same; otherwise
+    these are coarse neurons that the prompts share.
     warnings: what speaks against them, in words.  taken_out: neurons of negative prompts.
     """
 
@@ -88,7 +88,7 @@ class Found(Shown, list[Neuron]):
         }
         said = {
             "P(answer)": [one.probability for one in self.said],
-            "top answers": [told(one.top) for one in self.said],
+            "top answers": [top_line(one.top) for one in self.said],
             "prompt": [one.text for one in self.said],
         }
         title = f"{kind} of {self.answer!r}, from {prompts} ({self.asked})"
@@ -96,15 +96,16 @@ class Found(Shown, list[Neuron]):
         return [Table(title, neurons, formats), Table("what the model says", said, formats)]
 
     def notes(self) -> list[str]:
-        told = f"taken out, for negative prompts have them too: {named(self.taken_out)}"
-        return self.warnings + [told] * bool(self.taken_out)
+        also = f"taken out, for negative prompts have them too: {named(self.taken_out)}"
+        return self.warnings + [also] * bool(self.taken_out)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Mean scores over layers and neurons: see `figures.of_neurons.scores`."""
         from knowledge_neurons.figures import of_neurons  # matplotlib takes a second to import
 
         triplets = [(*neuron, mean) for neuron, mean in self.means.items()]
-        return of_neurons.scores(triplets, self.scores.shape, ax)
+        label = f"mean score ({self.scores.target})"
+        return of_neurons.scores(triplets, self.scores.shape, ax, label)
 
     def plot_layers(self, ax: Axes | None = None) -> Axes:
         """How many lie in each layer: see `figures.of_neurons.layers`."""

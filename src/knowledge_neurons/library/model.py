@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ class OwnPrompts(Fact):
         return f"prompts for {short(self.answer)}"
 
 
+def own_fact(texts: Sequence[str], answer: str, index: int = 0) -> Fact:
+    """A user's prompts as a fact of no relation."""
+    return OwnPrompts("own", "own prompts", index, answer, tuple(texts))
+
+
 class Model:
     """A language model and its tokenizer, asked through texts with one [MASK] each.
 
@@ -62,7 +67,7 @@ class Model:
     @classmethod
     def from_pretrained(
         cls, source: str | Path, device: str | torch.device | None = None, **options: Any
-    ):
+    ) -> Self:
         """Load a model by its hub name, from a folder, a .tar.gz archive or a .gguf file.
 
         device: None for that of KN_DEVICE, else a GPU where there is one, as in the stages.
@@ -123,8 +128,7 @@ class Model:
         (answer,), texts = _texts([answer]), _texts(prompts)
         if all(split_at_mask(text)[0][-1:].isspace() for text in texts):
             answer = answer.strip()  # " Paris" behind a space would be two spaces
-        fact = OwnPrompts("own", "own prompts", 0, answer, texts)
-        return encode_fact(fact, self.tokenizer, self.model.max_tokens)
+        return encode_fact(own_fact(texts, answer), self.tokenizer, self.model.max_tokens)
 
     def _nearest(self, answer: str) -> list[str]:
         """Words of the vocabulary that an answer may have been meant for: two at most."""
@@ -211,11 +215,11 @@ class Tops(Shown, list[list[Guess]]):
 
     def tables(self) -> list[Table]:
         """A row a prompt."""
-        columns = {"top answers": [told(top, len(top)) for top in self], "prompt": self.texts}
+        columns = {"top answers": [top_line(top, len(top)) for top in self], "prompt": self.texts}
         return [Table("what the model says", columns)]
 
 
-def told(guesses: Iterable[Guess], most: int = 3) -> str:
+def top_line(guesses: Iterable[Guess], most: int = 3) -> str:
     """Top answers in a line: "Paris 0.70, Rome 0.02"."""
     return ", ".join(f"{word} {p:.2f}" for word, p in list(guesses)[:most])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 import numpy as np
 from scipy import sparse
@@ -48,10 +48,11 @@ class Kept(PromptScores):
 
 
 class Scores(Shown, list[Kept]):
-    """One PromptScores a prompt: of_answer in probability, baseline in activation.
+    """One PromptScores a prompt: of_answer in units of the target, baseline in activation.
 
     texts: the prompts.  answer: what they were asked for.  shape: (L, F).  points: evaluated a
-    layer, on the mean.  dense: (P, L, F) float32, every score; None unless it was asked for.
+    layer, on the mean.  target: what scores are of, "probability".  dense: (P, L, F) float32, every
+    score; None unless it was asked for.
     """
 
     def __init__(
@@ -61,24 +62,29 @@ class Scores(Shown, list[Kept]):
         answer: str,
         shape: tuple[int, int],
         points: float,
+        target: str,
         dense: np.ndarray | None = None,
     ):
         super().__init__(prompts)
         self.texts, self.answer, self.shape = tuple(texts), answer, shape
-        self.points, self.dense = points, dense
+        self.points, self.target, self.dense = points, target, dense
 
     @property
     def keep(self) -> float:
         """Share of a prompt's largest score from which the scores of every prompt are there."""
         return max((prompt.keep for prompt in self), default=refine.KEEP)
 
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Kept: ...
+    @overload
+    def __getitem__(self, place: slice) -> Scores: ...
     def __getitem__(self, place):
         """One prompt's, or those of a slice, which are as complete as these."""
         found = super().__getitem__(place)
         if not isinstance(place, slice):
             return found
         dense = None if self.dense is None else self.dense[place]
-        about = (self.answer, self.shape, self.points, dense)
+        about = (self.answer, self.shape, self.points, self.target, dense)
         return Scores(found, self.texts[place], *about)
 
     def matrix(self, prompt: int = 0) -> np.ndarray:
@@ -125,13 +131,13 @@ class Scores(Shown, list[Kept]):
 
     def notes(self) -> list[str]:
         kept = f"scores from {self.keep:g} of each prompt's largest"
-        return [f"{kept}, in probability; {self.points:.1f} points a layer"]
+        return [f"{kept}, in {self.target}; {self.points:.1f} points a layer"]
 
     def plot(self, prompt: int = 0, ax: Axes | None = None) -> Axes:
         """A prompt's scores over layers and neurons: see `figures.of_neurons.scores`."""
         from knowledge_neurons.figures import of_neurons  # matplotlib takes a second to import
 
-        return of_neurons.scores(self[prompt].of_answer, self.shape, ax)
+        return of_neurons.scores(self[prompt].of_answer, self.shape, ax, f"score ({self.target})")
 
 
 def _strongest(own: Kept) -> list:

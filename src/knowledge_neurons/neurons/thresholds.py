@@ -38,7 +38,7 @@ def coarse(
 ) -> list[Neuron]:
     """Neurons of one prompt whose score reaches the threshold t.
 
-    by: "share" of its largest score, "absolute" in probability, "percentile" of all its scores.
+    by: "share" of its largest score, "absolute" in the unit of scores, "percentile" of all of them.
     total: how many scores the prompt has, for a percentile.  keep: the prompt holds those from this
     share of its largest, and none below zero.
     Raises ValueError where the threshold asks for scores that were not kept.
