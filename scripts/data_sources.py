@@ -120,7 +120,10 @@ class LocalSource:
 
 
 class HttpSource:
-    """A web server with the clone's layout; what passed its check stays in a cache."""
+    """A web server with the clone's layout; what passed its check stays in a cache.
+
+    force: nothing that was in the cache before is taken; a file read twice is still fetched once.
+    """
 
     quick = False
     layout = CLONE
@@ -129,6 +132,7 @@ class HttpSource:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
         self.url, self.cache, self.force, self.of = url.rstrip("/"), cache, force, of
+        self.fetched: set[str] = set()  # by this object
 
     def read(self, name: str, check: Check) -> tuple[bytes, Any]:
         """Content of a file and what its check made of it, from the cache if it is whole there."""
@@ -136,11 +140,12 @@ class HttpSource:
         # The address is in the name, so that files of two mirrors never mix.
         key = hashlib.sha256(url.encode()).hexdigest()[:8]
         cached = self.cache / f"{key}-{Path(name).name}"
-        if kept := read_whole(cached, check, self.force):
+        if kept := read_whole(cached, check, self.force and name not in self.fetched):
             return kept
         raw = self.download(url)
         value = checked(check, raw, url)
         write_atomic(cached, raw)
+        self.fetched.add(name)
         return raw, value
 
     def download(self, url: str) -> bytes:

@@ -110,15 +110,15 @@ class Build:
         Raises ValueError for a source that is not whole; the output folder is then as it was.
         """
         kept, joined = self.kept(), Joined()
-        new = [name for name in self.languages if name not in kept]
+        new = [name for name in self.languages if self.force or name not in kept]
         counts = {}
         for name in tqdm(self.languages, "checking mPARAREL", disable=self.source.quick, **BAR):
-            if name in kept:
+            if name in new:
+                counts[name] = self.check(name, joined)
+            else:
                 path = self.output / URIS.format(name)
                 joined.add_built(msgspec.json.decode(path.read_bytes(), type=dict[str, list]))
                 counts[name] = kept[name]
-            else:
-                counts[name] = self.check(name, joined)
         self.check_all(counts, joined)
         for name in tqdm(new, "writing mPARAREL", disable=self.source.quick, **BAR):
             counts[name]["sha256"] = self.write(name)
@@ -127,9 +127,9 @@ class Build:
         return counts, new, joined
 
     def kept(self) -> dict[str, Counts]:
-        """The languages that are there already and whole."""
+        """The languages that are there already and whole, whether they are asked for or not."""
         check = msgspec.json.Decoder(dict[str, Counts]).decode
-        found = read_whole(self.output / INDEX, check, self.force)
+        found = read_whole(self.output / INDEX, check, force=False)
         return {
             name: counts
             for name, counts in (found[1] if found else {}).items()
