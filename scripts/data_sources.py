@@ -103,7 +103,7 @@ class LocalSource:
             raise ValueError(
                 f"--from {root}: found neither {root / first[0]} nor {root / first[1]}. Name "
                 f"a clone of {of}, which holds {', '.join(clone)}; or a folder that holds "
-                f"{', '.join(flat)} ({{}} is a relation)"
+                f"{', '.join(flat)} ({{}} stand for relation, language or part)"
             )
         self.root, self.layout, self.first = root, (flat, clone)[found[0]], first[found[0]]
 
@@ -120,18 +120,26 @@ class LocalSource:
 
 
 class HttpSource:
-    """A web server with the clone's layout; what passed its check stays in a cache.
+    """A web server; what passed its check stays in a cache.
 
-    force: nothing that was in the cache before is taken; a file read twice is still fetched once.
+    layout: where it keeps its files.  force: nothing that was in the cache before is taken; a file
+    that is read twice is still fetched once.
     """
 
     quick = False
-    layout = CLONE
 
-    def __init__(self, url: str, cache: Path, force: bool = False, of: str = REPOSITORY):
+    def __init__(
+        self,
+        url: str,
+        cache: Path,
+        force: bool = False,
+        of: str = REPOSITORY,
+        layout: Any = CLONE,
+    ):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
-        self.url, self.cache, self.force, self.of = url.rstrip("/"), cache, force, of
+        self.url, self.cache, self.force = url.rstrip("/"), cache, force
+        self.of, self.layout = of, layout
         self.fetched: set[str] = set()  # by this object
 
     def read(self, name: str, check: Check) -> tuple[bytes, Any]:

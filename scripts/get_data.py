@@ -246,7 +246,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group()
     where = "local copy: a clone of the authors' repository, or folders pararel/ and bingrel/"
     source.add_argument("--from", dest="folder", type=Path, metavar="DIR", help=where)
-    source.add_argument("--url", default=DEFAULT_URL, help="a mirror (default: %(default)s)")
+    source.add_argument("--url", help=f"a mirror (default: {DEFAULT_URL})")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR")
     parser.add_argument("--only", choices=PARTS, help="build one of the two sets")
     parser.add_argument("--force", action="store_true", help="rebuild; fetch or read all anew")
@@ -262,15 +262,18 @@ def run(args: argparse.Namespace, expected: Expected) -> None:
     if args.published_neurons:
         return published_neurons.run(args)
     if args.mpararel:
-        return mpararel.run(args, args.url if args.url != DEFAULT_URL else None)
+        return mpararel.run(args)
     start, cache = time.perf_counter(), args.output / CACHE
     parts = (args.only,) if args.only else PARTS
-    source = LocalSource(args.folder) if args.folder else HttpSource(args.url, cache, args.force)
+    if args.folder:
+        source = LocalSource(args.folder)
+    else:
+        source = HttpSource(args.url or DEFAULT_URL, cache, args.force)
     products = Build(source, args.output, expected, parts, args.force).run()
     if not args.keep_downloads:
         shutil.rmtree(cache, ignore_errors=True)
     written = sum(p.new for p in products)
-    done = f"{written} of {len(products)} files written from {args.folder or args.url}"
+    done = f"{written} of {len(products)} files written from {args.folder or source.url}"
     if not written:
         done = "Everything is present and valid, nothing to do (--force rebuilds)"
     print(f"{args.output}:\n{table(products, expected, args.verbose)}")

@@ -7,6 +7,11 @@ order (lineid), so that two languages have those they share in the same order.
 
 All sources are read and checked before the first file is written; then one language at a time is in
 memory.  A language whose files are what index.json says of them is left alone.
+
+What a whole source holds (mpararel_files.py) was counted at the repository's commit 7153b7b; the
+default address is of its newest one (HEAD).  Should that hold something else, the counts refuse it:
+name a commit with --url https://raw.githubusercontent.com/coastalcph/mpararel/COMMIT, or give a
+clone at that commit with --from.
 """
 
 from __future__ import annotations
@@ -97,7 +102,6 @@ class Build:
     """What to build, from where."""
 
     source: LocalSource | HttpSource
-    layout: Layout
     output: Path
     languages: list[str]
     expected: Expected
@@ -142,10 +146,12 @@ class Build:
         }
 
     def patterns_of(self, language: str, relation: str) -> list[str]:
-        return self.source.read(self.layout.patterns.format(language, relation), check_patterns)[1]
+        name = self.source.layout.patterns.format(language, relation)
+        return self.source.read(name, check_patterns)[1]
 
     def facts_of(self, language: str, relation: str) -> Facts:
-        return self.source.read(self.layout.tuples.format(language, relation), check_tuples)[1]
+        name = self.source.layout.tuples.format(language, relation)
+        return self.source.read(name, check_tuples)[1]
 
     def check(self, language: str, joined: Joined) -> Counts:
         """Read a language and count it."""
@@ -155,7 +161,7 @@ class Build:
                 self.patterns_of(language, relation),
                 self.facts_of(language, relation),
             )
-            name = self.layout.tuples.format(language, relation)
+            name = self.source.layout.tuples.format(language, relation)
             checked(partial(joined.add, relation), facts, name)
             found["templates"] += len(patterns)
             found["rows"] += facts.rows
@@ -210,19 +216,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--languages", help="of mPARAREL: fr,de ... (default: all of the source)")
 
 
-def run(args: argparse.Namespace, mirror: str | None) -> None:
-    """Build what the command line asks for and print what is there now.  mirror: --url."""
+def run(args: argparse.Namespace) -> None:
+    """Build what the command line asks for and print what is there now."""
     start, cache = time.perf_counter(), args.output / CACHE
     if args.only:
         raise ValueError(f"--only {args.only} is a part of PARAREL and BINGREL, not of mPARAREL")
     if args.folder:
         source = LocalSource(args.folder, FLAT, CLONE, REPOSITORY)
-        layout = source.layout
     else:
-        source, layout = HttpSource(mirror or DEFAULT_URL, cache, args.force, REPOSITORY), CLONE
-    languages = chosen(args.languages, source, layout, FULL)
-    output = args.output / FOLDER
-    counts, written, joined = Build(source, layout, output, languages, FULL, args.force).run()
+        source = HttpSource(args.url or DEFAULT_URL, cache, args.force, REPOSITORY, CLONE)
+    languages, output = chosen(args.languages, source, FULL), args.output / FOLDER
+    counts, written, joined = Build(source, output, languages, FULL, args.force).run()
     if not args.keep_downloads:
         shutil.rmtree(cache, ignore_errors=True)
     show(output, counts, joined, set(FULL.languages) - set(languages))
@@ -232,9 +236,7 @@ def run(args: argparse.Namespace, mirror: str | None) -> None:
     print(f"{done}; {time.perf_counter() - start:.1f} s")
 
 
-def chosen(
-    asked: str | None, source: LocalSource | HttpSource, layout: Layout, expected: Expected
-) -> list[str]:
+def chosen(asked: str | None, source: LocalSource | HttpSource, expected: Expected) -> list[str]:
     """The languages asked for, else all; of a folder those that it has facts in.
 
     Raises ValueError for one that mPARAREL does not have.
@@ -248,7 +250,7 @@ def chosen(
     if names:
         return sorted(set(names))
     if isinstance(source, LocalSource):
-        folder = Path(layout.tuples).parents[1]
+        folder = Path(source.layout.tuples).parents[1]
         return [name for name in expected.languages if (source.root / folder / name).is_dir()]
     return list(expected.languages)
 

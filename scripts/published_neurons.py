@@ -137,9 +137,9 @@ class Published:
     sha256: dict[str, str]
 
 
-def read(source: LocalSource | HttpSource, layout: Layout, relations: list[str]) -> Published:
+def read(source: LocalSource | HttpSource, relations: list[str]) -> Published:
     """Read and check all files; ValueError as `merge`, or for other counts than were published."""
-    expected, sums = EXPECTED, {}
+    expected, layout, sums = EXPECTED, source.layout, {}
 
     def take(path: str, check: Any) -> dict:
         raw, found = source.read(path, check)
@@ -278,11 +278,10 @@ def run(args: argparse.Namespace) -> None:
     pararel = read_pararel(args.output)
     if args.folder:
         source = LocalSource(args.folder, FLAT, CLONES, CLONED)
-        layout = source.layout
     else:
-        url = WEB if args.url.startswith(f"{WEB}/") else args.url
-        source, layout = HttpSource(url, args.output / CACHE, args.force, CLONED), ADDRESSES
-    published = read(source, layout, list(pararel.facts))
+        cache = args.output / CACHE
+        source = HttpSource(args.url or WEB, cache, args.force, CLONED, ADDRESSES)
+    published = read(source, list(pararel.facts))
     unplaced = find_unplaced(published, pararel)
     counts = write(results, published, pararel)
     write_unplaced(results, published, unplaced)
