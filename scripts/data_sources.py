@@ -9,13 +9,15 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.text.data import MASK
+from knowledge_neurons.text.relations import full_name
 
 REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 TRIES = 3
@@ -77,6 +79,25 @@ def check_patterns(raw: bytes) -> list[str]:
         if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
             raise ValueError(f"got pattern {pattern!r}, expected one [X] and one [Y]")
     return patterns
+
+
+def make_bags(
+    relation: str, label: str, pairs: Iterable[Sequence[str]], patterns: Iterable[str]
+) -> list[list[list[str]]]:
+    """The prompts of a relation's facts: each (head, tail), in order, in each of the patterns.
+
+    >>> make_bags("P101", "field of work", [["A", "B"]], ["[X] is [Y]."])
+    [[['A is [MASK].', 'B', 'P101(field of work)']]]
+    """
+    name = full_name(relation, label)
+    # [Y] first: a head that happens to contain "[Y]" stays as it is.
+    masked = [pattern.replace("[Y]", MASK) for pattern in patterns]
+    return [[[m.replace("[X]", head), tail, name] for m in masked] for head, tail in pairs]
+
+
+def sha256(raw: bytes) -> str:
+    """Digest in hexadecimal."""
+    return hashlib.sha256(raw).hexdigest()
 
 
 def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
@@ -146,7 +167,7 @@ class HttpSource:
         """Content of a file and what its check made of it, from the cache if it is whole there."""
         url = f"{self.url}/{name}"
         # The address is in the name, so that files of two mirrors never mix.
-        key = hashlib.sha256(url.encode()).hexdigest()[:8]
+        key = sha256(url.encode())[:8]
         cached = self.cache / f"{key}-{Path(name).name}"
         if kept := read_whole(cached, check, self.force and name not in self.fetched):
             return kept

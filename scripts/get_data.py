@@ -14,7 +14,6 @@ temporary name and renamed, and what was downloaded survives an interruption.
 from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
-import hashlib
 import re
 import shutil
 import sys
@@ -34,15 +33,18 @@ from data_sources import (
     check_patterns,
     checked,
     compare,
+    make_bags,
     read_whole,
+    sha256,
     write_atomic,
 )
 from tqdm import tqdm
 
+from knowledge_neurons.text.data import MASK
+
 DEFAULT_URL = "https://raw.githubusercontent.com/Hunter-DDM/knowledge-neurons/HEAD"
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[1] / "data"
 PARTS = ("pararel", "bingrel")
-MASK = "[MASK]"
 BAR = {"unit": "file", "leave": False}
 
 PAIRS = "PARAREL/query_pairs.json"
@@ -51,7 +53,6 @@ BINGREL = "BINGREL/final_distant_allbags_{}_new.json"
 CACHE = ".download"
 
 Pairs = dict[str, list[list[str]]]  # relation -> [[head, tail], ...]
-Bags = dict[str, list[list[list[str]]]]  # relation -> fact -> prompt -> [text, answer, label]
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,7 @@ class Expected:
 FULL = Expected(34, 27_738, 253_448, 210_217, 266_020)
 
 
-# --- Pure: content -> prompts, counts, complaints ------------------------------------------------
-
-
-def make_bags(pairs: Pairs, patterns: dict[str, list[str]], labels: dict[str, str]) -> Bags:
-    """Prompts of every fact, in the order of `pairs`; a label reads "P101(field of work)".
-
-    >>> make_bags({"P1": [["A", "B"]]}, {"P1": ["[X] is [Y]."]}, {"P1": "name"})
-    {'P1': [[['A is [MASK].', 'B', 'P1(name)']]]}
-    """
-    bags = {}
-    for relation, facts in pairs.items():
-        label = f"{relation}({labels[relation]})"
-        # [Y] first: a head that happens to contain "[Y]" stays as it is.
-        masked = [pattern.replace("[Y]", MASK) for pattern in patterns[relation]]
-        bags[relation] = [[[m.replace("[X]", h), t, label] for m in masked] for h, t in facts]
-    return bags
+# --- Pure: content -> counts, complaints ---------------------------------------------------------
 
 
 def check_pairs(raw: bytes, expected: Expected) -> Pairs:
@@ -188,11 +174,11 @@ class Build:
             return Product(BAGS, kept[0], False, counts)
         read, layout = self.source.read, self.source.layout
         labels = read(layout.labels, partial(check_labels, pairs=pairs))[1]
-        patterns = {
-            relation: read(layout.patterns.format(relation), check_patterns)[1]
-            for relation in tqdm(pairs, "PARAREL", disable=self.source.quick, **BAR)
-        }
-        raw = msgspec.json.encode(make_bags(pairs, patterns, labels))
+        bags = {}
+        for relation in tqdm(pairs, "PARAREL", disable=self.source.quick, **BAR):
+            patterns = read(layout.patterns.format(relation), check_patterns)[1]
+            bags[relation] = make_bags(relation, labels[relation], pairs[relation], patterns)
+        raw = msgspec.json.encode(bags)
         checked(check, raw, BAGS)
         return Product(BAGS, raw, True, counts)
 
@@ -212,11 +198,6 @@ class Build:
 
 
 # --- Command line --------------------------------------------------------------------------------
-
-
-def sha256(raw: bytes) -> str:
-    """Digest in hexadecimal."""
-    return hashlib.sha256(raw).hexdigest()
 
 
 def table(products: list[Product], expected: Expected, verbose: bool) -> str:

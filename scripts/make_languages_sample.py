@@ -18,6 +18,8 @@ from pathlib import Path
 
 from make_sample import deliver, one_per_line
 
+from knowledge_neurons.text.relations import full_name
+
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "LANGUAGES"
 LANGUAGES = ("en", "fr", "de")
 LABELS = {"P36": "capital", "P37": "official language"}
@@ -140,11 +142,9 @@ def render(language: str) -> dict[Path, str]:
     bags, uris, pairs = {}, {}, {}
     for relation, answers in ANSWERS.items():
         facts = list(zip(COUNTRIES, answers, strict=True))
+        name = full_name(relation, LABELS[relation])
         bags[relation] = [
-            [
-                [text, answer[place], f"{relation}({LABELS[relation]})"]
-                for text in prompts_of(language, relation, country)
-            ]
+            [[text, answer[place], name] for text in prompts_of(language, relation, country)]
             for country, answer in facts
         ]
         uris[relation] = [[country[0], answer[0]] for country, answer in facts]

@@ -17,7 +17,6 @@ clone at that commit with --from.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import time
 from collections import Counter
@@ -34,13 +33,16 @@ from data_sources import (
     check_patterns,
     checked,
     compare,
+    make_bags,
     read_whole,
+    sha256,
     write_atomic,
 )
-from mpararel_files import FULL, Expected, Facts, check_tuples, make_bags
+from mpararel_files import FULL, LABELS, Expected, Facts, check_tuples
 from tqdm import tqdm
 
 from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.text.relations import by_number
 
 REPOSITORY = "https://github.com/coastalcph/mpararel"
@@ -139,9 +141,8 @@ class Build:
             for name, counts in (found[1] if found else {}).items()
             if counts["sha256"].keys() == {kind.format(name) for kind in KINDS}
             and all(
-                (self.output / file).is_file()
-                and hashlib.sha256((self.output / file).read_bytes()).hexdigest() == sha256
-                for file, sha256 in counts["sha256"].items()
+                (self.output / file).is_file() and sha256_of(self.output / file) == digest
+                for file, digest in counts["sha256"].items()
             )
         }
 
@@ -184,14 +185,15 @@ class Build:
         bags, uris, pairs = {}, {}, {}
         for relation in self.expected.languages[language].relations:
             rows = self.facts_of(language, relation).facts
-            bags[relation] = make_bags(relation, rows, self.patterns_of(language, relation))
             uris[relation] = [row.key for row in rows]
-            pairs[relation] = [(row.sub_label, row.obj_label) for row in rows]
+            pairs[relation] = own = [(row.sub_label, row.obj_label) for row in rows]
+            patterns = self.patterns_of(language, relation)
+            bags[relation] = make_bags(relation, LABELS[relation], own, patterns)
         sums = {}
         for kind, content in zip(KINDS, (bags, uris, pairs), strict=True):
             raw, name = msgspec.json.encode(content), kind.format(language)
             write_atomic(self.output / name, raw)
-            sums[name] = hashlib.sha256(raw).hexdigest()
+            sums[name] = sha256(raw)
         return sums
 
 

@@ -9,7 +9,6 @@ not_in_the_data.json.  Everything is read and checked before the first file is w
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from data_sources import HttpSource, LocalSource
+from data_sources import HttpSource, LocalSource, sha256
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.results import adopted
@@ -143,7 +142,7 @@ def read(source: LocalSource | HttpSource, relations: list[str]) -> Published:
 
     def take(path: str, check: Any) -> dict:
         raw, found = source.read(path, check)
-        sums[Path(path).name] = hashlib.sha256(raw).hexdigest()
+        sums[Path(path).name] = sha256(raw)
         return found
 
     by_uuid: dict[str, list[Neuron]] = {}
