@@ -4,6 +4,7 @@
     python scripts/get_data.py                                # the authors' repository, 70 MB
     python scripts/get_data.py --from ../knowledge-neurons    # a clone of it, no network
     python scripts/get_data.py --mpararel --languages fr,de   # mPARAREL instead (mpararel.py)
+    python scripts/get_data.py --published-neurons            # EleutherAI's (published_neurons.py)
 
 PARAREL's prompts are rebuilt: for each (head, tail) pair of a relation, in order, each pattern in
 file order with [X] = head and [Y] = [MASK]. BINGREL's files and query_pairs.json are byte for byte
@@ -238,8 +239,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise ValueError for flags of two jobs, of which one would go unheard."""
+    jobs = {"--mpararel": args.mpararel, "--published-neurons": args.published_neurons}
+    asked = [flag for flag, given in jobs.items() if given]
+    if args.only and asked:
+        raise ValueError(
+            f"--only {args.only} is a part of PARAREL and BINGREL, which {asked[0]} does not "
+            "build: give one of the two flags"
+        )
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} are two jobs: give one of the two flags")
+    if args.languages is not None and not args.mpararel:
+        raise ValueError(f"--languages {args.languages} is of mPARAREL: give --mpararel too")
+
+
 def run(args: argparse.Namespace, expected: Expected) -> None:
     """Build what the command line asks for and print what is there now."""
+    check_flags(args)
     if args.published_neurons:
         return published_neurons.run(args)
     if args.mpararel:

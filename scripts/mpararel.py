@@ -221,8 +221,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Build what the command line asks for and print what is there now."""
     start, cache = time.perf_counter(), args.output / CACHE
-    if args.only:
-        raise ValueError(f"--only {args.only} is a part of PARAREL and BINGREL, not of mPARAREL")
     if args.folder:
         source = LocalSource(args.folder, FLAT, CLONE, REPOSITORY)
     else:

@@ -258,6 +258,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The flag of get_data.py."""
     parser.add_argument(
         "--published-neurons",
+        "--published_neurons",
         type=Path,
         nargs="?",
         const=DEFAULT_RESULTS,

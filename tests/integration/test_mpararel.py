@@ -266,12 +266,30 @@ def test_a_fact_in_another_place_elsewhere_is_refused(flat, tmp_path, build, cap
     [
         (["--languages", "fr,tlh"], "--languages: got tlh, expected some of en, fr, la"),
         (["--only", "pararel"], "--only pararel is a part of PARAREL and BINGREL"),
+        (["--published-neurons"], "--mpararel and --published-neurons are two jobs"),
+        (["--published_neurons", "x"], "--mpararel and --published-neurons are two jobs"),
         (["--from", "/nowhere"], "clone of https://github.com/coastalcph/mpararel"),
     ],
 )
 def test_flags_that_cannot_be(flags, said, build, capsys):
     assert build(*flags) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--languages", "fr"], "--languages fr is of mPARAREL: give --mpararel too"),
+        (["--languages", "fr", "--published-neurons"], "--languages fr is of mPARAREL"),
+        (["--only", "bingrel", "--published-neurons"], "--only bingrel is a part of PARAREL and"),
+    ],
+)
+def test_no_flag_goes_unheard(flags, said, flat, tmp_path, capsys):
+    """Of two jobs, or of one that was not asked for; nothing is written."""
+    output = tmp_path / "data"
+    assert get_data.main(["--from", str(flat), "--output", str(output), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_what_is_expected_of_the_whole():
