@@ -9,13 +9,15 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.text.data import MASK
+from knowledge_neurons.text.relations import full_name
 
 REPOSITORY = "https://github.com/Hunter-DDM/knowledge-neurons"
 TRIES = 3
@@ -79,6 +81,25 @@ def check_patterns(raw: bytes) -> list[str]:
     return patterns
 
 
+def make_bags(
+    relation: str, label: str, pairs: Iterable[Sequence[str]], patterns: Iterable[str]
+) -> list[list[list[str]]]:
+    """The prompts of a relation's facts: each (head, tail), in order, in each of the patterns.
+
+    >>> make_bags("P101", "field of work", [["A", "B"]], ["[X] is [Y]."])
+    [[['A is [MASK].', 'B', 'P101(field of work)']]]
+    """
+    name = full_name(relation, label)
+    # [Y] first: a head that happens to contain "[Y]" stays as it is.
+    masked = [pattern.replace("[Y]", MASK) for pattern in patterns]
+    return [[[m.replace("[X]", head), tail, name] for m in masked] for head, tail in pairs]
+
+
+def sha256(raw: bytes) -> str:
+    """Digest in hexadecimal."""
+    return hashlib.sha256(raw).hexdigest()
+
+
 def read_whole(path: Path, check: Check, force: bool) -> tuple[bytes, Any] | None:
     """Content and checked value of a file that is here already and whole, else None."""
     if force or not path.is_file():
@@ -103,7 +124,7 @@ class LocalSource:
             raise ValueError(
                 f"--from {root}: found neither {root / first[0]} nor {root / first[1]}. Name "
                 f"a clone of {of}, which holds {', '.join(clone)}; or a folder that holds "
-                f"{', '.join(flat)} ({{}} is a relation)"
+                f"{', '.join(flat)} ({{}} stand for relation, language or part)"
             )
         self.root, self.layout, self.first = root, (flat, clone)[found[0]], first[found[0]]
 
@@ -120,27 +141,40 @@ class LocalSource:
 
 
 class HttpSource:
-    """A web server with the clone's layout; what passed its check stays in a cache."""
+    """A web server; what passed its check stays in a cache.
+
+    layout: where it keeps its files.  force: nothing that was in the cache before is taken; a file
+    that is read twice is still fetched once.
+    """
 
     quick = False
-    layout = CLONE
 
-    def __init__(self, url: str, cache: Path, force: bool = False, of: str = REPOSITORY):
+    def __init__(
+        self,
+        url: str,
+        cache: Path,
+        force: bool = False,
+        of: str = REPOSITORY,
+        layout: Any = CLONE,
+    ):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"--url: got {url!r}, expected an address in http:// or https://")
-        self.url, self.cache, self.force, self.of = url.rstrip("/"), cache, force, of
+        self.url, self.cache, self.force = url.rstrip("/"), cache, force
+        self.of, self.layout = of, layout
+        self.fetched: set[str] = set()  # by this object
 
     def read(self, name: str, check: Check) -> tuple[bytes, Any]:
         """Content of a file and what its check made of it, from the cache if it is whole there."""
         url = f"{self.url}/{name}"
         # The address is in the name, so that files of two mirrors never mix.
-        key = hashlib.sha256(url.encode()).hexdigest()[:8]
+        key = sha256(url.encode())[:8]
         cached = self.cache / f"{key}-{Path(name).name}"
-        if kept := read_whole(cached, check, self.force):
+        if kept := read_whole(cached, check, self.force and name not in self.fetched):
             return kept
         raw = self.download(url)
         value = checked(check, raw, url)
         write_atomic(cached, raw)
+        self.fetched.add(name)
         return raw, value
 
     def download(self, url: str) -> bytes:

@@ -4,6 +4,7 @@
     python scripts/get_data.py                                # the authors' repository, 70 MB
     python scripts/get_data.py --from ../knowledge-neurons    # a clone of it, no network
     python scripts/get_data.py --mpararel --languages fr,de   # mPARAREL instead (mpararel.py)
+    python scripts/get_data.py --published-neurons            # EleutherAI's (published_neurons.py)
 
 PARAREL's prompts are rebuilt: for each (head, tail) pair of a relation, in order, each pattern in
 file order with [X] = head and [Y] = [MASK]. BINGREL's files and query_pairs.json are byte for byte
@@ -14,7 +15,6 @@ temporary name and renamed, and what was downloaded survives an interruption.
 from knowledge_neurons.stages import program  # isort: skip
 
 import argparse
-import hashlib
 import re
 import shutil
 import sys
@@ -34,15 +34,18 @@ from data_sources import (
     check_patterns,
     checked,
     compare,
+    make_bags,
     read_whole,
+    sha256,
     write_atomic,
 )
 from tqdm import tqdm
 
+from knowledge_neurons.text.data import MASK
+
 DEFAULT_URL = "https://raw.githubusercontent.com/Hunter-DDM/knowledge-neurons/HEAD"
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[1] / "data"
 PARTS = ("pararel", "bingrel")
-MASK = "[MASK]"
 BAR = {"unit": "file", "leave": False}
 
 PAIRS = "PARAREL/query_pairs.json"
@@ -51,7 +54,6 @@ BINGREL = "BINGREL/final_distant_allbags_{}_new.json"
 CACHE = ".download"
 
 Pairs = dict[str, list[list[str]]]  # relation -> [[head, tail], ...]
-Bags = dict[str, list[list[list[str]]]]  # relation -> fact -> prompt -> [text, answer, label]
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,7 @@ class Expected:
 FULL = Expected(34, 27_738, 253_448, 210_217, 266_020)
 
 
-# --- Pure: content -> prompts, counts, complaints ------------------------------------------------
-
-
-def make_bags(pairs: Pairs, patterns: dict[str, list[str]], labels: dict[str, str]) -> Bags:
-    """Prompts of every fact, in the order of `pairs`; a label reads "P101(field of work)".
-
-    >>> make_bags({"P1": [["A", "B"]]}, {"P1": ["[X] is [Y]."]}, {"P1": "name"})
-    {'P1': [[['A is [MASK].', 'B', 'P1(name)']]]}
-    """
-    bags = {}
-    for relation, facts in pairs.items():
-        label = f"{relation}({labels[relation]})"
-        # [Y] first: a head that happens to contain "[Y]" stays as it is.
-        masked = [pattern.replace("[Y]", MASK) for pattern in patterns[relation]]
-        bags[relation] = [[[m.replace("[X]", h), t, label] for m in masked] for h, t in facts]
-    return bags
+# --- Pure: content -> counts, complaints ---------------------------------------------------------
 
 
 def check_pairs(raw: bytes, expected: Expected) -> Pairs:
@@ -188,11 +175,11 @@ class Build:
             return Product(BAGS, kept[0], False, counts)
         read, layout = self.source.read, self.source.layout
         labels = read(layout.labels, partial(check_labels, pairs=pairs))[1]
-        patterns = {
-            relation: read(layout.patterns.format(relation), check_patterns)[1]
-            for relation in tqdm(pairs, "PARAREL", disable=self.source.quick, **BAR)
-        }
-        raw = msgspec.json.encode(make_bags(pairs, patterns, labels))
+        bags = {}
+        for relation in tqdm(pairs, "PARAREL", disable=self.source.quick, **BAR):
+            patterns = read(layout.patterns.format(relation), check_patterns)[1]
+            bags[relation] = make_bags(relation, labels[relation], pairs[relation], patterns)
+        raw = msgspec.json.encode(bags)
         checked(check, raw, BAGS)
         return Product(BAGS, raw, True, counts)
 
@@ -212,11 +199,6 @@ class Build:
 
 
 # --- Command line --------------------------------------------------------------------------------
-
-
-def sha256(raw: bytes) -> str:
-    """Digest in hexadecimal."""
-    return hashlib.sha256(raw).hexdigest()
 
 
 def table(products: list[Product], expected: Expected, verbose: bool) -> str:
@@ -246,7 +228,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group()
     where = "local copy: a clone of the authors' repository, or folders pararel/ and bingrel/"
     source.add_argument("--from", dest="folder", type=Path, metavar="DIR", help=where)
-    source.add_argument("--url", default=DEFAULT_URL, help="a mirror (default: %(default)s)")
+    source.add_argument("--url", help=f"a mirror (default: {DEFAULT_URL})")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR")
     parser.add_argument("--only", choices=PARTS, help="build one of the two sets")
     parser.add_argument("--force", action="store_true", help="rebuild; fetch or read all anew")
@@ -257,20 +239,39 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise ValueError for flags of two jobs, of which one would go unheard."""
+    jobs = {"--mpararel": args.mpararel, "--published-neurons": args.published_neurons}
+    asked = [flag for flag, given in jobs.items() if given]
+    if args.only and asked:
+        raise ValueError(
+            f"--only {args.only} is a part of PARAREL and BINGREL, which {asked[0]} does not "
+            "build: give one of the two flags"
+        )
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} are two jobs: give one of the two flags")
+    if args.languages is not None and not args.mpararel:
+        raise ValueError(f"--languages {args.languages} is of mPARAREL: give --mpararel too")
+
+
 def run(args: argparse.Namespace, expected: Expected) -> None:
     """Build what the command line asks for and print what is there now."""
+    check_flags(args)
     if args.published_neurons:
         return published_neurons.run(args)
     if args.mpararel:
-        return mpararel.run(args, args.url if args.url != DEFAULT_URL else None)
+        return mpararel.run(args)
     start, cache = time.perf_counter(), args.output / CACHE
     parts = (args.only,) if args.only else PARTS
-    source = LocalSource(args.folder) if args.folder else HttpSource(args.url, cache, args.force)
+    if args.folder:
+        source = LocalSource(args.folder)
+    else:
+        source = HttpSource(args.url or DEFAULT_URL, cache, args.force)
     products = Build(source, args.output, expected, parts, args.force).run()
     if not args.keep_downloads:
         shutil.rmtree(cache, ignore_errors=True)
     written = sum(p.new for p in products)
-    done = f"{written} of {len(products)} files written from {args.folder or args.url}"
+    done = f"{written} of {len(products)} files written from {args.folder or source.url}"
     if not written:
         done = "Everything is present and valid, nothing to do (--force rebuilds)"
     print(f"{args.output}:\n{table(products, expected, args.verbose)}")

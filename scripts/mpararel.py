@@ -7,12 +7,16 @@ order (lineid), so that two languages have those they share in the same order.
 
 All sources are read and checked before the first file is written; then one language at a time is in
 memory.  A language whose files are what index.json says of them is left alone.
+
+What a whole source holds (mpararel_files.py) was counted at the repository's commit 7153b7b; the
+default address is of its newest one (HEAD).  Should that hold something else, the counts refuse it:
+name a commit with --url https://raw.githubusercontent.com/coastalcph/mpararel/COMMIT, or give a
+clone at that commit with --from.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import time
 from collections import Counter
@@ -29,13 +33,16 @@ from data_sources import (
     check_patterns,
     checked,
     compare,
+    make_bags,
     read_whole,
+    sha256,
     write_atomic,
 )
-from mpararel_files import FULL, Expected, Facts, check_tuples, make_bags
+from mpararel_files import FULL, LABELS, Expected, Facts, check_tuples
 from tqdm import tqdm
 
 from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.text.relations import by_number
 
 REPOSITORY = "https://github.com/coastalcph/mpararel"
@@ -97,7 +104,6 @@ class Build:
     """What to build, from where."""
 
     source: LocalSource | HttpSource
-    layout: Layout
     output: Path
     languages: list[str]
     expected: Expected
@@ -110,15 +116,15 @@ class Build:
         Raises ValueError for a source that is not whole; the output folder is then as it was.
         """
         kept, joined = self.kept(), Joined()
-        new = [name for name in self.languages if name not in kept]
+        new = [name for name in self.languages if self.force or name not in kept]
         counts = {}
         for name in tqdm(self.languages, "checking mPARAREL", disable=self.source.quick, **BAR):
-            if name in kept:
+            if name in new:
+                counts[name] = self.check(name, joined)
+            else:
                 path = self.output / URIS.format(name)
                 joined.add_built(msgspec.json.decode(path.read_bytes(), type=dict[str, list]))
                 counts[name] = kept[name]
-            else:
-                counts[name] = self.check(name, joined)
         self.check_all(counts, joined)
         for name in tqdm(new, "writing mPARAREL", disable=self.source.quick, **BAR):
             counts[name]["sha256"] = self.write(name)
@@ -127,25 +133,26 @@ class Build:
         return counts, new, joined
 
     def kept(self) -> dict[str, Counts]:
-        """The languages that are there already and whole."""
+        """The languages that are there already and whole, whether they are asked for or not."""
         check = msgspec.json.Decoder(dict[str, Counts]).decode
-        found = read_whole(self.output / INDEX, check, self.force)
+        found = read_whole(self.output / INDEX, check, force=False)
         return {
             name: counts
             for name, counts in (found[1] if found else {}).items()
             if counts["sha256"].keys() == {kind.format(name) for kind in KINDS}
             and all(
-                (self.output / file).is_file()
-                and hashlib.sha256((self.output / file).read_bytes()).hexdigest() == sha256
-                for file, sha256 in counts["sha256"].items()
+                (self.output / file).is_file() and sha256_of(self.output / file) == digest
+                for file, digest in counts["sha256"].items()
             )
         }
 
     def patterns_of(self, language: str, relation: str) -> list[str]:
-        return self.source.read(self.layout.patterns.format(language, relation), check_patterns)[1]
+        name = self.source.layout.patterns.format(language, relation)
+        return self.source.read(name, check_patterns)[1]
 
     def facts_of(self, language: str, relation: str) -> Facts:
-        return self.source.read(self.layout.tuples.format(language, relation), check_tuples)[1]
+        name = self.source.layout.tuples.format(language, relation)
+        return self.source.read(name, check_tuples)[1]
 
     def check(self, language: str, joined: Joined) -> Counts:
         """Read a language and count it."""
@@ -155,7 +162,7 @@ class Build:
                 self.patterns_of(language, relation),
                 self.facts_of(language, relation),
             )
-            name = self.layout.tuples.format(language, relation)
+            name = self.source.layout.tuples.format(language, relation)
             checked(partial(joined.add, relation), facts, name)
             found["templates"] += len(patterns)
             found["rows"] += facts.rows
@@ -178,14 +185,15 @@ class Build:
         bags, uris, pairs = {}, {}, {}
         for relation in self.expected.languages[language].relations:
             rows = self.facts_of(language, relation).facts
-            bags[relation] = make_bags(relation, rows, self.patterns_of(language, relation))
             uris[relation] = [row.key for row in rows]
-            pairs[relation] = [(row.sub_label, row.obj_label) for row in rows]
+            pairs[relation] = own = [(row.sub_label, row.obj_label) for row in rows]
+            patterns = self.patterns_of(language, relation)
+            bags[relation] = make_bags(relation, LABELS[relation], own, patterns)
         sums = {}
         for kind, content in zip(KINDS, (bags, uris, pairs), strict=True):
             raw, name = msgspec.json.encode(content), kind.format(language)
             write_atomic(self.output / name, raw)
-            sums[name] = hashlib.sha256(raw).hexdigest()
+            sums[name] = sha256(raw)
         return sums
 
 
@@ -210,19 +218,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--languages", help="of mPARAREL: fr,de ... (default: all of the source)")
 
 
-def run(args: argparse.Namespace, mirror: str | None) -> None:
-    """Build what the command line asks for and print what is there now.  mirror: --url."""
+def run(args: argparse.Namespace) -> None:
+    """Build what the command line asks for and print what is there now."""
     start, cache = time.perf_counter(), args.output / CACHE
-    if args.only:
-        raise ValueError(f"--only {args.only} is a part of PARAREL and BINGREL, not of mPARAREL")
     if args.folder:
         source = LocalSource(args.folder, FLAT, CLONE, REPOSITORY)
-        layout = source.layout
     else:
-        source, layout = HttpSource(mirror or DEFAULT_URL, cache, args.force, REPOSITORY), CLONE
-    languages = chosen(args.languages, source, layout, FULL)
-    output = args.output / FOLDER
-    counts, written, joined = Build(source, layout, output, languages, FULL, args.force).run()
+        source = HttpSource(args.url or DEFAULT_URL, cache, args.force, REPOSITORY, CLONE)
+    languages, output = chosen(args.languages, source, FULL), args.output / FOLDER
+    counts, written, joined = Build(source, output, languages, FULL, args.force).run()
     if not args.keep_downloads:
         shutil.rmtree(cache, ignore_errors=True)
     show(output, counts, joined, set(FULL.languages) - set(languages))
@@ -232,9 +236,7 @@ def run(args: argparse.Namespace, mirror: str | None) -> None:
     print(f"{done}; {time.perf_counter() - start:.1f} s")
 
 
-def chosen(
-    asked: str | None, source: LocalSource | HttpSource, layout: Layout, expected: Expected
-) -> list[str]:
+def chosen(asked: str | None, source: LocalSource | HttpSource, expected: Expected) -> list[str]:
     """The languages asked for, else all; of a folder those that it has facts in.
 
     Raises ValueError for one that mPARAREL does not have.
@@ -248,7 +250,7 @@ def chosen(
     if names:
         return sorted(set(names))
     if isinstance(source, LocalSource):
-        folder = Path(layout.tuples).parents[1]
+        folder = Path(source.layout.tuples).parents[1]
         return [name for name in expected.languages if (source.root / folder / name).is_dir()]
     return list(expected.languages)
 

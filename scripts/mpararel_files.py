@@ -1,4 +1,4 @@
-"""mPARAREL's files: which there are and how much they hold, and their content as prompts."""
+"""mPARAREL's files: which there are and how much they hold, and their content as facts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from knowledge_neurons.text.data import MASK, SPECIAL
-from knowledge_neurons.text.relations import full_name
+from knowledge_neurons.text.data import SPECIAL
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -141,7 +140,7 @@ FULL = Expected(
 )
 
 
-# --- Pure: content -> facts and prompts ----------------------------------------------------------
+# --- Pure: content -> facts ----------------------------------------------------------------------
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -186,17 +185,3 @@ def check_tuples(raw: bytes) -> Facts:
 
 def _is_name(label: str) -> bool:
     return bool(label.strip()) and not _CONTROL.search(label) and not SPECIAL.search(label)
-
-
-def make_bags(relation: str, rows: list[Row], patterns: list[str]) -> list[list[list[str]]]:
-    """The prompts of a relation's facts, as PARAREL's file has them.
-
-    >>> make_bags("P36", [Row("Q142", "Q90", "France", "Paris", 0)], ["[X] : [Y]"])
-    [[['France : [MASK]', 'Paris', 'P36(capital)']]]
-    """
-    name = full_name(relation, LABELS[relation])
-    # [Y] first: a head that happens to contain "[Y]" stays as it is.
-    masked = [pattern.replace("[Y]", MASK) for pattern in patterns]
-    return [
-        [[m.replace("[X]", row.sub_label), row.obj_label, name] for m in masked] for row in rows
-    ]

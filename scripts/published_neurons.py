@@ -9,7 +9,6 @@ not_in_the_data.json.  Everything is read and checked before the first file is w
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from data_sources import HttpSource, LocalSource
+from data_sources import HttpSource, LocalSource, sha256
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.results import adopted
@@ -137,13 +136,13 @@ class Published:
     sha256: dict[str, str]
 
 
-def read(source: LocalSource | HttpSource, layout: Layout, relations: list[str]) -> Published:
+def read(source: LocalSource | HttpSource, relations: list[str]) -> Published:
     """Read and check all files; ValueError as `merge`, or for other counts than were published."""
-    expected, sums = EXPECTED, {}
+    expected, layout, sums = EXPECTED, source.layout, {}
 
     def take(path: str, check: Any) -> dict:
         raw, found = source.read(path, check)
-        sums[Path(path).name] = hashlib.sha256(raw).hexdigest()
+        sums[Path(path).name] = sha256(raw)
         return found
 
     by_uuid: dict[str, list[Neuron]] = {}
@@ -259,6 +258,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The flag of get_data.py."""
     parser.add_argument(
         "--published-neurons",
+        "--published_neurons",
         type=Path,
         nargs="?",
         const=DEFAULT_RESULTS,
@@ -278,11 +278,10 @@ def run(args: argparse.Namespace) -> None:
     pararel = read_pararel(args.output)
     if args.folder:
         source = LocalSource(args.folder, FLAT, CLONES, CLONED)
-        layout = source.layout
     else:
-        url = WEB if args.url.startswith(f"{WEB}/") else args.url
-        source, layout = HttpSource(url, args.output / CACHE, args.force, CLONED), ADDRESSES
-    published = read(source, layout, list(pararel.facts))
+        cache = args.output / CACHE
+        source = HttpSource(args.url or WEB, cache, args.force, CLONED, ADDRESSES)
+    published = read(source, list(pararel.facts))
     unplaced = find_unplaced(published, pararel)
     counts = write(results, published, pararel)
     write_unplaced(results, published, unplaced)

@@ -92,7 +92,11 @@ def parse() -> Settings:
     args = parser.parse_args()
     uris = args.uris or args.prompts.replace("_allbags", "_uris")
     for flag, path in (("--data_path", args.prompts), ("--uris", uris)):
-        languages.fill(flag, Path(path), "fr")
+        if "{}" not in path:
+            raise ValueError(
+                f"{flag} is {path}, the same in every language.  Write {{}} where its name is "
+                "the language's (en, fr ...)"
+            )
     if uris == args.prompts:
         raise ValueError(f"--data_path {uris} does not end in _allbags.json: name --uris too")
     across = arguments.names_of(args.across)

@@ -7,6 +7,7 @@ The last test builds from the real files where a copy of them lies beside the pr
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +171,37 @@ def test_from_a_web_server(server, tmp_path, build):  # noqa: F811
     assert server.requests == []
 
 
+def test_force_fetches_every_file_anew_and_once(server, tmp_path, build):  # noqa: F811
+    """What is written is what was checked: it is not asked for again, though the server changes."""
+    server.files = contents(mpararel.CLONE)
+    assert build("--url", server.url, "--keep_downloads") == 0
+    before = {name: raw for name, (raw, _) in snapshot(tmp_path / "data").items()}
+    server.requests.clear()
+
+    def once(handler, nth):
+        name = server.requests[-1]
+        return server.requests.count(name) > 1 and not handler.answer(b"")
+
+    server.fail = once
+    assert build("--url", server.url, "--keep_downloads", "--force") == 0
+    assert len(server.requests) == 2 * 5 == len(set(server.requests))
+    assert {name: raw for name, (raw, _) in snapshot(tmp_path / "data").items()} == before
+
+
+def test_force_of_one_language_leaves_the_others_in_the_index(flat, tmp_path, build, capsys):
+    """And rewrites that one; the next run has nothing to do."""
+    assert build("--from", str(flat)) == 0
+    before, index = snapshot(tmp_path / "data"), read(tmp_path, "index.json")
+    assert build("--from", str(flat), "--force", "--languages", "fr") == 0
+    assert "1 of 1 languages written" in capsys.readouterr().out
+    after = snapshot(tmp_path / "data")
+    assert read(tmp_path, "index.json") == index and list(index) == ["en", "fr", "la"]
+    new = {Path(name).name for name in after if after[name] != before[name]}
+    assert new == {"fr_allbags.json", "fr_uris.json", "fr_query_pairs.json", "index.json"}
+    assert build("--from", str(flat)) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
 def test_a_folder_with_some_languages_builds_those(flat, tmp_path, build, capsys):
     """As where the tuples of others were left away; asked for by name they are an error."""
     for name in ("P36", "P37"):
@@ -234,12 +266,30 @@ def test_a_fact_in_another_place_elsewhere_is_refused(flat, tmp_path, build, cap
     [
         (["--languages", "fr,tlh"], "--languages: got tlh, expected some of en, fr, la"),
         (["--only", "pararel"], "--only pararel is a part of PARAREL and BINGREL"),
+        (["--published-neurons"], "--mpararel and --published-neurons are two jobs"),
+        (["--published_neurons", "x"], "--mpararel and --published-neurons are two jobs"),
         (["--from", "/nowhere"], "clone of https://github.com/coastalcph/mpararel"),
     ],
 )
 def test_flags_that_cannot_be(flags, said, build, capsys):
     assert build(*flags) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--languages", "fr"], "--languages fr is of mPARAREL: give --mpararel too"),
+        (["--languages", "fr", "--published-neurons"], "--languages fr is of mPARAREL"),
+        (["--only", "bingrel", "--published-neurons"], "--only bingrel is a part of PARAREL and"),
+    ],
+)
+def test_no_flag_goes_unheard(flags, said, flat, tmp_path, capsys):
+    """Of two jobs, or of one that was not asked for; nothing is written."""
+    output = tmp_path / "data"
+    assert get_data.main(["--from", str(flat), "--output", str(output), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_what_is_expected_of_the_whole():

@@ -146,7 +146,8 @@ def independent_of_other_facts(group: Group, share: float, seed: int) -> list[fl
     """For each fact how many neurons would be independent if every language took another's.
 
     The mean of DRAWS: each language's list of facts is shifted by a random number of places, two
-    languages by different ones as far as there are enough; empty where there is but one fact.
+    languages by different ones as far as there are enough.  Empty as soon as one language has but
+    one of the group's facts: it could be given no other.
     """
     languages = sorted({language for fact in group.values() for language in fact})
     asked = {one: [fact[one] for fact in group.values() if one in fact] for one in languages}
