@@ -3,4 +3,4 @@
 #   bash 2_run_languages.sh --across en,fr,de [any flag of 2_compare_languages.py]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/2_compare_languages.py" "$@"
+exec python "$here/knowledge_neurons_lab.py" languages "$@"

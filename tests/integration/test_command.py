@@ -62,6 +62,19 @@ def test_find_hands_its_thresholds_and_layers_on(model):
     assert wanted and wanted != model.find(PROMPTS, "Paris")
 
 
+def test_json_is_json_whatever_a_prompt_holds(model):
+    """Also what no terminal is shown raw: spaces and ends of lines of Unicode, control characters;
+    on one line, of ASCII."""
+    odd = "France\u00a0is\u00ad ruled\u0085 from\u2028 the capital\x7f [MASK]\u00e9."
+    prompts = [*PROMPTS, odd]
+    asked = ("find", *prompts, "--answer", "Paris", "--model", MODEL, "--device", "cpu", "--json")
+    out = fine(kn(*asked)).out
+    assert out.isascii() and out.removesuffix("\n").isprintable()
+    told = json.loads(out)
+    assert told["prompts"] == prompts
+    assert told["neurons"] == [list(neuron) for neuron in model.find(prompts, "Paris")]
+
+
 def test_neuron_prints_what_its_value_slot_writes(model):
     neuron = ("neuron", 3, 7, "--model", MODEL, "--no_cuda")
     assert fine(kn(*neuron)).out == f"{model.what_writes(Neuron(3, 7))}\n"

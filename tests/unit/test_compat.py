@@ -123,6 +123,9 @@ def test_a_layer_of_ids_that_are_given(kn):
     )
     assert share(found, expected(PROMPTS[1])[1]) < 2 * CLOSE
     padded = {"input_ids": ids, "attention_mask": torch.zeros_like(ids)}
+    two = {"input_ids": ids.expand(2, -1)}
+    with pytest.raises(ValueError, match="2 rows: expected one text"):
+        kn.get_scores_for_layer(PROMPTS[0], ANSWER, 1, encoded_input=two)
     with pytest.raises(ValueError, match="padded"):
         kn.get_scores_for_layer(PROMPTS[0], ANSWER, 1, encoded_input=padded)
     with pytest.raises(ValueError, match="layer 3: the model has 3"):
@@ -215,6 +218,9 @@ def test_predicate_neurons_are_those_of_most_facts(kn):
     assert 0 < len(found) < len(literal.in_more_than(sets, 0))
     with pytest.raises(ValueError, match="3 facts, 2 answers"):
         kn.get_predicate_neurons(facts, answers[:2])
+    for name in ("p", "predicate_p"):
+        with pytest.raises(ValueError, match=f"^{name} is 1: "):
+            kn.get_predicate_neurons(facts, answers, **{name: 1})
 
 
 @pytest.mark.parametrize(

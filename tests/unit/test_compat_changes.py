@@ -13,6 +13,7 @@ from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.compat import KnowledgeNeurons, changing
 from knowledge_neurons.compat.changing import Scaled, SlotEdits
 from knowledge_neurons.editing import slots
+from knowledge_neurons.networks import passes
 from knowledge_neurons.types import Edit, Neuron, Prompt
 from tests.integration.checkpoints import tokenizer
 from tests.reference import families as twin
@@ -106,6 +107,10 @@ def test_what_is_left_on_is_on_in_later_calls(kn):
     check(results, scaled(OTHER, (off, 0)), scaled(OTHER, (off, 0), (more, 2)))
     ids = torch.tensor([encoded(OTHER).ids])
     assert torch.equal(kn.model(ids), tiny_bert()(ids))
+    at = encoded(OTHER).mask_position
+    outputs, found = kn.get_baseline_with_activations({"input_ids": ids}, 0, at)
+    p = outputs.logits[0, at].softmax(-1)
+    assert torch.allclose(p, scaled(OTHER, (off, 0), (more, 2)), rtol=1e-5) and found[0, 3] == 0
     scores = kn.get_scores(OTHER, ANSWER, steps=5)
     exact = under_edits(encoded(OTHER), {0: {3: 0.0}, 2: {7: 0.0}, 1: {36: 2.0}})
     assert torch.allclose(scores, exact, rtol=0, atol=1e-6 * exact.abs().max().item())
@@ -145,6 +150,23 @@ def under_edits(prompt: Prompt, factors: dict[int, dict[int, float]]) -> Tensor:
             total = total + weight * torch.autograd.grad(run(layer, point)[1], point)[0]
         scores.append(w * total)
     return torch.stack(scores)
+
+
+def test_the_same_text_is_read_once(monkeypatch):
+    """One row while both continue alike; two once the model says another token than the answer."""
+    kn, text, rows = decoder(), "The capital of France is", []
+
+    def counted(network, batch, logits=passes.logits):
+        rows.append(len(batch.ids))
+        return logits(network, batch)
+
+    monkeypatch.setattr(passes, "logits", counted)
+    for answer in (" Paris", " Parisian"):
+        rows.clear()
+        asked = kn._encoded(text, answer)
+        said = changing.completion(kn._network, asked).said
+        assert said[0] != asked.answer and rows == [1] + [2] * len(asked.later)
+    assert asked.later
 
 
 @pytest.mark.parametrize("answer", [" Paris", " Parisian"])
@@ -237,7 +259,7 @@ def test_nothing_stays_after_an_exception(kn, monkeypatch, method, undo):
 
     def fails(network, prompt, completion=changing.completion):
         calls.append(prompt)
-        if len(calls) == (3 if method == "edit_knowledge" else 2):
+        if len(calls) == 2:
             raise RuntimeError("out of memory")
         return completion(network, prompt)
 
@@ -281,16 +303,24 @@ def test_a_model_of_transformers_is_the_users_own():
         (lambda kn: kn.modify_weights(PROMPT, NEURONS, ANSWER, "cut"), "expected one of edit"),
         (lambda kn: kn.erase_knowledge(PROMPT, NEURONS, "one"), "expected one of edit"),
         (lambda kn: kn.modify_weights(PROMPT, NEURONS, None), "an edit needs an answer"),
+        (lambda kn: kn.erase_knowledge("[MASK] is [MASK]", NEURONS), r"one \[MASK\]"),
+        (
+            lambda kn: kn.erase_knowledge("[MASK] is [MASK]", NEURONS, target=ANSWER),
+            r"one \[MASK\]",
+        ),
+        (lambda _: decoder().erase_knowledge("[MASK] is it", NEURONS), "more than punctuation"),
     ],
 )
-def test_wrong_arguments(kn, change, part):
+def test_wrong_arguments(kn, monkeypatch, change, part):
+    """Said before the model is asked anything."""
+    monkeypatch.setattr(passes, "logits", None)
     with pytest.raises(ValueError, match=part):
         change(kn)
 
 
 def test_without_an_unknown_token():
     kn = decoder()
-    kn._words.unknown = None
+    kn._tokenizer.unknown = None
     with pytest.raises(ValueError, match="use 'zero'"):
         kn.erase_knowledge("The capital of France is", NEURONS, "unk", " Paris")
 

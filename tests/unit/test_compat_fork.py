@@ -142,6 +142,17 @@ def test_model_type_is_only_checked():
             wrong()
 
 
+def test_the_device_is_the_stages(monkeypatch):
+    """The one asked for, else KN_DEVICE's; one that is not there is said."""
+    asked = tiny_bert(), tokenizer()
+    monkeypatch.setenv("KN_DEVICE", "nowhere")
+    assert KnowledgeNeurons(*asked, device=torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(ValueError, match="device 'nowhere' cannot be used here"):
+        KnowledgeNeurons(*asked)
+    monkeypatch.setenv("KN_DEVICE", "cpu")
+    assert KnowledgeNeurons(*asked).device == torch.device("cpu")
+
+
 def test_names_of_models_that_need_no_network():
     """Of the peers' lists; the package has both functions, and nothing that it lacks."""
     assert knowledge_neurons.model_type is models.model_type

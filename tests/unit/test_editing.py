@@ -12,6 +12,7 @@ from knowledge_neurons.editing.slots import (
     apply,
     edited,
     erase,
+    first_differing,
     resized,
     size_of,
     update,
@@ -156,6 +157,13 @@ def test_neurons_that_cannot_be_edited_are_refused(neurons, message):
     for compute in (lambda: update(model, neurons, 7, 20), lambda: erase(model, neurons)):
         with pytest.raises(ValueError, match=message):
             compute()
+
+
+def test_answers_are_edited_by_their_first_tokens_that_differ():
+    """Whichever is longer; the first of both where one is the start of the other."""
+    assert first_differing([5], [6]) == (5, 6)
+    assert first_differing([5, 7, 8], [5, 9]) == (7, 9)
+    assert first_differing([5, 7], [5, 7, 8]) == first_differing([5], [5]) == (5, 5)
 
 
 def test_an_answer_outside_the_vocabulary_is_refused():

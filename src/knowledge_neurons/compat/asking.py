@@ -52,9 +52,9 @@ def encoded(
 
 
 def unanswered(network: Network, tokenizer: Tokens, prompt: str) -> Prompt:
-    """A prompt that asks for no answer in particular."""
+    """A prompt that asks for no answer in particular; refused as one that does."""
     text, _ = _one_mask(prompt, network.causal)
-    return encoding.encode_sentences([text], tokenizer, network.max_tokens)[0]
+    return encoding.encode_open([text], tokenizer, network.max_tokens)[0]
 
 
 def _one_mask(text: str, causal: bool, spaced: bool = False) -> tuple[str, int]:
@@ -72,8 +72,14 @@ def _one_mask(text: str, causal: bool, spaced: bool = False) -> tuple[str, int]:
 
 
 def in_ids(network: Network, tokenizer: Tokens, prompt: Prompt, given: Mapping[str, Any]) -> Prompt:
-    """The prompt's answer asked for in a text that was tokenised elsewhere (encoded_input)."""
-    ids = ids_of(given)[0].tolist()
+    """The prompt's answer asked for in a text that was tokenised elsewhere (encoded_input).
+
+    Raises ValueError for several texts, for masks that do not fit the answer, and as `ids_of` does.
+    """
+    rows = ids_of(given).tolist()
+    if len(rows) != 1:
+        raise ValueError(f"encoded_input has {len(rows)} rows: expected one text")
+    (ids,) = rows
     if network.causal:
         return encoding.asking_after(ids, prompt.answers, network.max_tokens)
     masks, k = [i for i, token in enumerate(ids) if token == tokenizer.mask], len(prompt.answers)

@@ -126,9 +126,10 @@ def completion(network: Network, prompt: Prompt) -> Completion:
     for place, answer in enumerate(prompt.answers):
         chains = (prompt, encoding.asking(prompt, (*said, *prompt.answers[place:])))
         asked = [(chain, *chain.later)[place] for chain in chains]
-        p = passes.logits(network, batching.collate(asked, (0, 1), network.device)).softmax(-1)
+        places = (0,) if asked[0].ids == asked[1].ids else (0, 1)
+        p = passes.logits(network, batching.collate(asked, places, network.device)).softmax(-1)
         probability *= p[0, answer].item()
-        best, token = p[1].max(dim=-1)
+        best, token = p[-1].max(dim=-1)
         likely *= best.item()
         said = (*said, token.item())
     return Completion(probability, said, likely)

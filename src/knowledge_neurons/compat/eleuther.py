@@ -18,10 +18,11 @@ from knowledge_neurons.compat.changing import (
     first_said,
 )
 from knowledge_neurons.compat.finding import FindsNeurons
-from knowledge_neurons.compat.scoring import say
+from knowledge_neurons.compat.refining import say
 from knowledge_neurons.editing import slots
+from knowledge_neurons.networks.interface import check_neurons
 from knowledge_neurons.text.strict_json import short
-from knowledge_neurons.types import Edit, Neuron, Prompt, WeightEdit
+from knowledge_neurons.types import Edit, Neuron, Prompt
 
 FACTORS = {"suppress": 0.0, "enhance": 2.0}
 EDIT, ERASE = MODES = ("edit", "erase")
@@ -38,7 +39,7 @@ class KnowledgeNeurons(FindsNeurons):
         results, unpatch_fn = kn.suppress_knowledge(prompts[0], "paris", refined)
 
     model, tokenizer: of `transformers`, any family in `networks.families`, or this library's own;
-    put into eval mode and frozen, and moved to device, the first GPU by default.
+    put into eval mode and frozen, and moved to device, by default KN_DEVICE's or the first GPU.
     model_type: checked; it decides nothing.
     peer_numbers: score by the package's own points of the path, from 0 to 1 with both ends, where
     the default is the released code's left sum; may be set at any time.
@@ -46,8 +47,8 @@ class KnowledgeNeurons(FindsNeurons):
     A prompt has one [MASK] or <mask>; a decoder's may end where the answer follows.  An answer of
     several tokens is asked token by token, those before it given: scores are their mean,
     probabilities their product.
-    batch_size and pbar are accepted everywhere; the engine decides by the memory that is free, and
-    is done before a bar would show.
+    batch_size and pbar are accepted everywhere and without effect (a refinement refuses a
+    batch_size below 1): the engine decides by the memory that is free, and no bar is shown.
     """
 
     # --- changing activations ----------------------------------------------------------------
@@ -91,8 +92,10 @@ class KnowledgeNeurons(FindsNeurons):
 
         undo_modification: without it this object (not the model) keeps the edit for all its later
         calls, at the position that each reads, until the returned function is called.
-        Returns {"before", "after"} of {"gt_prob", "argmax_completion", "argmax_prob"}, and that
-        function.
+        Returns {"before", "after"} of {"gt_prob", "argmax_completion", "argmax_prob"}, in
+        probability, of the answer and of the likeliest completion; and that function.
+        Raises ValueError for another mode, a neuron that the model does not have, a prompt or an
+        answer that cannot be asked.
         """
         if mode not in FACTORS:
             raise ValueError(f"mode is {mode!r}: expected one of {', '.join(FACTORS)}")
@@ -157,6 +160,9 @@ class KnowledgeNeurons(FindsNeurons):
         embedding.  target None, where erasing: what the model says now.
         undo_modification: without it the weights stay so until the returned function is called;
         then every bit is what it was before, in whatever order several are taken back.
+        Returns what `modify_activations` does, of target.
+        Raises ValueError for another mode or erase_value, an edit without a target, "unk" of a
+        tokenizer without [UNK], and as `modify_activations` does.
         """
         if mode not in MODES or erase_value not in VALUES:
             raise ValueError(
@@ -166,9 +172,16 @@ class KnowledgeNeurons(FindsNeurons):
         if target is None and mode == EDIT:
             raise ValueError("target is None: an edit needs an answer to put in")
         chosen = _neurons(neurons)
+        check_neurons(self._network, chosen)
+        value = self._unknown() if (mode, erase_value) == (ERASE, UNK) else None
         asked = self._asking_for(prompt, target)
-        edit = self._weight_edit(asked, chosen, mode, erase_value) if chosen else None
         before = completion(self._current, asked)
+        edit = None
+        if chosen and mode == ERASE:
+            edit = slots.erase(self._network, chosen, value)
+        elif chosen:
+            old, new = slots.first_differing(before.said, asked.answers)
+            edit = slots.update(self._network, chosen, old, new)
         with slots.edited(self._network, edit) if edit else nullcontext():
             after = completion(self._current, asked)
         undo = self._slots.add(edit) if edit and not undo_modification else _nothing
@@ -178,29 +191,18 @@ class KnowledgeNeurons(FindsNeurons):
         """The prompt and its target; where there is none, what the model says."""
         if target is not None:
             return self._encoded(prompt, target)
-        asked = asking.unanswered(self._network, self._words, prompt)
+        asked = asking.unanswered(self._network, self._tokenizer, prompt)
         return replace(asked, answer=first_said(self._current, asked))
-
-    def _weight_edit(
-        self, asked: Prompt, chosen: Sequence[Neuron], mode: str, value: str
-    ) -> WeightEdit:
-        """Computed, not applied."""
-        if mode == ERASE:
-            return slots.erase(self._network, chosen, self._unknown() if value == UNK else None)
-        said = completion(self._current, asked).said
-        pairs = list(zip(said, asked.answers, strict=True))
-        old, new = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
-        return slots.update(self._network, chosen, old, new)
 
     def _unknown(self) -> Tensor:
         """The embedding (D,) of the token that stands for what has none."""
-        if self._words.unknown is None:
+        if self._tokenizer.unknown is None:
             raise ValueError("erase_value 'unk': the tokenizer has no unknown token; use 'zero'")
-        return self._network.words[self._words.unknown]
+        return self._network.words[self._tokenizer.unknown]
 
     def _told(self, before: Completion, after: Completion, quiet: bool) -> Results:
         """Both as the peers return them; printed too unless quiet."""
-        told = {"before": before.told(self._words), "after": after.told(self._words)}
+        told = {"before": before.told(self._tokenizer), "after": after.told(self._tokenizer)}
         for when, one in told.items():
             said = f"{one['argmax_completion']!r} at {one['argmax_prob']:.4g}"
             say(quiet, f"{when}: P(answer) {one['gt_prob']:.4g}, the model says {said}")

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from knowledge_neurons.compat import asking, models, scoring
+from knowledge_neurons.compat import asking, models, refining, scoring
 from knowledge_neurons.compat.changing import Scaled, SlotEdits
-from knowledge_neurons.compat.fork import check_refining
 from knowledge_neurons.compat.scoring import ADAPTIVE, GRADIENTS, Neurons, Scoring, Threshold
 from knowledge_neurons.networks.adapted_checkpoints import adapted
 from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.text.encoding import Tokens
 from knowledge_neurons.types import Edit, Prompt
 
@@ -44,9 +44,9 @@ class FindsNeurons:
             models.check_model_type(network, model_type)
         self.model, self.tokenizer = model, tokenizer
         self.model_type = model_type or models.type_of_network(network)
-        self.device = models.device_for(device)
+        self.device = chosen_device(None if device is None else str(device))
         self.peer_numbers = peer_numbers
-        self._network, self._words = network.to(self.device), words
+        self._network, self._tokenizer = network.to(self.device), words
         self._scaled: list[Edit] = []  # these and the slots' were left on
         self._slots = SlotEdits(network)
 
@@ -56,11 +56,11 @@ class FindsNeurons:
         return Scaled(self._network, self._scaled) if self._scaled else self._network
 
     def n_layers(self) -> int:
-        """L."""
+        """How many layers the model has, L."""
         return self._network.shape.layers
 
     def intermediate_size(self) -> int:
-        """F, neurons of a layer."""
+        """How many neurons each layer has, F."""
         return self._network.shape.neurons
 
     # --- finding -----------------------------------------------------------------------------
@@ -69,11 +69,13 @@ class FindsNeurons:
     def get_baseline_with_activations(
         self, encoded_input: Mapping[str, Any], layer_idx: int, mask_idx: int
     ) -> tuple[Outputs, Tensor]:
-        """One unchanged pass: its outputs, and the activations of a layer at a position.
+        """One pass: its outputs, and the activations of a layer at a position.
 
+        Edits that were left on apply, those of activations at mask_idx.
         encoded_input: of a `transformers` tokenizer, tensors; mask_idx: from the end if negative.
         Returns outputs with logits (B, T, V), and (B, F): what the neurons are, behind the
         nonlinearity, where the package reads a GPT's before it.
+        Raises ValueError for a layer or a position that there is not, padding, a second segment.
         """
         ids = asking.ids_of(encoded_input).to(self.device)  # (B, T)
         layers, tokens = self.n_layers(), ids.shape[1]
@@ -83,11 +85,12 @@ class FindsNeurons:
                 f"{tokens} tokens"
             )
         at = torch.full((len(ids),), mask_idx % tokens, device=self.device)
-        x, found = self._network.embed(ids), None
+        network, found = self._current, None
+        x = network.embed(ids)
         for layer in range(layers):
-            step = self._network.through(layer, x, at, only_read=False)
+            step = network.through(layer, x, at, only_read=False)
             x, found = step.x, step.activations if layer == layer_idx else found
-        return Outputs(self._network.head(x)), found
+        return Outputs(network.head(x)), found
 
     def get_scores(
         self,
@@ -98,9 +101,12 @@ class FindsNeurons:
         attribution_method: str = GRADIENTS,
         pbar: bool = True,
     ) -> Tensor:
-        """Scores of all neurons for one prompt: (L, F).
+        """Scores of all neurons for one prompt; of an answer of several tokens their mean.
 
         attribution_method: "integrated_grads", equation 4, or "max_activations", the activations.
+        steps: m, points of the path.
+        Returns (L, F), in probability; the activations as they are.
+        Raises ValueError for a prompt or an answer that cannot be asked, another method, no steps.
         """
         return self._scores([self._encoded(prompt, ground_truth)], steps, attribution_method)[0]
 
@@ -114,12 +120,17 @@ class FindsNeurons:
         encoded_input: Mapping[str, Any] | None = None,
         attribution_method: str = GRADIENTS,
     ) -> Tensor:
-        """Those of one layer: (F,).  encoded_input: the prompt as its tokenizer has it already."""
+        """Scores of one layer's neurons: (F,), as `get_scores` has them.
+
+        encoded_input: one text, as its tokenizer has it already, in place of the prompt.
+        Raises ValueError for a layer that there is not, for an encoded_input of several texts, with
+        padding or with masks that do not fit the answer, and as `get_scores` does.
+        """
         if not 0 <= layer_idx < self.n_layers():
             raise ValueError(f"layer {layer_idx}: the model has {self.n_layers()}")
         asked = self._encoded(prompt, ground_truth)
         if encoded_input is not None:
-            asked = asking.in_ids(self._network, self._words, asked, encoded_input)
+            asked = asking.in_ids(self._network, self._tokenizer, asked, encoded_input)
         return self._scores([asked], steps, attribution_method, layer_idx)[0, layer_idx]
 
     def get_coarse_neurons(
@@ -136,7 +147,10 @@ class FindsNeurons:
     ) -> Neurons:
         """The neurons of one prompt whose scores exceed exactly one threshold.
 
-        threshold: a score; adaptive_threshold: a share of the largest; percentile: of all scores.
+        threshold: a score, in its unit; adaptive_threshold: a share of the largest score;
+        percentile: of all scores, 0 to 100.  Neurons at it are left out.
+        Returns [[layer, index], ...] in that order.
+        Raises ValueError unless exactly one threshold is given, and as `get_scores` does.
         """
         above = Threshold(threshold, adaptive_threshold, percentile)
         asked = [self._encoded(prompt, ground_truth)]
@@ -158,19 +172,17 @@ class FindsNeurons:
         """The neurons coarse in more than p of the prompts, and in no negative example.
 
         The default of coarse_adaptive_threshold gives way to coarse_threshold or
-        coarse_percentile.  Returns [[layer, index], ...], first seen first.
+        coarse_percentile.  batch_size: at least 1, otherwise without effect.
+        Returns [[layer, index], ...], first seen first.
+        Raises ValueError for p out of range, and as `get_coarse_neurons` does.
         """
-        check_refining(prompts, negative_examples, batch_size)
-        scoring.check_share(p)
         above = Threshold.of_refining(
             coarse_threshold, coarse_adaptive_threshold, coarse_percentile
         )
-        negative = list(negative_examples or ())
-        asked = asking.encoded(self._network, self._words, prompts, ground_truth)
-        if negative:
-            asked += asking.encoded(self._network, self._words, negative, ground_truth)
-        coarse = [above.coarse(one) for one in self._scores(asked, steps, GRADIENTS)]
-        return scoring.refined(coarse, len(prompts), p, quiet)[0]
+        loaded = self._network, self._tokenizer
+        asked = refining.encoded(*loaded, prompts, ground_truth, negative_examples, p, batch_size)
+        scores = self._scores(asked, steps, GRADIENTS)
+        return refining.refined(scores, above, len(prompts), p, quiet)[0]
 
     def get_predicate_neurons(
         self,
@@ -185,8 +197,10 @@ class FindsNeurons:
 
         prompts: of each fact its prompts; ground_truths: of each its answer.  p and further
         options: as in `get_refined_neurons`.  Returns [[layer, index], ...], first seen first.
+        Raises ValueError for another number of answers than facts, for p and predicate_p out of
+        range, and as `get_refined_neurons` does.
         """
-        scoring.check_share(predicate_p)
+        refining.check_share(predicate_p, "predicate_p")
         if len(prompts) != len(ground_truths) or not prompts:
             raise ValueError(
                 f"prompts of {len(prompts)} facts, {len(ground_truths)} answers: expected as many, "
@@ -196,14 +210,14 @@ class FindsNeurons:
             self.get_refined_neurons(own, answer, p=p, quiet=True, **options)
             for own, answer in zip(prompts, ground_truths, strict=True)
         ]
-        found = scoring.shared(facts, predicate_p)
-        scoring.say(
+        found = refining.shared(facts, predicate_p)
+        refining.say(
             quiet, f"{len(found)} neurons in more than {predicate_p:g} of {len(facts)} facts"
         )
         return found
 
     def _encoded(self, prompt: str, ground_truth: str) -> Prompt:
-        return asking.encoded(self._network, self._words, [prompt], ground_truth)[0]
+        return asking.encoded(self._network, self._tokenizer, [prompt], ground_truth)[0]
 
     def _scores(
         self, asked: Sequence[Prompt], steps: int, method: str, layer: int | None = None

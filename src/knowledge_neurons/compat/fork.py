@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from knowledge_neurons.attribution import joint
-from knowledge_neurons.compat.asking import encoded
+from knowledge_neurons.compat.refining import encoded, refined
 from knowledge_neurons.compat.scoring import (
     ADAPTIVE,
     Answered,
     Neurons,
     Scoring,
     Threshold,
-    check_share,
     jointly,
-    refined,
 )
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.text.encoding import Tokens
@@ -56,8 +54,8 @@ def get_refined_neurons(
     score, or coarse_percentile, of all its scores.
     aggregation_strategy: how the scores of an answer's tokens are joined: start, end, sum, mean,
     max.  steps: points of the path, the released code's left sum; peer_numbers: the peers' points
-    instead, which have both ends.  batch_size: accepted; the engine goes by the memory that is
-    free.  quiet: without it the counts are printed.
+    instead, which have both ends.  batch_size: at least 1, otherwise without effect; the engine
+    goes by the memory that is free.  quiet: without it the counts are printed.
     Returns the refined neurons [[layer, index], ...], first seen first; the coarse neurons of each
     prompt; and of each prompt {"prompt", "pred_label", "ground_truth", "correct", "probability"}.
     Raises ValueError for what cannot be asked; docs/migration.md has what differs from the fork.
@@ -67,18 +65,14 @@ def get_refined_neurons(
             f"aggregation_strategy is {aggregation_strategy!r}: expected one of "
             f"{', '.join(joint.AGGREGATES)}"
         )
-    check_refining(prompts, negative_examples, batch_size)
-    check_share(p)
     threshold = Threshold.of_refining(
         coarse_threshold, coarse_adaptive_threshold, coarse_percentile
     )
-    asked = encoded(kn.model, kn.tokenizer, prompts, ground_truth)
-    other = list(negative_examples or ())
-    asked += encoded(kn.model, kn.tokenizer, other, ground_truth) if other else []
+    asked = encoded(kn.model, kn.tokenizer, prompts, ground_truth, negative_examples, p, batch_size)
     scoring = Scoring(steps, peer_numbers)
     answered = jointly(kn.model, asked, scoring, aggregation_strategy)
-    coarse = [threshold.coarse(one.scores) for one in answered]
-    found, own = refined(coarse, len(prompts), p, quiet)
+    scores = (one.scores for one in answered)
+    found, own = refined(scores, threshold, len(prompts), p, quiet)
     told = zip(prompts, asked, answered, strict=False)  # without the negative examples
     info = [
         _info(kn.tokenizer, text, ground_truth, prompt.answers, one) for text, prompt, one in told
@@ -97,16 +91,3 @@ def _info(
         "correct": one.predicted == answers,
         "probability": one.probability,
     }
-
-
-def check_refining(prompts: Any, negative_examples: Any, batch_size: int) -> None:
-    """ValueError for what is passed where 0.0.2 had another order of arguments, and the like."""
-    if not isinstance(prompts, (list, tuple)):
-        raise ValueError(f"prompts: expected a list of texts, got {type(prompts).__name__}")
-    if negative_examples is not None and not isinstance(negative_examples, (list, tuple)):
-        raise ValueError(
-            f"negative_examples is {negative_examples!r}: expected a list of prompts.  p stands "
-            "behind it since version 0.0.2; pass it by name"
-        )
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: expected at least 1")

@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from knowledge_neurons.networks import adapted_checkpoints, hub
 from knowledge_neurons.networks.adapted_checkpoints import GGUF
 from knowledge_neurons.networks.interface import Network
 
 # Names that the peers load: (their type, where the hub has it).
 _NAMED = {name: ("bert", repository) for name, repository in hub.HUB_NAMES.items()}
+_NAMED |= {name: ("roberta", repository) for name, repository in hub.OTHER_NAMES.items()}  # XLM-R's
 _NAMED["gpt2"] = ("gpt2", "openai-community/gpt2")
-_NAMED |= {
-    name: ("roberta", f"FacebookAI/{name}") for name in ("xlm-roberta-base", "xlm-roberta-large")
-}
 # Families that the peers have under another name.
 _THEIRS = {"xlm-roberta": "roberta", "xlm-roberta-xl": "roberta"}
 
@@ -88,10 +84,3 @@ def check_model_type(network: Network, given: str) -> None:
             f"model_type is {given!r}, but the model is a {' or '.join(sorted(known))!r}: pass "
             "model_type(MODEL_NAME) of the same name, or leave it out"
         )
-
-
-def device_for(asked: str | torch.device | None) -> torch.device:
-    """The device asked for; where none is, the first GPU if there is one."""
-    if asked is not None:
-        return torch.device(asked)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

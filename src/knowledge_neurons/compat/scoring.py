@@ -1,4 +1,4 @@
-"""Scores of prompts, dense; the peers' thresholds; what prompts share.
+"""Scores of prompts, dense; the peers' thresholds.
 
 Scores are equation 4's over all points of the rule, in every layer.  The engine takes rows of all
 layers and prompts together, within the memory that is free, so that the peers' batch_size has
@@ -7,7 +7,6 @@ nothing to decide.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -179,40 +178,3 @@ class Threshold:
         elif self.percentile is not None:
             above = float(np.percentile(scores.cpu().numpy(), self.percentile))
         return torch.nonzero(scores > above).tolist()
-
-
-def shared(prompts: Sequence[Neurons], p: float, negative: Sequence[Neurons] = ()) -> Neurons:
-    """The neurons coarse in more than p of the prompts, first seen first.
-
-    negative: coarse neurons of other prompts; a neuron that any of them has is left out.
-    """
-    check_share(p)
-    elsewhere = {tuple(neuron) for neurons in negative for neuron in neurons}
-    counts = Counter(tuple(neuron) for neurons in prompts for neuron in neurons)
-    least = len(prompts) * p
-    return [list(one) for one, n in counts.items() if n > least and one not in elsewhere]
-
-
-def refined(
-    coarse: Sequence[Neurons], prompts: int, p: float, quiet: bool
-) -> tuple[Neurons, list[Neurons]]:
-    """What prompts share, and the coarse neurons of each.
-
-    coarse: of so many prompts, then of negative examples.
-    """
-    own = list(coarse[:prompts])
-    found = shared(own, p, coarse[prompts:])
-    say(quiet, f"{sum(map(len, own))} coarse neurons, {len(found)} refined")
-    return found, own
-
-
-def say(quiet: bool, text: str) -> None:
-    """Print what was found unless quiet, as the peers do: nothing else of the library prints."""
-    if not quiet:
-        print(text)
-
-
-def check_share(p: float) -> None:
-    """ValueError unless a share of prompts that some neuron can exceed."""
-    if not 0 <= p < 1:
-        raise ValueError(f"p is {p}: expected a share of the prompts, from 0 to below 1")

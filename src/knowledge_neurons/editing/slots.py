@@ -152,6 +152,15 @@ def _write(model: Network, neurons: Sequence[Neuron], slots: Tensor) -> None:
         model.value_slots(layer)[:, index] = slot
 
 
+def first_differing(old: Sequence[int], new: Sequence[int]) -> tuple[int, int]:
+    """The tokens by which one answer of several is edited into another: the first that differ.
+
+    old, new: token ids, at least one each; where none differ, the first of both.
+    """
+    pairs = list(zip(old, new, strict=False))
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+
+
 def _direction(model: Network, token: int) -> Tensor:
     """A token's word embedding at norm 1: (D,)."""
     words = model.words  # (V, D)

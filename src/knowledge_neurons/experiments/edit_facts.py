@@ -38,9 +38,7 @@ def _update(
     model: Network, neurons: Sequence[Neuron], planned: Planned, variant: Variant
 ) -> WeightEdit:
     """The update of these neurons; of answers of several tokens by the first that differs."""
-    differ = (i for i, (a, b) in enumerate(zip(planned.old, planned.new, strict=False)) if a != b)
-    place = next(differ, 0)
-    old, new = planned.old[place], planned.new[place]
+    old, new = slots.first_differing(planned.old, planned.new)
     return slots.update(model, neurons, old, new, variant.lambda_1, variant.lambda_2)
 
 

@@ -1,7 +1,7 @@
 """What the stages share on the command line: flags, their defaults, the settings they come to.
 
-KN_MODEL, KN_DATA, KN_RESULTS, KN_DEVICE and KN_LANGUAGE in the environment change the defaults of
-all stages.
+KN_MODEL, KN_WEIGHTS, KN_DATA, KN_LANGUAGE, KN_RESULTS and KN_DEVICE in the environment change the
+defaults of all stages.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from knowledge_neurons.api import KnowledgeNeurons
-from knowledge_neurons.results.json_files import encode
 from knowledge_neurons.stages import program
 from knowledge_neurons.stages.workers import device_of
 
@@ -16,7 +16,8 @@ def find(args: argparse.Namespace) -> None:
     found = _opened(args).find(args.prompts, args.answer, **chosen)
     if args.json:
         told = {"model": args.bert_model, "prompts": args.prompts, "answer": args.answer}
-        _show(encode(told | {"neurons": found}).decode())
+        text = json.dumps(told | {"neurons": found}, separators=(",", ":"))
+        print(text.replace("\x7f", "\\u007f"))  # the one control character that it leaves
     else:
         _show(str(found))
 

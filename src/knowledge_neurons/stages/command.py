@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from knowledge_neurons import __version__
+from knowledge_neurons.neurons.refine import THRESHOLDS
 from knowledge_neurons.stages import arguments, numbered, numbers
 from knowledge_neurons_lab import NAME
 
@@ -53,14 +54,14 @@ def add_find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coarse",
         type=numbers.share,
-        default=0.2,
-        help="t: share of a prompt's largest score that a neuron needs (default: 0.2)",
+        default=THRESHOLDS.coarse,
+        help="t: share of a prompt's largest score that a neuron needs (default: %(default)s)",
     )
     parser.add_argument(
         "--shared",
         type=numbers.share,
-        default=0.7,
-        help="p: share of the prompts in which it needs it (default: 0.7)",
+        default=THRESHOLDS.shared,
+        help="p: share of the prompts in which it needs it (default: %(default)s)",
     )
     parser.add_argument(
         "--layers",
