@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 from ray.cluster_utils import Cluster
 
 from benchmarks.same_results import content_of, differences, files_of
+from benchmarks.scale_processes import PROC, family, status_of
 from knowledge_neurons import ROOT
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.manifests import environment
@@ -63,20 +64,13 @@ def start(results: Path, *flags: str) -> subprocess.Popen:
 
 
 def processes_under(root: int) -> dict[int, str]:
-    """Every process below this one, and its command line."""
-    parents, commands = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "stat").read_text().rpartition(")")[2].split()
-            commands[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:  # it has ended
-            continue
-        if status[0] != "Z":
-            parents[int(folder.name)] = int(status[1])
-    below, found = {root}, {}
-    while new := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= new
-        found |= {pid: commands[pid] for pid in new}
+    """Every process below this one that is no zombie, and its command line."""
+    found = {}
+    for pid, status in family([root]).items():
+        with suppress(OSError):  # it has ended
+            if pid != root and status.state != "Z":
+                command = (PROC / f"{pid}/cmdline").read_bytes()
+                found[pid] = command.decode(errors="replace")
     return found
 
 
@@ -189,10 +183,8 @@ def until_gone(processes: list[int], seconds: float) -> float:
 
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    status = status_of(pid)
+    return status is not None and status.state != "Z"
 
 
 def remove_node(whole: Path, results: Path, rng: random.Random) -> dict[str, Any]:
@@ -209,7 +201,10 @@ def remove_node(whole: Path, results: Path, rng: random.Random) -> dict[str, Any
 
 
 def campaign(folder: Path, workers: int, drivers: int, nodes: int, seed: int) -> Iterator[dict]:
-    """A record of each run."""
+    """A record of each run.
+
+    Raises RuntimeError where a run ends before any of its workers could be killed.
+    """
     rng, whole = random.Random(seed), folder / "whole"
     if start(whole).wait():
         raise RuntimeError(whole.with_suffix(".log").read_text())
@@ -217,9 +212,13 @@ def campaign(folder: Path, workers: int, drivers: int, nodes: int, seed: int) ->
     with cluster(2) as made:
         while workers > 0:
             number += 1
-            found = kill_workers(whole, folder / f"{number}", made, min(2, workers), rng)
+            results = folder / f"{number}"
+            found = kill_workers(whole, results, made, min(2, workers), rng)
             workers -= found["times"]
             yield found
+            if not found["times"]:  # so would the next one, without end
+                log = results.with_suffix(".log").read_text()
+                raise RuntimeError(f"run {number} ended before a worker was killed:\n{log}")
         for place in range(drivers):
             number += 1
             address = made.address if place % 2 else "local"
@@ -227,6 +226,16 @@ def campaign(folder: Path, workers: int, drivers: int, nodes: int, seed: int) ->
     for _ in range(nodes):
         number += 1
         yield remove_node(whole, folder / f"{number}", rng)
+
+
+def summary_of(records: list[dict[str, Any]]) -> dict[str, int]:
+    """How many runs; those that ended well, with the same bytes; how many faults of each kind."""
+    good = sum(record["same_bytes"] and not record["exit_code"] for record in records)
+    summary = {"runs": len(records), "same_bytes": good}
+    for record in records:
+        kind = record["fault"]
+        summary[kind] = summary.get(kind, 0) + record["times"]
+    return summary
 
 
 def main() -> int:
@@ -238,21 +247,19 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write all records there, with the host")
     args = parser.parse_args()
     asked = args.workers_killed, args.drivers_killed, args.nodes_removed, args.seed
-    records = []
-    with tempfile.TemporaryDirectory() as folder:
-        for record in campaign(Path(folder), *asked):
-            print(json.dumps(record), flush=True)
-            records.append(record)
-    good = sum(record["same_bytes"] and not record["exit_code"] for record in records)
-    summary: dict[str, Any] = {"runs": len(records), "same_bytes": good}
-    for record in records:
-        kind = record["fault"]
-        summary[kind] = summary.get(kind, 0) + record["times"]
-    if args.output:
-        detail = {"command": " ".join(sys.argv), "made_with": environment(), "records": records}
-        write_json(args.output, summary | detail, readable=True)
-    print(json.dumps(summary))
-    return int(good < len(records))
+    records: list[dict[str, Any]] = []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for record in campaign(Path(folder), *asked):
+                print(json.dumps(record), flush=True)
+                records.append(record)
+    finally:  # also of a campaign that fails
+        summary = summary_of(records)
+        if args.output:
+            detail = {"command": " ".join(sys.argv), "made_with": environment()}
+            write_json(args.output, summary | detail | {"records": records}, readable=True)
+        print(json.dumps(summary))
+    return int(summary["same_bytes"] < len(records))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ plans' trials by the same clock (the mean of the plans: a second of a processor 
 does more at one time than at another), because other programs lengthen wall seconds, which are kept
 beside them; peaks of resident memory; bytes of the results.
 
-- **demo**: scripts/demo.sh, all 26 calls;
+- **demo**: scripts/demo.sh, all its calls;
 - **smollm2**: scripts/real_model.sh, after `python scripts/get_smollm2.py`;
 - **bert-base**: a random model of bert-base-cased's shape on four facts of P19 and of P36, all
   points, for its paths are smoother than a real model's: stages 1, 3 and 7 (2 between them is not

@@ -11,15 +11,25 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from knowledge_neurons import ROOT
 
 PROC = Path("/proc")
 EVERY = 0.1  # seconds between looks
 TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Status(NamedTuple):
+    """Of a process.  state: "Z" of a zombie.  user, system: CPU time, in ticks."""
+
+    state: str
+    parent: int
+    user: int
+    system: int
 
 
 @dataclass(frozen=True)
@@ -41,19 +51,28 @@ class _Watch:
     peak: float = 0.0
 
     def look(self) -> None:
-        found = {}
-        for folder in PROC.glob("[0-9]*"):
-            try:
-                rest = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended
-                continue
-            found[int(folder.name)] = int(rest[1]), (int(rest[11]) + int(rest[12])) / TICK
-        family = {self.root, *self.cpu}
-        while more := {one for one, (parent, _) in found.items() if parent in family} - family:
-            family |= more
-        for one in family & found.keys():
-            self.cpu[one] = found[one][1]
+        for one, (*_, user, system) in family({self.root, *self.cpu}).items():
+            self.cpu[one] = (user + system) / TICK
             self.peak = max(self.peak, _peak_mib(one))
+
+
+def status_of(process: int) -> Status | None:
+    """None once it is gone."""
+    try:
+        told = (PROC / f"{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return Status(told[0], int(told[1]), int(told[11]), int(told[12]))
+
+
+def family(of: Iterable[int]) -> dict[int, Status]:
+    """These processes and all below them, as far as they are there."""
+    every = (int(folder.name) for folder in PROC.glob("[0-9]*"))
+    there = {one: status for one in every if (status := status_of(one))}
+    found = set(of)
+    while more := {one for one, status in there.items() if status.parent in found} - found:
+        found |= more
+    return {one: there[one] for one in sorted(found & there.keys())}
 
 
 def _peak_mib(process: int) -> float:

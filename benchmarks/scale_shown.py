@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -203,19 +204,53 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[list[str]]]] = {
 }
 
 
+# --- text ------------------------------------------------------------------------------------
+
+ABOUT = {
+    "workers": "**Workers.** Stage 1 of 160 facts (1,280 prompts) by a random BERT of 6 layers of "
+    "384/1536, on 2 cores. Start-up is the same command on one fact: Python, the model, "
+    "calibration, and with workers Ray and theirs. The audit, 16 of the prompts here and 1 % of a "
+    "large relation's, is done by one process before the work is shared; a prompt of it costs as "
+    "much as ten others, so it bounds what workers can save. Workers of one thread write the bytes "
+    "that one process of one thread writes, however many they are.",
+    "facts": "**Facts.** Of one relation, 8 prompts each, on a model of 2 layers of 64 neurons, "
+    "whose scores take little, so that what is kept for each fact shows.",
+    "statistics": "**A million facts.** Stage 2's statistics (`2_analyze_kn.py`) of 34 relations, "
+    "two kinds of neurons, 4 of a fact. The sampled pairs are 100 partners of each fact, as the "
+    "released code draws them; `--pairs 0` leaves them out, and the exact means stay.",
+    "report": "**The report** of invented results like PARAREL's (34 relations, 9 prompts a fact, "
+    "40 scores a prompt).",
+    "lengths": "**Length.** One prompt, bert-base's shape, 4 points in each layer, a batch of at "
+    "most 1 GiB.",
+    "sizes": "**Models.** Planned: stage 1's peak as `scripts/plan.py` says it (float32 weights; "
+    "batches of at most 1 GiB on a CPU, 16 GiB on a GPU; on a CPU it counts the reading of a "
+    "checkpoint). Measured: one group of facts with 4 points in each layer, weights made in "
+    "memory.",
+}
+PICTURES = {
+    "workers": "Times as fast by workers",
+    "facts": "CPU seconds and memory by facts",
+    "lengths": "CPU seconds and memory by tokens",
+    "sizes": "Memory by parameters",
+}
+
+
 # --- written ---------------------------------------------------------------------------------
 
 
 def with_tables(text: str, record: dict[str, Any]) -> str:
-    """The page with the tables of the parts that the record has."""
+    """The page with the parts that the record has: what each is of, its figure, its table."""
     for name in (name for name in TABLES if name in record):
         first, *rows = (f"| {' | '.join(row)} |" for row in TABLES[name](record[name]))
-        table = [first, "|" + "---|" * (first.count("|") - 1), *rows]
+        parts = [textwrap.fill(ABOUT[name], 120, break_on_hyphens=False)]
+        if name in FIGURES:
+            parts.append(f"![{PICTURES[name]}](scale_{name}.svg)")
+        parts.append("\n".join([first, "|" + "---|" * (first.count("|") - 1), *rows]))
         start, end = f"<!-- table: growth, {name} -->\n", "<!-- end -->\n"
         before, found, rest = text.partition(start)
         if not found or end not in rest:
             raise ValueError(f"{PAGE} has no {start.strip()} with {end.strip()} after it")
-        text = before + start + "\n".join([*table, end]) + rest.partition(end)[2]
+        text = before + start + "\n\n".join(parts) + "\n" + end + rest.partition(end)[2]
     return text
 
 

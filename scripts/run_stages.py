@@ -292,10 +292,9 @@ def with_cluster(settings: Settings) -> Settings:
     """With the address of a local cluster that all stages share, where one is asked for."""
     if settings.ray != LOCAL:
         return settings
-    workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.threads_per_worker)
-    return replace(
-        settings, ray=engine(LOCAL).connect(LOCAL, workers * settings.threads_per_worker)
-    )
+    crew = engine(LOCAL)
+    cores = crew.cores_of(settings.workers, settings.threads_per_worker)
+    return replace(settings, ray=crew.connect(LOCAL, cores))
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ from knowledge_neurons.results.controls import (
     write_effects,
 )
 from knowledge_neurons.results.json_files import encode_float32, write_json
-from knowledge_neurons.results.manifests import read_manifest, write_manifest
+from knowledge_neurons.results.manifests import is_done, read_manifest, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
@@ -125,6 +125,9 @@ def compute(
 ) -> list[ChangeRecord]:
     """The records of a relation's facts, from the file where it is done.  known: see `askable`."""
     settings, facts = inputs.settings, relation.facts
+    identity = identity_of(inputs, relation) | {"scales": settings.factors}
+    if is_done(path, identity):  # nothing is tokenised for it
+        return read_changes(path, settings.factors)
     own = relation.known(inputs.encode(facts))
     others = modify_activation.draw_others(known, facts, settings.seed)
     asked = [asking(inputs, other) for other in others]
@@ -138,7 +141,6 @@ def compute(
         found = modify_activation.modify(model, *their, neurons, scales)
         return [replace(r, neurons={}) if r.fact in unknown else r for r in found]
 
-    identity = identity_of(inputs, relation) | {"scales": settings.factors}
     group, encode = modify_activation.GROUP, encode_float32
     job = Job(path, identity, relation.name, len(facts), group, modify, encode)
     grow(job, settings.given, inputs.under, executor=inputs.executor)
@@ -166,14 +168,18 @@ def compute_controls(
 ) -> list[ControlRecord]:
     """The control records of a relation's facts, from the file where it is done."""
     settings, facts, name = inputs.settings, relation.facts, relation.name
-    own, path = inputs.encode(facts), settings.results.controls(name)
+    path = settings.results.controls(name)
+    held_out = held_out_of(settings.results.fact_neurons(name, baseline=False))
+    identity = identity_of(inputs, relation) | {"held_out": held_out, "common": COMMON}
+    if is_done(path, identity):
+        return read_controls(path)
+    own = inputs.encode(facts)
     others = modify_activation.draw_others(known, facts, settings.seed)
     same = controls.draw_same(facts, own, settings.seed)
     own = relation.known(own)
     model = inputs.pretrained.model
     found = relation.neurons[KNOWLEDGE]
     sets = controls.sets_of(model, found, COMMON, settings.seed, name)
-    held_out = held_out_of(settings.results.fact_neurons(name, baseline=False))
     beside = [asking(inputs, None if i is None else (name, i)) for i in same]
     elsewhere = [asking(inputs, other) for other in others]
 
@@ -183,7 +189,6 @@ def compute_controls(
         their = facts[group], own[group], beside[group], elsewhere[group]
         return controls.control(model, *their, neurons, held_out)
 
-    identity = identity_of(inputs, relation) | {"held_out": held_out, "common": COMMON}
     group = modify_activation.GROUP
     job = Job(path, identity, f"{name} controls", len(facts), group, control, encode_float32)
     grow(job, settings.given, inputs.under, executor=inputs.executor)

@@ -79,6 +79,7 @@ def compute(
     settings, max_tokens = inputs.settings, inputs.max_tokens
     model, tokenizer = inputs.pretrained.model, inputs.pretrained.tokenizer
     label, of_fact = relation.facts[0].label, relation.neurons[KNOWLEDGE]
+    name = relation.name  # alone, for workers
 
     def rank(some: range) -> list[tuple[Triggers, list[Neuron]]]:
         group = places[some.start : some.stop]
@@ -89,16 +90,17 @@ def compute(
         return list(zip(ranked, neurons, strict=True))
 
     def write(one: tuple[Triggers, list[Neuron]]) -> None:
-        write_text(settings.results.triggers_text(relation.name, one[0].fact), *one)
+        write_text(settings.results.triggers_text(name, one[0].fact), *one)
 
     job = Job(
         path,
         identity | relation.identity | {"facts": places},
-        name=relation.name,
+        name=name,
         facts=len(places),
         group=distant_activation.GROUP,
         work=rank,
         encode=lambda one: encode_triggers(*one, settings.top),
+        told=lambda place: f"{name} fact {places[place]}",
         keep=write,
     )
     grow(job, settings.given, inputs.under, executor=inputs.executor)

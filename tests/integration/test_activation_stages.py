@@ -10,7 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons.experiments import distant_activation, modify_activation
+from knowledge_neurons.experiments import (
+    distant_activation,
+    modify_activation,
+    trigger_examples,
+)
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.neurons import read_fact_neurons
@@ -158,6 +162,14 @@ def test_answers_that_are_not_one_token(own):
     ended = fine(own.here(STAGE_3, "--relations", "P101", "--oov", "skip"))
     assert lines(own, "modify_activation/P101.jsonl")[1]["own"] is None
     assert "cannot_be_asked    1" in ended.out
+
+
+def test_what_is_done_is_not_asked_for_again(own, monkeypatch):
+    """With its controls: the other facts are not drawn, let alone tokenised."""
+    again = (STAGE_3, "--relations", "P36", "--controls")
+    fine(own.here(*again))
+    monkeypatch.setattr(modify_activation, "draw_others", None)
+    fine(own.here(*again))
 
 
 def test_one_relation_has_no_other(own, tmp_path):
@@ -308,6 +320,16 @@ def test_chosen_facts(own):
     refused(own.here(STAGE_5, "--relations", "P19", "--facts", "18"), "P19 has facts 0 to 17")
     refused(own.here(STAGE_5, "--top", "0"), "argument --top: '0': expected")
     refused(own.here(STAGE_5, "--max_seq_length", "2"), "argument --max_seq_length: '2': expected")
+
+
+def test_a_fact_that_cannot_be_ranked_is_named(own, monkeypatch):
+    """By its place in the relation, not among the facts that were asked for."""
+
+    def fail(*_):
+        raise ValueError("of no use")
+
+    monkeypatch.setattr(trigger_examples, "rank_sentences", fail)
+    refused(own.here(STAGE_5, "--relations", "P19", "--facts", "3,7"), "P19 fact 3: of no use")
 
 
 # --- all three -------------------------------------------------------------------------------

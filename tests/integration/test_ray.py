@@ -5,6 +5,7 @@ Run: pytest tests/integration/test_ray.py      (benchmarks/faults.py does it at 
 
 from tests.integration.clusters import cluster, ray  # isort: skip
 
+import json
 import os
 import re
 import shutil
@@ -12,16 +13,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from benchmarks import faults
 from benchmarks.faults import alive, processes_under, wait_for
 from benchmarks.same_results import content_of, files_of
 from knowledge_neurons.networks.pretrained import fingerprint
-from knowledge_neurons.runs.crew import AHEAD, TRIES, Crew, Plan
+from knowledge_neurons.runs import crew as crews
+from knowledge_neurons.runs.crew import AHEAD, TRIES, Crew
 from knowledge_neurons.runs.executor import NamedWork
 from knowledge_neurons.runs.parcels import ALIGNED, pack, unpack
 from tests.integration.editable import editable
@@ -40,7 +45,7 @@ def address():
 
 @pytest.fixture
 def crew(address):
-    made = Crew(tiny_bert(), Plan(2, address, 1))
+    made = Crew(tiny_bert(), 2, address, 1)
     yield made
     made.close()
 
@@ -202,11 +207,11 @@ def test_workers_end_with_the_process_that_writes(address, number, code):
     program = f"""
 from knowledge_neurons.stages import program
 import time
-from knowledge_neurons.runs.crew import Crew, Plan
+from knowledge_neurons.runs.crew import Crew
 from knowledge_neurons.runs.executor import NamedWork
 from tests.reference.tiny import tiny_bert
 work = NamedWork(lambda some: time.sleep(60), str)
-crew = Crew(tiny_bert(), Plan(1, {address!r}, 1))
+crew = Crew(tiny_bert(), 1, {address!r}, 1)
 program.run(lambda: list(crew(work, [range(1)])))
 """
     driver = subprocess.Popen([sys.executable, "-c", program])
@@ -215,6 +220,40 @@ program.run(lambda: list(crew(work, [range(1)])))
     driver.send_signal(number)
     assert driver.wait() == code
     wait_for(lambda: not any(map(alive, started)), 10, "orphans")
+
+
+def test_the_store_has_room_for_a_model_that_goes_with_the_work(monkeypatch):
+    """As with --dtype bfloat16: for its own bytes beside those of the model itself."""
+    model, asked = tiny_bert(), []
+
+    def connect(*given):
+        asked.append(given)
+        raise ValueError("that will do")
+
+    monkeypatch.setattr(crews, "connect", connect)
+    copy = model.products_in(torch.bfloat16)
+    for of in (model, copy):
+        with pytest.raises(ValueError, match="that will do"):
+            list(Crew(model, 3, "local", 2)(named(lambda some, of=of: of.shape), GROUPS))
+    (*local, once), (*_, twice) = asked
+    own, second = (sum(t.nbytes for t in one.parameters()) for one in (model, copy))
+    assert local == ["local", 6] and once > own + crews.SPARE and twice - once > second
+
+
+def test_a_campaign_of_faults_ends_where_no_worker_lives_to_be_killed(monkeypatch, tmp_path):
+    """With its records and the run's log, not with one such run after the other."""
+
+    def run(whole, results, *_):
+        results.with_suffix(".log").write_text("no such model")
+        return {"fault": "worker killed", "times": 0, "exit_code": 2, "same_bytes": False}
+
+    monkeypatch.setattr(faults, "kill_workers", run)
+    monkeypatch.setattr(faults, "start", lambda *_: SimpleNamespace(wait=lambda: 0))
+    monkeypatch.setattr(faults, "cluster", nullcontext)
+    monkeypatch.setattr(sys, "argv", ["faults", "--output", str(tmp_path / "record.json")])
+    with pytest.raises(RuntimeError, match=r"(?s)run 1 ended before.*no such model"):
+        faults.main()
+    assert json.loads((tmp_path / "record.json").read_text())["runs"] == 1
 
 
 def test_a_cluster_without_room_or_at_no_address_is_said(own, address):

@@ -70,6 +70,27 @@ def test_calls_are_read_as_the_scripts_make_them():
         calls.read(["rm -rf /"])
 
 
+@pytest.mark.parametrize("stage", ["1_run_mlm.sh", "7_run_erase.sh", "9_neuron_map.sh"])
+def test_a_relation_is_what_stands_first_and_is_no_flag(stage):
+    """The value of a flag that is not known here is none, nor is a flag's alone."""
+    found = calls.read([f"{stage} --oov skip", f"{stage} --get_pred", f"{stage} P36 --oov skip"])
+    assert [one.relations for one in found] == [(), (), ("P36",)]
+    assert calls.of_stages([1], ["--oov", "skip"])[0].relations == ()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *("--steps x", "--steps", "--tolerance x", "--layers x", "--layers 1-x", "--scales 0,x"),
+        *("--scales 0,...,2", "--scales 0,1,...", "--scales 0,...,1,2", "--scales 0,0,...,2"),
+        *("--scales 2,1,...,0", "--scales 0,1e-9,...,1e9", "--scales 0,nan,...,2"),
+    ],
+)
+def test_a_value_that_no_stage_takes_is_an_error_with_its_line(flags):
+    with pytest.raises(ValueError, match=rf"1_run_mlm\.sh P36 .*argument {flags.split()[0]}: "):
+        calls.read([f"1_run_mlm.sh P36 {flags}"])
+
+
 def test_stages_by_number_have_the_papers_settings():
     """Flags that are not known go to stage 1 alone."""
     first, third = calls.of_stages([1, 3], ["--exact"])
@@ -132,6 +153,16 @@ def test_relations_of_a_run_are_those_of_calls_that_name_none():
     for wrong in (["1_run_mlm.sh P99"], ["7_run_erase.sh P99"]):
         with pytest.raises(ValueError, match="P99 is not in the data"):
             work.works_of(ASKED, calls.read(wrong))
+
+
+def test_sentences_are_those_of_the_facts_asked_for():
+    """Two of six facts, 12 and 6 sentences of all; all of them where no relation is named."""
+    done = works("4_run_distant.sh")
+    few, every = (
+        estimate.plan(replace(ASKED, relations=named), done, ONES, 4.2, 1 << 30, CPU)
+        for named in (("P36",), ())
+    )
+    assert (few.facts, few.sentences) == (2, 6) and (every.facts, every.sentences) == (6, 18)
 
 
 def test_calls_of_a_stage_add_up():
@@ -269,4 +300,19 @@ def test_a_plan_that_cannot_be_made_is_one_line(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "none.json" in said
     with pytest.raises(ValueError, match=r"none\.json"):
+        planning.main(flags)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--steps", "all"], ["--scales", "0,...,2"], ["--stages", "9-12"], ["--calls", "none"]],
+)
+def test_calls_that_cannot_be_read_are_one_line_too(wrong, tmp_path, monkeypatch, capsys):
+    """Of stage 1's flags, of stages that are not there, of a file that is not: the run goes on."""
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model", str(ROOT / "models/demo-bert"), *wrong]
+    planning.main([*flags, "--ask"])
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and wrong[1] in said
+    with pytest.raises((ValueError, OSError), match=wrong[1]):
         planning.main(flags)

@@ -135,6 +135,16 @@ def test_the_page_has_the_numbers_of_the_record():
     assert scale_shown.with_tables(text, json.loads(scale.RECORD.read_text())) == text
 
 
+def test_a_part_that_was_not_measured_is_not_on_the_page(record):
+    """Neither its words nor its figure; with its numbers all of it comes."""
+    bare = "\n".join(f"<!-- table: growth, {name} -->\n<!-- end -->\n" for name in record)
+    page = scale_shown.with_tables(bare, {"lengths": record.pop("lengths")})
+    assert "**Length.**" in page and "](scale_lengths.svg)" in page
+    assert page.count("**") == 2 and page.count("](") == 1
+    page = scale_shown.with_tables(page, record)
+    assert page.count("**") == 2 * len(PARTS) and page.count("](") == len(scale_shown.FIGURES)
+
+
 def test_small_numbers_leave_nothing_out():
     assert vars(QUICK).keys() == vars(FULL).keys()
     assert all(len(counts) > 1 for counts in (QUICK.facts, QUICK.statistics, QUICK.report))

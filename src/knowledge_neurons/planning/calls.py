@@ -17,11 +17,12 @@ from knowledge_neurons.experiments import choose_facts, neuron_maps
 
 KNOWN = 0  # known_facts.py, which comes before the stages
 STAGES = range(1, 10)
-PAPERS = range(1, 9)
+PAPER = range(1, 9)  # stages of the paper
+MOST_FACTORS = 1e6  # more would take long to count; stages refuse far fewer
 _SCRIPT = re.compile(r"(?:([1-9])_\w+|known_facts)\.(?:sh|py)")
 # One call of each stage with the paper's settings; stage 1 stands for one of every relation, stage
 # 7 for one of the first.
-PAPER = (
+ONE_EACH = (
     *("1_run_mlm.sh", "2_run_kn.sh", "3_run_modify_activation.sh", "4_run_distant.sh"),
     *("5_run_trigger_examples.sh", "6_run_edit.sh 1 8", "7_run_erase.sh", "8_run_plot.sh"),
     "9_neuron_map.sh",
@@ -56,7 +57,7 @@ class Call:
 
 
 def read(lines: Iterable[str]) -> list[Call]:
-    """Calls, a line each; ValueError for a line that calls no stage."""
+    """Calls, a line each; ValueError for a line that calls no stage, or asks what none can do."""
     return [_read(line) for line in lines if line.strip()]
 
 
@@ -66,10 +67,14 @@ def _read(line: str) -> Call:
     if not places:
         raise ValueError(f"{line.strip()[:80]!r}: expected a call such as 6_run_edit.sh 1 8")
     stage = int(_SCRIPT.search(words[places[0]])[1] or KNOWN)
-    args, _ = _parser().parse_known_args(words[places[0] + 1 :])
+    rest = words[places[0] + 1 :]
+    try:
+        args, _ = _parser().parse_known_args(rest)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{line.strip()[:80]!r}: {error}") from error
     named = args.relations or args.relation
-    if named is None and stage in (1, 7, 9) and args.first and not args.first[0].isdecimal():
-        named = args.first[0]
+    if named is None and stage in (1, 7, 9) and rest and not rest[0].startswith("-"):
+        named = rest[0]  # as stages.numbered has it
     steps = args.steps or (args.batch_size or 20) * (args.num_batch or 1)
     pairs, counts = args.lambda_sweep, args.top_k
     return Call(
@@ -79,7 +84,7 @@ def _read(line: str) -> Call:
         steps,
         args.layers,
         args.dtype,
-        _factors(args.scales),
+        args.scales,
         args.controls,
         len(pairs.split(",")) * len(counts.split(",")),
         args.facts_per_relation,
@@ -93,7 +98,6 @@ def _read(line: str) -> Call:
 def _parser() -> argparse.ArgumentParser:
     """The flags of all stages that their costs hang on."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("first", nargs="*")
     parser.add_argument("--relation", "--pt_relation")
     parser.add_argument("--relations")
     parser.add_argument("--tolerance", type=float, default=adaptive.TOLERANCE)
@@ -101,9 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", action="store_true")
     for name in ("steps", "batch_size", "num_batch", "other_sample"):
         parser.add_argument(f"--{name}", type=int)
-    parser.add_argument("--layers", type=_layers)
+    parser.add_argument("--layers", type=layers)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--scales", default="")
+    parser.add_argument("--scales", type=factors, default=0)
     for name in ("lambda_sweep", "top_k"):
         parser.add_argument(f"--{name}", default="one")
     parser.add_argument("--facts_per_relation", type=int, default=10)
@@ -114,23 +118,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _layers(text: str) -> tuple[int, int]:
+def layers(text: str) -> tuple[int, int]:
+    """First and last of "1-3" or "1"; ValueError for anything else."""
     first, _, last = text.partition("-")
     return int(first), int(last or first)
 
 
-def _factors(text: str) -> int:
-    """How many factors other than 1 "0,0.5,...,2" or "0,2" names."""
+def factors(text: str) -> int:
+    """How many factors other than 1 "0,0.5,...,2" or "0,2" names; ValueError for anything else."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if "..." not in parts:
         return sum(float(part) != 1 for part in parts)
+    if len(parts) != 4 or parts[2] != "...":
+        raise ValueError
     first, second, last = (float(parts[place]) for place in (0, 1, 3))
+    if not (first < second and 1 <= (last - first) / (second - first) <= MOST_FACTORS):
+        raise ValueError
     steps = round((last - first) / (second - first))
     return sum(abs(first + k * (second - first) - 1) > 1e-9 for k in range(steps + 1))
 
 
 def of_stages(stages: Sequence[int], flags: Sequence[str] = ()) -> list[Call]:
     """One call of each of some stages with the paper's settings.  flags: for stage 1."""
-    lines = [PAPER[stage - 1] for stage in stages]
+    lines = [ONE_EACH[stage - 1] for stage in stages]
     first = shlex.join(flags)
     return read(f"{line} {first}" if line.startswith("1_") else line for line in lines)

@@ -108,7 +108,7 @@ def plan(
     works: by stage.  points: a layer takes in stage 1, all of the rule where that is exact.
     budget: bytes that a batch of stage 1 may take.  deadline: hours.
     """
-    network, survey = asked.network, asked.survey
+    network, survey, found = asked.network, asked.survey, asked.survey.sentences
     stages = {}
     for stage, work in works.items():
         seconds = seconds_of(work, rates)
@@ -125,7 +125,7 @@ def plan(
         facts=survey.facts_of(asked.relations),
         prompts=round(survey.prompts_of(asked.relations)),
         tokens=survey.tokens,
-        sentences=round(survey.sentences.both + survey.sentences.head),
+        sentences=round(survey.share_of(asked.relations) * (found.both + found.head)),
         stages=stages,
         disk=disk(asked, works),
         workers=None if deadline is None else workers(hours, deadline),

@@ -67,6 +67,10 @@ class Survey:
         """How many facts these relations have; of all where none is named."""
         return sum(len(self.prompts[name]) for name in relations or self.prompts)
 
+    def share_of(self, relations: Sequence[str]) -> float:
+        """The share of all facts that these relations have."""
+        return self.facts_of(relations) / self.facts_of(())
+
     def prompts_of(self, relations: Sequence[str] = ()) -> float:
         """How many prompts of theirs are asked."""
         return self.askable * sum(sum(self.prompts[name]) for name in relations or self.prompts)

@@ -23,8 +23,9 @@ from knowledge_neurons.results.edits import EDITED
 from knowledge_neurons.text.strict_json import listed
 from knowledge_neurons.types import KINDS
 
-# Points that a layer takes, those tried in vain included: of the demo's BERT 4.2 at the default
-# tolerance, of a decoder, SmolLM2, 4.3 at five times that (benchmarks/results/plan.json).
+# Points that a layer takes, those tried in vain included: as stage 1 of demo.sh told of its BERT at
+# the default tolerance, and stage 1 of real_model.sh of a decoder, SmolLM2, at five times that
+# (points_per_layer in the manifests of their scores; no committed record has them).
 POINTS = {False: 4.2, True: 4.3}
 CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and the numbers tried
 INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
@@ -166,8 +167,8 @@ def _changes(asked: Asked, call: Call) -> Work:
 def _sentences(asked: Asked, call: Call) -> Work:
     """Stage 4 reads as many random ones as there are with both; stage 5 only those with both."""
     survey, found = asked.survey, asked.survey.sentences
-    share = survey.facts_of(asked.of(call)) / survey.facts_of(())
-    count = share * (found.both if call.stage == 5 else 2 * found.both + found.head)
+    every = found.both if call.stage == 5 else 2 * found.both + found.head
+    count = survey.share_of(asked.of(call)) * every
     tokens = max(1, round(survey.of_sentence))
     done = count * operations.reading(asked.network, tokens)
     return Work(call.stage, starts=1, sentences=count, operations=done)

@@ -1,6 +1,6 @@
 """Ray actors as the executor: each gets the model once, this process alone writes.
 
-    crew = Crew(model, Plan(workers=2, address="local", threads=1))
+    crew = Crew(model, workers=2, address="local", threads=1)
     for records in crew(work, groups):       # in the groups' order, whoever did them
         ...
 
@@ -28,27 +28,15 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.runs.executor import LOCAL, InThisProcess, NamedWork
-from knowledge_neurons.runs.parcels import pack, unpack
+from knowledge_neurons.runs.executor import LOCAL, NamedWork
+from knowledge_neurons.runs.parcels import pack, size_of, unpack
 
 T = TypeVar("T")
 
 TRIES = 3  # of a group, and of workers that die one after the other before they have begun
 AHEAD = 2  # groups a worker that are worked on, or done before an earlier one is
 PATIENCE = 180.0  # seconds that nobody works, while workers are to begin
-SPARE = 256 << 20  # bytes of a local object store beside the model
-
-
-@dataclass(frozen=True)
-class Plan:
-    """workers: None for as many as there is room for.  address: of a cluster, or LOCAL.
-
-    threads: of each worker.
-    """
-
-    workers: int | None
-    address: str
-    threads: int
+SPARE = 256 << 20  # bytes of a local object store beside the model and the first work
 
 
 class Worker:
@@ -86,20 +74,20 @@ class _Hand:
 
 
 class Crew:
-    """Workers as an `Executor`; they start with the first group and stay for further work."""
+    """Workers as an `Executor`; they start with the first group and stay for further work.
 
-    def __init__(self, model: Network, plan: Plan):
-        self._model, self._plan = model, plan
+    workers: None for as many as there is room for.  address: of a cluster, or LOCAL.
+    threads: of each worker.
+    """
+
+    def __init__(self, model: Network, workers: int | None, address: str, threads: int):
+        self._model, self._wanted, self._address, self._threads = model, workers, address, threads
         self._gpu = model.device.type == "cuda"
-        self.workers = plan.workers or 0
+        self.workers = workers or 0
         self._idle: list[_Hand] = []
         self._starting: dict[Future, _Hand] = {}
         self._lost = 0  # one after the other, before they had begun
         self._sent: ray.ObjectRef | None = None  # the model
-
-    def __reduce__(self) -> tuple:
-        """In a worker, who does the work is that process."""
-        return InThisProcess, ()
 
     def __call__(self, work: NamedWork, groups: Iterable[range]) -> Iterator[Sequence[Any]]:
         """See `Executor`.
@@ -111,9 +99,11 @@ class Crew:
         todo = list(groups)
         if not todo:
             return
-        self._start()
+        parcel = pack(work, self._model)
+        self._start(size_of(parcel))
         try:
-            job = _Job(work, todo, ray.put(pack(work, self._model)))
+            job = _Job(work, todo, ray.put(parcel))
+            del parcel  # of what is on a GPU it has a copy
             for place in range(len(todo)):
                 job.wanted = place
                 self._hand_out(job)
@@ -146,11 +136,16 @@ class Crew:
 
     # --- workers ---
 
-    def _start(self) -> None:
-        """Workers on their way up, all of them; those of an earlier job are asked if they live."""
+    def _start(self, size: int) -> None:
+        """Workers on their way up, all of them; those of an earlier job are asked if they live.
+
+        size: bytes of the work, which has a model of its own with --dtype bfloat16.
+        """
         if self._sent is None:
-            self._connect()
-            self._sent = ray.put(pack(self._model))
+            model = pack(self._model)
+            self._connect(size_of(model) + size)
+            self._sent = ray.put(model)
+            del model
             if self._gpu:  # the room is a worker's
                 self._model.to("cpu")
                 torch.cuda.empty_cache()
@@ -159,25 +154,23 @@ class Crew:
         while self._idle:
             self._await(self._idle.pop())
 
-    def _connect(self) -> None:
-        weights = self._model.published_state().values()
-        size = sum(tensor.numel() * tensor.element_size() for tensor in weights)
-        wanted, threads = self._plan.workers, self._plan.threads
+    def _connect(self, size: int) -> None:
+        """Join or start a cluster with room for the workers; size: bytes that they are sent."""
+        wanted, threads = self._wanted, self._threads
         kind = "GPU" if self._gpu else "CPU"
-        cores = (wanted or max(1, (os.cpu_count() or 1) // threads)) * threads
-        connect(self._plan.address, cores, size + size // 4 + SPARE)
+        connect(self._address, cores_of(wanted, threads), size + size // 4 + SPARE)
         room = int(ray.cluster_resources().get(kind, 0)) // (1 if kind == "GPU" else threads)
         self.workers = wanted or room
         if not 0 < self.workers <= room:
             ray.shutdown()
             each = "a GPU" if kind == "GPU" else f"{threads} cores (--threads_per_worker)"
             raise ValueError(
-                f"--workers {wanted or 1}, each with {each}: --ray {self._plan.address} has room "
+                f"--workers {wanted or 1}, each with {each}: --ray {self._address} has room "
                 f"for {room}"
             )
 
     def _add(self) -> None:
-        threads = self._plan.threads
+        threads = self._threads
         kind = ray.remote(num_cpus=threads, num_gpus=int(self._gpu), max_restarts=0)(Worker)
         tf32 = torch.backends.cuda.matmul.allow_tf32
         self._await(_Hand(kind.remote(threads, tf32, self._sent)))
@@ -204,7 +197,7 @@ class Crew:
         if not ready:
             raise ValueError(
                 f"no worker could start in {PATIENCE:g} seconds: is there still room for one at "
-                f"--ray {self._plan.address}?  (ray status)"
+                f"--ray {self._address}?  (ray status)"
             )
         answer = ready.pop()
         place, hand = job.running.pop(answer, (None, None))
@@ -261,6 +254,11 @@ class _Job:
 
     def __post_init__(self):
         self.waiting = list(range(len(self.groups)))
+
+
+def cores_of(workers: int | None, threads: int) -> int:
+    """How many cores a cluster of this machine needs; workers: None for as many as it has."""
+    return (workers or max(1, (os.cpu_count() or 1) // threads)) * threads
 
 
 def connect(address: str, cores: int, store: int | None = None) -> str:

@@ -43,6 +43,11 @@ def pack(content: Any, model: Any = None) -> list[Any]:
     return [file.getvalue(), *pickler.arrays]
 
 
+def size_of(parcel: Sequence[Any]) -> int:
+    """Its bytes."""
+    return len(parcel[0]) + sum(array.nbytes for array in parcel[1:])
+
+
 def unpack(parcel: Sequence[Any], model: Any = None) -> Any:
     """What was packed, in memory of its own; a tensor of a GPU is put on this process's first."""
     return _Unpickler(parcel, model).load()

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from knowledge_neurons.networks import batching, shapes
+from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.planning import calls, estimate, survey, trial, work
 from knowledge_neurons.planning.calls import KNOWN, Call
 from knowledge_neurons.planning.estimate import GIB, Plan
@@ -35,11 +36,14 @@ NAMES |= {5: "5 triggers", 6: "6 edits", 7: "7 erasures", 8: "8 report", 9: "9 n
 class Settings(arguments.SentenceSettings):
     """What is to be planned.
 
-    calls: of stages.  deadline: hours, or None.  memory: GiB of a batch of stage 1, or None.
+    calls: a file of them, "-" for standard input; without one those of `stages`, first and last,
+    with flags for stage 1.  deadline: hours, or None.  memory: GiB of a batch of stage 1, or None.
     json: the plan on one line.  ask: whether a run comes after it; yes: that goes on in any case.
     """
 
-    calls: list[Call]
+    calls: str | None
+    stages: tuple[int, int] | None
+    flags: list[str]
     deadline: float | None
     memory: float | None
     json: bool
@@ -83,17 +87,17 @@ def parse(argv: list[str] | None = None) -> Settings:
     parser.add_argument("--yes", action="store_true", help="with --ask: as if yes were answered")
     args, others = parser.parse_known_args(argv)
     derived = {"tmp_data_path": None, "max_seq_length": survey.MAX_TOKENS}
-    return arguments.settings(
-        Settings, args, calls=_calls(args.calls, args.stages, others), **derived
-    )
+    return arguments.settings(Settings, args, flags=others, **derived)
 
 
-def _calls(source: str | None, stages: tuple[int, int] | None, flags: list[str]) -> list[Call]:
+def calls_of(settings: Settings) -> list[Call]:
+    """What is to be planned; ValueError for what no stage takes."""
+    source = settings.calls
     if source is None:
-        first, last = stages or (calls.PAPERS.start, calls.PAPERS.stop - 1)
+        first, last = settings.stages or (calls.PAPER.start, calls.PAPER.stop - 1)
         if not (first in calls.STAGES and last in calls.STAGES):
             raise ValueError(f"--stages {first}-{last}: expected numbers from 1 to 9")
-        return calls.of_stages(range(first, last + 1), flags)
+        return calls.of_stages(range(first, last + 1), settings.flags)
     lines = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     return calls.read(lines.splitlines())
 
@@ -103,6 +107,7 @@ def _calls(source: str | None, stages: tuple[int, int] | None, flags: list[str])
 
 def make(settings: Settings, clock: Callable[[], float] = time.perf_counter) -> Plan:
     """Survey, trial, estimate.  clock: whose seconds."""
+    listed = calls_of(settings)
     network = shapes.shape_of(settings.bert_model, settings.revision)
     started = time.process_time()  # as every stage: Python, torch, whatever the family needs
     words = shapes.tokens_of(settings.bert_model, network)
@@ -113,13 +118,13 @@ def make(settings: Settings, clock: Callable[[], float] = time.perf_counter) -> 
         words,
         network.causal,
     )
-    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = chosen_device(settings.device)
     points, calibrated = told_by(settings.results)
     asked = work.Asked(network, found, tuple(settings.relations), points, calibrated)
-    works = work.works_of(asked, settings.calls)
+    works = work.works_of(asked, listed)
     kept = getattr(torch, settings.weights)
     rates = trial.rates(network, found, device, started, kept, clock)
-    first = next((call for call in settings.calls if call.stage == 1), Call(1))
+    first = next((call for call in listed if call.stage == 1), Call(1))
     return estimate.plan(
         asked,
         works,
@@ -173,7 +178,7 @@ def show(settings: Settings, plan: Plan) -> None:
     if 1 in plan.stages:
         rows["dtype"] = advice(plan)
     rows["assumed"] = "; ".join(plan.assumed) or "nothing"
-    where, threads = settings.device or "this machine", torch.get_num_threads()
+    where, threads = chosen_device(settings.device), torch.get_num_threads()
     many = f"{threads} thread{'s' * (threads != 1)}"
     tables.show(f"What it will cost: {settings.bert_model} on {where}, {many}", rows)
 
@@ -214,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(argv)
     try:
         plan = make(settings)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if not settings.ask:
             raise
         print(f"costs are not known beforehand: {error}")

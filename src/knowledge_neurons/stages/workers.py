@@ -16,14 +16,14 @@ if TYPE_CHECKING:  # it imports torch, which `kn --help` does not wait for
 
 # Arguments that decide no number, and are not kept with results.
 WHO_WORKS = ("workers", "ray", "threads_per_worker")
-many = numbers.whole(1, 4096)
+_how_many = numbers.whole(1, 4096)
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Who works; results are the same bytes however many there are, for the same threads."""
     parser.add_argument(
         "--workers",
-        type=many,
+        type=_how_many,
         help="processes that share the work, one per GPU or --threads_per_worker cores (default: "
         "this one; with --ray as many as there is room for)",
     )
@@ -33,7 +33,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         "several --workers)",
     )
     parser.add_argument(
-        "--threads_per_worker", type=many, help="of each worker (default with workers: 1)"
+        "--threads_per_worker", type=_how_many, help="of each worker (default with workers: 1)"
     )
 
 
@@ -54,7 +54,7 @@ def who_works(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def device_of(args: argparse.Namespace) -> str | None:
-    """--device, else --no_cuda, else --gpus, else KN_DEVICE."""
+    """--device, else --no_cuda, else --gpus."""
     chosen = args.device or ("cpu" if args.no_cuda else None)
     if args.gpus and not chosen:
         if "," in args.gpus:
@@ -63,7 +63,7 @@ def device_of(args: argparse.Namespace) -> str | None:
                 f"{len(args.gpus.split(','))} in its place, for a process per GPU"
             )
         chosen = f"cuda:{args.gpus}"
-    return chosen or os.environ.get("KN_DEVICE") or None
+    return chosen
 
 
 def executor(settings: Any, model: Network) -> Executor:
@@ -71,7 +71,7 @@ def executor(settings: Any, model: Network) -> Executor:
     if settings.ray is None:
         return InThisProcess()
     crew = engine(settings.ray)
-    return crew.Crew(model, crew.Plan(settings.workers, settings.ray, settings.threads_per_worker))
+    return crew.Crew(model, settings.workers, settings.ray, settings.threads_per_worker)
 
 
 def engine(address: str) -> ModuleType:
