@@ -15,13 +15,14 @@ calls=(
     "known_facts.py --wordings 3 --per_relation 13"  # right in 3 of their 8 wordings or more
     "1_run_mlm.sh --tolerance 5e-3"                  # of every relation
     "2_run_kn.sh --held_out 4"
-    "3_run_modify_activation.sh --controls"
+    "3_run_modify_activation.sh"
     "3_run_modify_activation.sh --relations P36 --scales 0,0.5,...,2"
     "4_run_distant.sh"
     "5_run_trigger_examples.sh"
     "6_run_edit.sh 1 8 --draw distinct --facts_per_relation 5 --save_patches"
     "7_run_erase.sh P36"
     "9_neuron_map.sh P36"
+    "10_controls.sh"
     "8_run_plot.sh"
 )
 model="" yes=""

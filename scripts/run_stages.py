@@ -19,41 +19,30 @@ import os
 import shlex
 import subprocess
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypedDict
 
-from msgspec import Meta
 from tqdm import tqdm
 
 from knowledge_neurons import ROOT
-from knowledge_neurons.results.json_files import write_json
-from knowledge_neurons.results.manifests import read_json
 from knowledge_neurons.runs.executor import LOCAL
 from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages.run_log import Log, Step
 from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, engine
 from knowledge_neurons.text import data
 
 CHOSEN = ("P19", "P27", "P106", "P937")  # erased (the paper's Table 5), and dose-response drawn
 FACTS_EDITED, CURVE = 10, "1,2,3,4,5,6,7,8,9,10"  # a relation; neurons edited
 SCALES = "0,0.25,0.5,0.75,1,1.25,1.5,1.75,2"
-MAPPED, FACTS_MAPPED = ("P36", "P19"), 50  # relations, and facts of each at most
+# Relations that are mapped and questioned, and facts of each that are mapped, at most.
+MAPPED, FACTS_MAPPED = ("P36", "P19"), 50
 SENTENCES = {4: 28, 5: 8}  # of a fact that a stage reads, on average
 # Seconds for a unit of a stage's work at bert-base's size on 2 cores (benchmarks/results): stages 1
-# to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole, 9 a fact.
+# to 3 a prompt, 4 and 5 a sentence, 6 an edited fact, 7 a prompt, 8 the whole, 9 a fact, 10 a
+# prompt.
 # Only their ratios count, and only until a stage has run.
-COST = {1: 0.27, 2: 2e-4, 3: 0.1, 4: 0.02, 5: 0.02, 6: 2.5, 7: 0.02, 8: 30.0, 9: 6.0}
-COMPUTING = (1, 3, 4, 5, 6, 7, 9)  # stages that take --workers
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call of a stage.  work: in COST's seconds."""
-
-    stage: int
-    name: str
-    command: list[str]
-    work: float
+COST = {1: 0.27, 2: 2e-4, 3: 0.1, 4: 0.02, 5: 0.02, 6: 2.5, 7: 0.02, 8: 30.0, 9: 6.0, 10: 0.6}
+COMPUTING = (1, 3, 4, 5, 6, 7, 9, 10)  # stages that take --workers
 
 
 # --- what there is to do ---------------------------------------------------------------------
@@ -165,6 +154,11 @@ def steps_of(settings: Settings) -> list[Step]:
             step(9, "9_neuron_map.sh", count, name, "--max_facts", str(count), *oov, name=name)
             for name, count in mapped.items()
         ),
+        step(
+            *(10, "10_controls.sh", sum(sum(sizes[name]) for name in mapped)),
+            *("--relations", ",".join(mapped), *oov),
+            name="controls",
+        ),
         step(8, "8_run_plot.sh", 1),
     ]
     return [one for one in steps if one.stage not in SENTENCES or not lacks_sentences(settings)]
@@ -175,67 +169,7 @@ def lacks_sentences(settings: Settings) -> bool:
     return bool(settings.language) and not os.environ.get("KN_SENTENCES")
 
 
-# --- how long it takes -----------------------------------------------------------------------
-
-
-class _Timed(TypedDict):
-    """A step in RESULTS/run.json."""
-
-    stage: Annotated[int, Meta(ge=1, le=9)]
-    work: Annotated[float, Meta(gt=0, le=1e15)]
-    seconds: Annotated[float, Meta(ge=0, le=1e15)]
-    done: bool
-
-
-class _Log(TypedDict):
-    """RESULTS/run.json."""
-
-    steps: dict[str, _Timed]
-
-
-@dataclass
-class Log:
-    """The steps so far, over all runs, kept in RESULTS/run.json: stage, work, seconds, done."""
-
-    path: Path
-    steps: dict[str, _Timed] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path) -> Log:
-        advice = "Remove it, and the time left is estimated anew"
-        return cls(path, read_json(path, _Log, advice)["steps"] if path.exists() else {})
-
-    def is_done(self, step: Step) -> bool:
-        """Whether a step of this name and work is; with more facts it is another one."""
-        found = self.steps.get(step.name, {})
-        return bool(found.get("done")) and found["work"] == step.work
-
-    def add(self, step: Step, seconds: float, done: bool) -> None:
-        """Note that a step ran so long; its seconds of earlier, interrupted runs count too."""
-        if self.is_done(step):  # and the stage had nothing to do
-            return
-        earlier = self.steps.get(step.name, {})
-        if earlier.get("work") == step.work:
-            seconds += earlier["seconds"]
-        self.steps[step.name] = {
-            **{"stage": step.stage, "work": step.work},
-            **{"seconds": round(seconds, 1), "done": done},
-        }
-        write_json(self.path, {"steps": self.steps}, readable=True)
-
-    def pace(self, stage: int) -> float | None:
-        """Seconds per unit of work: of this stage's steps, else of all; None before the first."""
-        done = [step for step in self.steps.values() if step["done"]]
-        own = [step for step in done if step["stage"] == stage] or done
-        return sum(s["seconds"] for s in own) / sum(s["work"] for s in own) if own else None
-
-    def seconds_left(self, steps: list[Step]) -> float | None:
-        """Seconds left of the steps that are not done; None before any is."""
-        left = [(step.work, self.pace(step.stage)) for step in steps if not self.is_done(step)]
-        if any(pace is None for _, pace in left):
-            return None
-        return sum(work * pace for work, pace in left)
-
+# --- running them ----------------------------------------------------------------------------
 
 NEEDED = (1, 2)  # stages that all others build on
 

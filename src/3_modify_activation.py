@@ -7,10 +7,6 @@ right answer to a fact's own prompts, and to those of a fact of another relation
 fact's neurons off and with them doubled (Figures 4 and 5).  modify_activation/<REL>.jsonl holds a
 line a fact, summary.json the averages with their intervals.
 
-With --controls it also asks whose the neurons are: their effect on other facts of the relation, on
-the prompts that did not find them (stage 2's --held_out), beside random neurons of the same layers,
-and of those neurons alone that few facts of the relation have -> results/controls/.
-
 With --scales 0,0.25,...,2 it draws the dose-response curve of each relation instead: the change at
 every factor -> results/dose_response/ and figs/dose_response-<REL>.pdf and .png.
 """
@@ -25,8 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from knowledge_neurons.experiments import controls, modify_activation
-from knowledge_neurons.experiments.modify_activation import Asked
+from knowledge_neurons.experiments import modify_activation
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.results import changes
 from knowledge_neurons.results.adopted import kinds_of
@@ -41,32 +36,22 @@ from knowledge_neurons.results.changes import (
     write_summary,
 )
 from knowledge_neurons.results.comparison import changes_beside
-from knowledge_neurons.results.controls import (
-    ControlRecord,
-    effects_of,
-    read_controls,
-    write_effects,
-)
 from knowledge_neurons.results.json_files import encode_float32, write_json
-from knowledge_neurons.results.manifests import is_done, read_manifest, write_manifest
+from knowledge_neurons.results.manifests import is_done, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages.asked import askable, asking, identity_of
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
-from knowledge_neurons.types import BASELINE, KNOWLEDGE
+from knowledge_neurons.types import BASELINE
 
 MOST_SCALES = 200  # each is one more pass over all prompts
-COMMON = 0.1  # rare neurons are those of at most this share of a relation's facts (section 5.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(arguments.ModelSettings):
-    """scales: factors of the dose-response curves to draw; None for suppressing and amplifying.
-
-    controls: whether to run them.
-    """
+    """scales: factors of the dose-response curves to draw; None for suppressing and amplifying."""
 
     scales: list[float] | None
-    controls: bool
 
     @property
     def factors(self) -> list[float]:
@@ -82,12 +67,7 @@ def parse() -> Settings:
         type=parse_scales,
         help="draw dose-response curves at these factors: a list, or 0,0.25,...,2 for even steps",
     )
-    parser.add_argument(
-        "--controls",
-        action="store_true",
-        help="also: other facts of the relation, held-out prompts, random neurons, rare neurons",
-    )
-    arguments.add_seed(parser, "the other facts, random neurons and intervals")
+    arguments.add_seed(parser, "the other facts and intervals")
     return arguments.settings(Settings, parser.parse_args())
 
 
@@ -112,12 +92,6 @@ def parse_scales(text: str) -> list[float]:
         )
     steps = int((last - first) / (second - first))
     return [float(first + k * (second - first)) for k in range(steps + 1)]
-
-
-def askable(inputs: Inputs) -> dict[str, list[int]]:
-    """relation -> the facts that can be asked."""
-    encoded = {name: inputs.encode(facts, True) for name, facts in inputs.facts.items()}
-    return {name: [i for i, own in enumerate(facts) if own] for name, facts in encoded.items()}
 
 
 def compute(
@@ -145,71 +119,6 @@ def compute(
     job = Job(path, identity, relation.name, len(facts), group, modify, encode)
     grow(job, settings.given, inputs.under, executor=inputs.executor)
     return read_changes(path, settings.factors)
-
-
-def identity_of(inputs: Inputs, relation: Relation) -> dict[str, Any]:
-    """What decides the records of a relation, but for the factors."""
-    settings = inputs.settings
-    found = inputs.identity | relation.identity | {"seed": settings.seed}
-    found |= {"min_prompts": settings.min_prompts}
-    return found | {"max_seq_length": inputs.max_tokens, "oov": settings.oov}
-
-
-def asking(inputs: Inputs, fact: tuple[str, int] | None) -> Asked | None:
-    """The prompts of a fact of any relation."""
-    if fact is None:
-        return None
-    (prompts,) = inputs.encode([inputs.facts[fact[0]][fact[1]]])
-    return (*fact, prompts)
-
-
-def compute_controls(
-    inputs: Inputs, relation: Relation, known: dict[str, list[int]]
-) -> list[ControlRecord]:
-    """The control records of a relation's facts, from the file where it is done."""
-    settings, facts, name = inputs.settings, relation.facts, relation.name
-    path = settings.results.controls(name)
-    held_out = held_out_of(settings.results.fact_neurons(name, baseline=False))
-    identity = identity_of(inputs, relation) | {"held_out": held_out, "common": COMMON}
-    if is_done(path, identity):
-        return read_controls(path)
-    own = inputs.encode(facts)
-    others = modify_activation.draw_others(known, facts, settings.seed)
-    same = controls.draw_same(facts, own, settings.seed)
-    own = relation.known(own)
-    model = inputs.pretrained.model
-    found = relation.neurons[KNOWLEDGE]
-    sets = controls.sets_of(model, found, COMMON, settings.seed, name)
-    beside = [asking(inputs, None if i is None else (name, i)) for i in same]
-    elsewhere = [asking(inputs, other) for other in others]
-
-    def control(some: range) -> list[ControlRecord]:
-        group = slice(some.start, some.stop)
-        neurons = {kind: of_facts[group] for kind, of_facts in sets.items()}
-        their = facts[group], own[group], beside[group], elsewhere[group]
-        return controls.control(model, *their, neurons, held_out)
-
-    group = modify_activation.GROUP
-    job = Job(path, identity, f"{name} controls", len(facts), group, control, encode_float32)
-    grow(job, settings.given, inputs.under, executor=inputs.executor)
-    return read_controls(path)
-
-
-def held_out_of(neurons: Path) -> int | None:
-    """Every how manieth prompt did not help stage 2 to find the neurons."""
-    return (read_manifest(neurons) or {}).get("identity", {}).get("held_out")
-
-
-def write_controls(
-    settings: Settings, relations: dict[str, list[ControlRecord]], identity: dict[str, Any]
-) -> Path:
-    """The table of whose neurons change what, on the screen too."""
-    found = effects_of(relations, settings.seed)
-    path = settings.results.controls_summary
-    write_effects(path, found)
-    write_manifest(path, identity, arguments=settings.given)
-    tables.show_effects(found)
-    return path
 
 
 def write_averages(
@@ -260,15 +169,11 @@ def main() -> None:
         if draws_curves:
             own = identity | relation.identity
             written += write_curve(settings, relation, found[name], own)
-    if settings.controls:
-        checked = {one.name: compute_controls(inputs, one, known) for one in relations}
     of_all = identity | {
         "neurons_sha256": {relation.name: relation.neurons_sha256 for relation in relations}
     }
     if not draws_curves:
         written = write_averages(settings, found, of_all)
-    if settings.controls:
-        written.append(write_controls(settings, checked, of_all))
     for path in written:
         print(f"wrote {path}")
 

@@ -1,4 +1,4 @@
-"""A LLaMA of a user's through all eight stages, its edits loaded by `transformers`.
+"""A LLaMA of a user's through eight stages and the tenth, its edits loaded by `transformers`.
 
 It learned 28 made-up facts by heart in seconds; some prompts go on behind the answer, some answers
 are of two tokens.  Run: pytest tests/integration/test_decoder_stages.py
@@ -16,7 +16,7 @@ from knowledge_neurons.editing import patches
 from knowledge_neurons.networks.checkpoints import from_pretrained
 from knowledge_neurons.neurons.neuron_statistics import refine_scores
 from knowledge_neurons.neurons.refine import Thresholds
-from knowledge_neurons.results.controls import SETS, effects_of, read_controls, read_effects
+from knowledge_neurons.results.controls import effects_of, read_controls, read_effects
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.scores import read_fact_scores
@@ -25,6 +25,7 @@ from tests.integration.stages import Ended, Place, fine, refused
 from tests.integration.test_apply_edit import run as apply_edit
 
 STAGE_3, STAGE_6 = "3_modify_activation.py", "6_edit_knowledge_sampled.py"
+STAGE_10 = "10_question_neurons.py"
 EVERY = 4  # prompt of a fact is held out
 TEXT_BEHIND = "more than punctuation follows the answer"
 WITHIN = 1e-5  # probabilities in float32
@@ -43,7 +44,8 @@ def through(place) -> dict[str, Ended]:
     for name, *arguments in (
         ("2_get_kn.py", "--held_out", EVERY),
         ("2_analyze_kn.py",),
-        (STAGE_3, "--controls"),
+        (STAGE_3,),
+        (STAGE_10,),
         ("4_check_weights_distant.py",),
         ("5_find_trigger_examples.py",),
         (STAGE_6, "--save_patches"),
@@ -148,10 +150,11 @@ def test_controls_of_every_fact(place, through):
             assert (one.own is None) == (one.fact == BARE) and one.held_out == EVERY
             if one.own is None:
                 continue
-            assert len(one.own.original) == 4 and set(one.own.edited) == set(SETS)
+            assert len(one.own.original) == 4 and "rest" not in one.neurons, "stage 2 held out"
             assert one.same.relation == relation and one.other.relation != relation
             assert answers[one.same.fact] != answers[one.fact] and one.same.fact != BARE
-            assert one.neurons["random"] == one.neurons["neurons"] >= one.neurons["rare"]
+            assert one.neurons["random"] == one.neurons["neurons"]
+            assert one.neurons["neurons"] >= one.neurons["shared_by_0"]
             total += 1
     assert total == 2 * (FACTS - 1)
 
@@ -198,32 +201,16 @@ def test_controls_table_and_report(place, through):
     assert found == effects_of(records, seed=42)
     off = found[0]
     assert set(off.changes) == {"own", "held_out", "same", "other"}
-    assert "Whose are the neurons?" in through[STAGE_3].out
+    assert "Whose are the neurons?" in through[STAGE_10].out
     assert load(place, "modify_activation/summary.json")["counts"]["cannot_be_asked"] == 2
     html = (place.results / "report.html").read_text()
-    table = html[html.index('<h3 id="controls">') :]
+    table = html[html.index('<section id="controls">') :]
     table = table[: table.index("</table>")]
-    assert table.count("<tr>") == 1 + len(found)
-    for words in ("own, held out", "rare of them × 0", "random neurons × 2"):
+    assert table.count("<tr>") == 1 + len(found) / 2, "each with its random twin"
+    for words in ("own, held out", "those in at most 1 other facts × 0", "knowledge neurons × 2"):
         assert words in table
     value = f"{100 * abs(off.changes['own'].value):.1f}"
     assert value in table.split("knowledge neurons × 0")[1].split("</tr>")[0]
-
-
-def test_controls_beside_curves(place, through, tmp_path):
-    """With --scales both are drawn: the table is written then too."""
-    own = replace(place, results=tmp_path / "results")
-    arguments = ("--scales", "0,1", "--controls", "--kn_dir", place.results / "kn")
-    fine(own.here(STAGE_3, "--relations", "P19", *arguments))
-    assert (own.results / "dose_response/P19.json").exists()
-    assert read_effects(Results(own.results))
-
-
-def test_without_controls_no_table(place, through, tmp_path):
-    own = replace(place, results=tmp_path / "results")
-    fine(own.here(STAGE_3, "--kn_dir", place.results / "kn"))
-    fine(own.here("8_plot_report.py"))
-    assert 'id="controls"' not in (own.results / "report.html").read_text()
 
 
 # --- stages 4 to 8 ---------------------------------------------------------------------------

@@ -86,7 +86,8 @@ def same_by_two_workers(place: Place, script: str, address: str, *flags: str) ->
 @pytest.mark.parametrize(
     "script, flags",
     [
-        ("3_modify_activation.py", ("--controls",)),
+        ("3_modify_activation.py", ()),
+        ("10_question_neurons.py", ("--sample", "3")),
         ("4_check_weights_distant.py", ()),
         ("5_find_trigger_examples.py", ()),
         ("7_erase_knowledge.py", ("--relation", "P19", "--oov", "skip")),

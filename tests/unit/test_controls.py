@@ -1,4 +1,4 @@
-"""Whose the neurons are: stage 3's controls by hand.  Run: pytest tests/unit/test_controls.py"""
+"""Whose the neurons are: stage 10's controls by hand.  Run: pytest tests/unit/test_controls.py"""
 
 import json
 import random
@@ -10,11 +10,12 @@ import pytest
 from knowledge_neurons.experiments import controls
 from knowledge_neurons.results.changes import Outcome
 from knowledge_neurons.results.controls import (
-    SETS,
     ControlRecord,
     effects_of,
+    random_of,
     read_controls,
     read_effects,
+    with_twins,
     write_effects,
 )
 from knowledge_neurons.results.json_files import encode_float32
@@ -45,34 +46,54 @@ OWN = [
 ]
 
 
+ALONE = [None] * len(OWN)  # no fact is asked beside
+BESIDE = [1, 0, None, 0, 0, 0]
+
+
+def sets_of(own=OWN, same=ALONE, shared_by=(0, 1), seed=42, relation="P19", **more) -> dict:
+    found = {"neurons": own, **more}
+    return controls.sets_of(tiny_bert(), found, same, shared_by, seed, relation)
+
+
 def test_random_neurons_are_of_the_same_layers_and_not_its_own():
     """Layer by layer as many, all different, none of the fact's; the same for the same seed."""
-    model = tiny_bert()
-    sets = controls.sets_of(model, OWN, 0.1, 42, "P19")
-    assert tuple(sets) == SETS and sets["neurons"] == OWN
-    for own, drawn in zip(OWN, sets["random"], strict=True):
-        assert Counter(n.layer for n in drawn) == Counter(n.layer for n in own)
-        assert len(set(drawn)) == len(drawn) and not set(drawn) & set(own)
-        assert all(0 <= n.index < TINY.intermediate_size for n in drawn)
-    again = [controls.sets_of(model, OWN, 0.1, *of)["random"] for of in ((42, "P19"), (43, "P19"))]
+    sets = sets_of(rest=[own[:1] for own in OWN])
+    kinds = ("neurons", "rest", "shared_by_0", "shared_by_1")
+    assert tuple(sets) == tuple(name for kind in kinds for name in (kind, random_of(kind)))
+    assert sets["neurons"] == OWN
+    for kind in kinds:
+        for own, drawn, all_own in zip(sets[kind], sets[random_of(kind)], OWN, strict=True):
+            assert Counter(n.layer for n in drawn) == Counter(n.layer for n in own)
+            assert len(set(drawn)) == len(drawn) and not set(drawn) & set(all_own)
+            assert all(0 <= n.index < TINY.intermediate_size for n in drawn)
+    for some, every in zip(sets["random_rest"], sets["random"], strict=True):
+        assert set(some) <= set(every), "a neuron has the same twin in every kind"
+    again = [sets_of(seed=seed, rest=[own[:1] for own in OWN])["random"] for seed in (42, 43)]
     assert again[0] == sets["random"] != again[1]
-    assert controls.sets_of(model, OWN, 0.1, 42, "P36")["random"] != sets["random"]
+    assert sets_of(relation="P36")["random"] != sets_of()["random"]
 
 
 def test_random_neurons_where_a_layer_is_nearly_used_up():
     """What is left of it is taken, and no neuron of the fact's."""
     own = neurons(*((1, index) for index in range(TINY.intermediate_size - 2)))
-    (drawn,) = controls.sets_of(tiny_bert(), [own], 0.1, 42, "P19")["random"]
+    (drawn,) = sets_of([own], [None])["random"]
     assert sorted(drawn) == neurons((1, 35), (1, 36))
 
 
-def test_rare_neurons_are_of_a_share_of_the_facts_that_have_any():
-    """Two of five at 0.4, one at 0.1: a neuron of one fact alone is always rare."""
-    model = tiny_bert()
-    two = controls.sets_of(model, OWN, 0.4, 42, "P19")["rare"]
-    assert two == [neurons((2, 5), (2, 6), (2, 7)), neurons((1, 3)), [], [], *OWN[4:]]
-    one = controls.sets_of(model, OWN, 0.1, 42, "P19")["rare"]
-    assert one == [neurons((2, 6), (2, 7)), neurons((1, 3)), [], [], [], OWN[5]]
+def test_neurons_of_few_facts():
+    """(0, 1) is in two other facts, (2, 5) in one; a neuron of one fact alone is always kept."""
+    sets = sets_of(shared_by=(0, 1, 2))
+    assert sets["shared_by_0"] == [neurons((2, 6), (2, 7)), neurons((1, 3)), [], [], [], OWN[5]]
+    assert sets["shared_by_1"] == [OWN[0][1:], neurons((1, 3)), [], [], *OWN[4:]]
+    assert sets["shared_by_2"] == OWN
+
+
+def test_the_fact_asked_beside_does_not_count():
+    """Fact 4 shares (2, 5) with fact 0 alone, which is asked beside it: it is kept at s = 0."""
+    sets = sets_of(same=BESIDE)
+    assert sets["shared_by_0"][4] == OWN[4]
+    assert sets["shared_by_0"][3] == [] and sets["shared_by_1"][3] == OWN[3]
+    assert sets["shared_by_0"][0] == neurons((2, 5), (2, 6), (2, 7))[1:], "fact 4 still counts"
 
 
 # --- which facts -----------------------------------------------------------------------------
@@ -115,7 +136,8 @@ def test_control_scales_each_set_beside_each_fact():
     own = [random_prompts(3, 7), random_prompts(2, 8), []]
     same = [("P19", 1, own[1]), None, ("P19", 0, own[0])]
     others = [("P36", 4, random_prompts(2, 9)), ("P36", 5, random_prompts(1, 6)), None]
-    sets = controls.sets_of(model, OWN[:3], 0.4, 42, "P19")
+    sets = sets_of(OWN[:3], [None] * 3, (1,))
+    assert tuple(sets) == ("neurons", "random", "shared_by_1", "random_shared_by_1")
     found = controls.control(model, facts, own, same, others, sets, 4)
     assert [(one.relation, one.fact, one.held_out) for one in found] == [
         ("P19", place, 4) for place in range(3)
@@ -123,10 +145,12 @@ def test_control_scales_each_set_beside_each_fact():
     assert found[2].own is found[2].same is found[2].other is None, "it cannot be asked itself"
     assert found[1].same is None
     for place, record in enumerate(found[:2]):
-        assert record.neurons == {kind: len(sets[kind][place]) for kind in SETS}
+        assert record.neurons == {kind: len(sets[kind][place]) for kind in sets}
         for asked, outcome in ((own[place], record.own), (others[place][2], record.other)):
-            for kind in SETS:
-                for factor in (0.0, 2.0):
+            for kind in sets:
+                factors = (0.0,) if "shared_by" in kind else (0.0, 2.0)
+                assert tuple(outcome.edited[kind]) == factors
+                for factor in factors:
                     edit = Edit(tuple(sets[kind][place]), factor)
                     expected = [literal.probabilities(model, p, edit)[p.answer] for p in asked]
                     assert outcome.edited[kind][factor] == pytest.approx(
@@ -140,14 +164,16 @@ def test_control_scales_each_set_beside_each_fact():
 
 
 def outcome(before: list[float], off: list[float], random: list[float] | None = None) -> Outcome:
-    """Neurons off give `off`, random ones `random`; the rare of them half of the way."""
+    """Neurons off give `off`, random ones `random`; those of few facts half of the way."""
     half = [(b + o) / 2 for b, o in zip(before, off, strict=True)]
-    after = {"neurons": off, "rare": half, "random": random or before}
-    return Outcome("P1", 0, before, {kind: {0.0: p, 2.0: before} for kind, p in after.items()})
+    after = {"neurons": off, "random": random or before}
+    edited = {kind: {0.0: p, 2.0: before} for kind, p in after.items()}
+    few = {"shared_by_1": {0.0: half}, "random_shared_by_1": {0.0: before}}
+    return Outcome("P1", 0, before, edited | few)
 
 
 def record(own: Outcome | None, count: int = 2, held_out: int | None = 2, **asked) -> ControlRecord:
-    counts = {"neurons": count, "rare": 1, "random": count}
+    counts = {"neurons": count, "random": count, "shared_by_1": 1, "random_shared_by_1": 1}
     return ControlRecord("P1", 0, counts, held_out, own, asked.get("same"), asked.get("other"))
 
 
@@ -172,7 +198,8 @@ def by_kind(records: dict) -> dict:
 def test_effects_by_hand():
     """Sums over each fact's prompts, change of a relation as a share, mean over relations."""
     found = by_kind(RECORDS)
-    assert list(found) == [(kind, factor) for factor in (0.0, 2.0) for kind in SETS]
+    whole, few = ["neurons", "random"], ["shared_by_1", "random_shared_by_1"]
+    assert list(found) == [(kind, 0.0) for kind in whole + few] + [(kind, 2.0) for kind in whole]
     off = found["neurons", 0.0].changes
     # P1, prompts 0 and 2 of the first fact, 0 of the second: 0.8 + 0.2 -> 0.2 + 0.2; P2: -50 %.
     assert off["own"].value == pytest.approx((-0.6 - 0.5) / 2)
@@ -180,11 +207,11 @@ def test_effects_by_hand():
     assert off["held_out"].value == pytest.approx(-0.7 / 1.3)
     assert off["same"].value == pytest.approx(-0.2)
     assert off["other"].value == pytest.approx(0.5)
-    assert found["rare", 0.0].changes["own"].value == pytest.approx(off["own"].value / 2)
+    assert found["shared_by_1", 0.0].changes["own"].value == pytest.approx(off["own"].value / 2)
     assert found["random", 0.0].changes["own"].value == pytest.approx((-0.2 / 1.0 + 0) / 2)
     assert all(c.value == 0 for c in found["neurons", 2.0].changes.values())
     assert found["neurons", 0.0].neurons == pytest.approx((2 + 4 + 2) / 3)
-    assert found["rare", 2.0].neurons == 1
+    assert found["shared_by_1", 0.0].neurons == 1
 
 
 def test_intervals_are_over_facts():
@@ -207,7 +234,16 @@ def test_without_held_out_all_prompts_are_own():
 def test_no_facts_with_neurons():
     """Nothing to average, no division by nothing."""
     for records in ({}, {"P1": [RECORDS["P1"][2], RECORDS["P1"][3]]}):
-        assert all(one.changes == {} and one.neurons == 0 for one in effects_of(records, 1))
+        assert effects_of(records, 1) == []
+
+
+def test_twins_stand_beside():
+    found = with_twins(effects_of(RECORDS, seed=1))
+    assert [(one.kind, one.factor, twin.kind) for one, twin in found] == [
+        ("neurons", 0.0, "random"),
+        ("shared_by_1", 0.0, "random_shared_by_1"),
+        ("neurons", 2.0, "random"),
+    ]
 
 
 def test_effects_round_trip(tmp_path):
@@ -235,9 +271,9 @@ def test_records_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("harm", "part"),
     [
-        (lambda one: one["neurons"].pop("rare"), "neurons"),
-        (lambda one: one["own"]["edited"].pop("random"), "own.edited"),
-        (lambda one: one["own"]["edited"]["rare"].pop("0.0"), "own.edited.rare has factors"),
+        (lambda one: one["neurons"].pop("random"), "neurons has .*expected neurons and random"),
+        (lambda one: one["own"]["edited"].pop("shared_by_1"), "own.edited"),
+        (lambda one: one["own"]["edited"]["random"].pop("0.0"), "own.edited.random has factors"),
         (lambda one: one["same"]["edited"]["neurons"]["2.0"].pop(), "same.edited.neurons"),
         (lambda one: one["other"].update(original=[]), "other has no prompts"),
     ],

@@ -125,8 +125,10 @@ def test_passes_of_the_other_stages_by_hand():
     """As the experiments have it; 19 prompts of 6 facts, 12 and 6 sentences."""
     found = works("3_run_modify_activation.sh")[3]
     assert (found.edited, found.edits) == (2 * 19, 2 * 19 * 4)
-    found = works("3_run_modify_activation.sh --controls")[3]
-    assert (found.edited, found.edits) == (5 * 19, 2 * 19 * 4 + 3 * 19 * 6)
+    found = works("10_controls.sh --sample 0")[10]
+    assert (found.edited, found.edits) == (3 * 19, 3 * 19 * 16)
+    found = works("10_controls.sh --relations P36 --sample 1")[10]
+    assert (found.edited, found.edits) == (3 * 8 + 4, 3 * 8 * 16 + 4 * 40)
     found = works("3_run_modify_activation.sh --relations P36 --scales 0,1,2")[3]
     assert (found.edited, found.edits) == (2 * 8, 2 * 8 * 4)
     assert works("4_run_distant.sh")[4].sentences == 2 * 12 + 6

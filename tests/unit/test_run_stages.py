@@ -48,7 +48,7 @@ def test_every_stage_of_every_relation_in_order(steps):
         *("stage 1 P19", "stage 1 P36", "stage 1 P101", "stage 2", "stage 3"),
         *("stage 3 dose-response", "stage 4", "stage 5"),
         *("stage 6 edits", "stage 6 success curve", "stage 7 P19"),
-        *("stage 9 P36", "stage 9 P19", "stage 8"),
+        *("stage 9 P36", "stage 9 P19", "stage 10 controls", "stage 8"),
     ]
     edits = next(step for step in steps() if step.name == "stage 6 edits")
     assert edits.command[2:4] == ["1", "8"] and "P19,P36,P101" in edits.command
@@ -69,17 +69,18 @@ def test_work_is_counted_in_prompts_sentences_and_edits(steps):
     assert works["stage 3 dose-response"] == 6 * 9 / 3 * COST[3]
     assert works["stage 6 success curve"] == 10 * works["stage 6 edits"]
     few = {step.name: step.work for step in steps("--max_facts", "1", "--relations", "P36,P101")}
+    assert works["stage 10 controls"] == (6 + 8) * COST[10]
     assert works["stage 9 P19"] == 3 * COST[9] and few["stage 9 P36"] == COST[9]
     assert few["stage 1 P36"] == 4 * COST[1] and few["stage 2"] == 9 * COST[2]
     assert "stage 7 P36" in few  # none of the paper's four is there
 
 
 def test_flags_reach_the_stages_that_have_them(steps):
-    """max_facts: 1, 6, 7, 9, the others read manifests; oov: 3 too; the unknown ones: stage 1."""
+    """max_facts: 1, 6, 7, 9, the others read manifests; oov: 3 and 10 too; unknown ones: 1."""
     for step in steps("--max_facts", "2", "--oov", "skip", "--exact", "--rule", "trapezoid"):
         few = "--max_facts 2 --oov skip" in " ".join(step.command)
         assert few == (step.stage in (1, 6, 7, 9))
-        assert ("--oov skip" in " ".join(step.command)) == (step.stage in (1, 3, 6, 7, 9))
+        assert ("--oov skip" in " ".join(step.command)) == (step.stage in (1, 3, 6, 7, 9, 10))
         assert ("--exact --rule trapezoid" in " ".join(step.command)) == (step.stage == 1)
 
 
@@ -140,7 +141,7 @@ def test_a_language_is_handed_on_and_has_no_english_sentences(monkeypatch, tmp_p
     (tmp_path / "fr.json").write_text(json.dumps({"P19": [[["Ann [MASK].", "Rome", "P19(b)"]]]}))
     monkeypatch.setenv("KN_DATA", str(tmp_path / "{}.json"))
     monkeypatch.setattr("sys.argv", ["run_stages.py", "--language", "fr"])
-    for sentences, stages in (("", {1, 2, 3, 6, 7, 8, 9}), ("/s/{}.json", set(range(1, 10)))):
+    for sentences, stages in (("", {1, 2, 3, 6, 7, 8, 9, 10}), ("/s/{}.json", set(range(1, 11)))):
         monkeypatch.setenv("KN_SENTENCES", sentences)
         settings = run_stages.parse()
         assert {step.stage for step in run_stages.steps_of(settings)} == stages

@@ -13,7 +13,7 @@ from knowledge_neurons.results.controls import Effects
 from knowledge_neurons.results.edits import EDITED, EditRun, Perplexity, Summary, Variant
 from knowledge_neurons.results.erasures import Effect, Erased, Erasure
 from knowledge_neurons.results.estimates import Estimate, Interval
-from knowledge_neurons.stages import tables
+from knowledge_neurons.stages import tables, tables_of_controls
 from knowledge_neurons.types import Neuron
 from tests.integration.stages import load
 
@@ -192,15 +192,20 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
     wide = Estimate(-0.00042, Interval(-0.00093, 0.00002))
     found = [
         Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}),
-        Effects("random", 2.0, 3.0, {"own": wide, "held_out": wide}),
+        Effects("random", 0.0, 3.456, {"own": wide, "held_out": wide}),
+        Effects("shared_by_1", 0.0, 3.0, {"own": wide, "held_out": wide}),
     ]
-    tables.show_effects(found)
+    tables_of_controls.show_effects(found)
     lines, (title, heads, *rows) = shown(capsys)
     assert title[0].startswith("Whose are the neurons?")
-    assert heads == ["neurons", "own prompts", "own, held out", "same relation", "other relations"]
+    columns = ["own prompts", "own, held out", "same relation", "other relations"]
+    assert heads == ["neurons", *columns, "random neurons, own prompts"]
     own, same = "-29.0 [-41.0, -15.3] %", "0.0 [0.0, +5.1] %"
     assert rows == [
-        ["knowledge neurons x 0", "3.46", own, "-", same, "-"],
-        ["random neurons x 2", "3.00", *2 * ["-0.042 [-0.093, +0.002] %"], *2 * ["-"]],
+        ["knowledge neurons x 0", "3.46", own, "-", same, "-", "-0.042 [-0.093, +0.002] %"],
+        [
+            *("those in at most 1 other facts x 0", "3.00"),
+            *(*2 * ["-0.042 [-0.093, +0.002] %"], *3 * ["-"]),
+        ],
     ]
     assert len({len(line) for line in lines[1:]}) == 1

@@ -10,16 +10,19 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from knowledge_neurons.figures import by_relation, of_maps, plots
+from knowledge_neurons.figures import by_relation, of_controls, of_maps, plots
 from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
+from knowledge_neurons.results.controls import Effects
 from knowledge_neurons.results.edits import EditRun, by_lambdas
 from knowledge_neurons.results.languages import Sharing
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.localisation import Localisation
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.maps import MapSummary
 from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.stability import Stability
 
 # Part of the outcomes -> what is drawn of it.
 PARTS = {
@@ -47,7 +50,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
-    neuron_map-REL for each relation that has maps; and languages.
+    neuron_map-REL for each relation that has maps; languages; and controls_sharing, _wordings and
+    _thresholds.
     """
     labels = found.labels
     if found.statistics:
@@ -76,6 +80,7 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         yield languages(results, found.sharing)
     for relation, maps in found.maps.items():
         yield neuron_map(results, relation, maps, labels)
+    yield from questioned(results, found.controls, found.localisation, found.stability)
 
 
 def languages(results: Results, sharing: Sharing) -> Picture:
@@ -103,6 +108,23 @@ def neuron_map(
     """The maps of a relation's facts together.  labels: relation -> its name."""
     figure = of_maps.neuron_map(by_relation.name_of(relation, labels), found)
     return Picture(f"neuron_map-{relation}", [results.map_summary(relation)], figure)
+
+
+def questioned(
+    results: Results,
+    effects: Sequence[Effects] = (),
+    localisation: Localisation | None = None,
+    stability: Stability | None = None,
+) -> Iterator[Picture]:
+    """Stage 10's answers about neurons, those that are there."""
+    if figure := of_controls.sharing(effects):
+        yield Picture("controls_sharing", [results.controls_summary], figure)
+    if localisation:
+        figure = of_controls.wordings(localisation)
+        yield Picture("controls_wordings", [results.localisation], figure)
+    if stability:
+        figure = of_controls.thresholds(stability)
+        yield Picture("controls_thresholds", [results.stability], figure)
 
 
 def success(results: Results, run: EditRun) -> Iterator[Picture]:

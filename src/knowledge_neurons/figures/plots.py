@@ -174,13 +174,13 @@ def dose_response(
                 points = sorted(curve[kind][asked].items())
                 if points:
                     label = NAMES[kind] if asked == OWN else f"{NAMES[kind]}, other facts"
-                    _line_with_band(panel, points, COLORS[kind], label, line, ".")
+                    line_with_band(panel, points, COLORS[kind], label, line, ".")
         panel.set_title(relation)
         panel.set_xlabel("Factor on the neurons' activations")
         panel.set_ylabel("Change of P(answer)")
         panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.yaxis.set_major_formatter(FuncFormatter(signed_percent))
-        _legend_above(figure, columns=2)
+        legend_above(figure, columns=2)
     return figure
 
 
@@ -200,17 +200,17 @@ def success_curve(curves: Mapping[str, Sequence[Summary]]) -> Figure:
         for kind, (color, line, marker) in MARKS.items():
             rows = [(s.neurons, s.success) for s in curves.get(kind, ())]
             if rows:
-                _line_with_band(panel, rows, color, EDITED_LABELS[kind], line, marker)
+                line_with_band(panel, rows, color, EDITED_LABELS[kind], line, marker)
         panel.set_ylim(-0.02, max(0.5, 1.05 * panel.get_ylim()[1]))
         panel.set_xlabel("Neurons edited (mean)")
         panel.set_ylabel("Success of edits")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.yaxis.set_major_formatter(FuncFormatter(percent))
-        _legend_above(figure, columns=3)
+        legend_above(figure, columns=3)
     return figure
 
 
-def _line_with_band(
+def line_with_band(
     panel: Axes,
     rows: Sequence[tuple[float, Estimate]],
     color: str,
@@ -228,7 +228,7 @@ def _line_with_band(
         panel.fill_between(*zip(*banded, strict=True), color=color, alpha=0.2, linewidth=0)
 
 
-def _legend_above(figure: Figure, columns: int) -> None:
+def legend_above(figure: Figure, columns: int) -> None:
     """One legend for all panels, where no line can run into it."""
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center",
                   ncols=columns)  # fmt: skip

@@ -16,27 +16,28 @@ from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.experiments import choose_facts, neuron_maps
 
 KNOWN = 0  # known_facts.py, which comes before the stages
-STAGES = range(1, 10)
+STAGES = range(1, 11)
 PAPER = range(1, 9)  # stages of the paper
 MOST_FACTORS = 1e6  # more would take long to count; stages refuse far fewer
-_SCRIPT = re.compile(r"(?:([1-9])_\w+|known_facts)\.(?:sh|py)")
+_SCRIPT = re.compile(r"(?:([1-9][0-9]?)_\w+|known_facts)\.(?:sh|py)")
 # One call of each stage with the paper's settings; stage 1 stands for one of every relation, stage
 # 7 for one of the first.
 ONE_EACH = (
     *("1_run_mlm.sh", "2_run_kn.sh", "3_run_modify_activation.sh", "4_run_distant.sh"),
     *("5_run_trigger_examples.sh", "6_run_edit.sh 1 8", "7_run_erase.sh", "8_run_plot.sh"),
     "9_neuron_map.sh",
+    "10_controls.sh",
 )
 
 
 @dataclass(frozen=True)
 class Call:
-    """stage: 1 to 9, or KNOWN.  relations: those it names; none for all.
+    """stage: of STAGES, or KNOWN.  relations: those it names; none for all.
 
     tolerance: None for all points.  scales: how many factors a dose-response has, 0 without.
     variants: in how many ways stage 6 edits a fact.  edits: of a relation; all_prompts: whether
     those who watch are asked all their prompts.  others: prompts of stage 7's other relations, None
-    for all.  taken: facts of a relation that known_facts takes, or stage 9 maps.
+    for all.  taken: facts of a relation that known_facts takes, stage 9 maps or stage 10 samples.
     wordings: of a fact that stage 9 averages.
     """
 
@@ -47,7 +48,6 @@ class Call:
     layers: tuple[int, int] | None = None
     dtype: str = "float32"
     scales: int = 0
-    controls: bool = False
     variants: int = 1
     edits: int = 10
     all_prompts: bool = True
@@ -85,14 +85,20 @@ def _read(line: str) -> Call:
         args.layers,
         args.dtype,
         args.scales,
-        args.controls,
         len(pairs.split(",")) * len(counts.split(",")),
         args.facts_per_relation,
         args.draw == choose_facts.RELEASED,
         args.other_sample,
-        args.max_facts if stage == 9 and args.max_facts > 0 else args.per_relation,
+        _taken(stage, args),
         args.wordings if stage == 9 else neuron_maps.WORDINGS,
     )
+
+
+def _taken(stage: int, args: argparse.Namespace) -> int:
+    """How many facts of a relation, at most."""
+    if stage == 9 and args.max_facts > 0:
+        return args.max_facts
+    return args.sample if stage == 10 else args.per_relation
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,8 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--relation", "--pt_relation")
     parser.add_argument("--relations")
     parser.add_argument("--tolerance", type=float, default=adaptive.TOLERANCE)
-    for name in ("exact", "controls"):
-        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--exact", action="store_true")
     for name in ("steps", "batch_size", "num_batch", "other_sample"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--layers", type=layers)
@@ -110,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scales", type=factors, default=0)
     for name in ("lambda_sweep", "top_k"):
         parser.add_argument(f"--{name}", default="one")
+    parser.add_argument("--sample", type=int, default=20)
     parser.add_argument("--facts_per_relation", type=int, default=10)
     parser.add_argument("--per_relation", type=int, default=10**9)
     parser.add_argument("--max_facts", type=int, default=0)

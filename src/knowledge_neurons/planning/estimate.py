@@ -190,7 +190,7 @@ def _batch(stage: int, network: Network, survey: Survey, points: float, budget: 
     if stage == 1:
         together = prompts * points * sum(passes.path_bytes(network, tokens))
         return min(together, budget)
-    if stage == 3:
+    if stage in (3, 10):
         rows = passes.pass_bytes(network, tokens, 5) * 2 * modify_activation.GROUP * prompts
         return min(rows, modify_activation.MEMORY)
     if stage in (4, 5):
@@ -215,7 +215,7 @@ def disk(asked: Asked, works: Mapping[int, Work]) -> dict[str, int]:
     prompts, results = survey.prompts_of(asked.relations), 0.0
     if 1 in works:
         results += SCORES * prompts
-    if works.keys() & {3, 4, 5, 7}:
+    if works.keys() & {3, 4, 5, 7, 10}:
         results += CHANGES * prompts
     if 9 in works:
         results += MAP * works[9].points
@@ -244,7 +244,7 @@ def _assumed(asked: Asked, works: Mapping[int, Work], points: float, exact: bool
         found.append("tokens by the number of words: the tokenizer is not here yet")
     if works.keys() & {4, 5} and not survey.sentences.known:
         found.append("web sentences as many as BINGREL has: their files are not here yet")
-    if 3 in works:
+    if works.keys() & {3, 10}:
         found.append("edits start at 0.6 of the layers")
     if 6 in works:
         found.append("every relation has facts to edit")

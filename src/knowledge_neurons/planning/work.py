@@ -31,7 +31,10 @@ CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and 
 INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
 EDITED_FROM = 0.6  # of the way up: where the lowest of a fact's neurons lies, and edits start
 NEURONS = 4  # of a fact that is mapped
-FACTORS, CONTROL_KINDS = len((SUPPRESS, AMPLIFY)), 3
+FACTORS = len((SUPPRESS, AMPLIFY))
+# Edits of a prompt in stage 10: neurons, the rest's and four sets of few facts, each with its
+# random twin, off, the first two doubled too; at each pair of thresholds, some of which are equal.
+CONTROLS, THRESHOLDS = 2 * (6 + 2), 40
 
 
 @dataclass(frozen=True)
@@ -149,19 +152,32 @@ def _refine(asked: Asked, call: Call) -> Work:
 
 
 def _changes(asked: Asked, call: Call) -> Work:
-    """Own prompts and another fact's, under two kinds of neurons times each factor; controls ask a
-    third fact's too, under three kinds."""
-    survey, prompts = asked.survey, asked.survey.prompts_of(asked.of(call))
+    """Own prompts and another fact's, under two kinds of neurons times each factor."""
+    prompts = asked.survey.prompts_of(asked.of(call))
     edits = len(KINDS) * (call.scales or FACTORS)
     edited, rows = 2 * prompts, 2 * prompts * edits
-    if call.controls:
-        edited, rows = edited + 3 * prompts, rows + 3 * prompts * CONTROL_KINDS * FACTORS
+    return _edited(asked, 3, edited, rows)
+
+
+def _controls(asked: Asked, call: Call) -> Work:
+    """Own prompts, those of another fact of the relation and of another relation's; then of some
+    facts at each pair of thresholds."""
+    survey, relations = asked.survey, asked.of(call)
+    prompts = survey.prompts_of(relations)
+    few = sum(min(call.taken, len(survey.prompts[name])) for name in relations)
+    sampled = prompts * few / max(1, survey.facts_of(relations))
+    rows = 3 * prompts * CONTROLS + sampled * THRESHOLDS
+    return _edited(asked, 10, 3 * prompts + sampled, rows)
+
+
+def _edited(asked: Asked, stage: int, edited: float, rows: float) -> Work:
+    """So many prompts, under so many edits all together."""
     network, tokens = asked.network, asked.tokens
     layer = round(EDITED_FROM * network.shape.layers)
     done = edited * operations.reading(network, tokens)
     done += rows * operations.edit(network, tokens, min(layer, network.shape.layers - 1))
-    every = survey.prompts_of()
-    return Work(3, starts=1, edited=edited, edits=rows, tokenised=every + edited, operations=done)
+    tokenised = asked.survey.prompts_of() + edited
+    return Work(stage, starts=1, edited=edited, edits=rows, tokenised=tokenised, operations=done)
 
 
 def _sentences(asked: Asked, call: Call) -> Work:
@@ -221,4 +237,4 @@ def _read(asked: Asked, stage: int, prompts: float) -> Work:
 
 
 _OF_STAGE = {KNOWN: _known, 1: _scores, 2: _refine, 3: _changes, 4: _sentences, 5: _sentences}
-_OF_STAGE |= {6: _edits, 7: _erase, 8: _report, 9: _maps}
+_OF_STAGE |= {6: _edits, 7: _erase, 8: _report, 9: _maps, 10: _controls}

@@ -32,8 +32,14 @@ from knowledge_neurons.results.comparison import (
     main_run,
     neurons_beside,
 )
-from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS
+from knowledge_neurons.results.controls import (
+    EFFECT_COLUMNS,
+    RANDOM_COLUMN,
+    kind_told,
+    with_twins,
+)
 from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
+from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS
 from knowledge_neurons.results.metrics import RESAMPLES
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import Provenance, provenance
@@ -50,6 +56,7 @@ STAGES = {
     6: "edits",
     7: "erasures",
     9: "neuron maps",
+    10: "questions of critics",
 }
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
@@ -78,7 +85,11 @@ def render(results: Results) -> str:
             tables=comparisons(found),
             figures=drawn(results, found),
             effect_columns=EFFECT_COLUMNS,
-            effect_kinds=EFFECT_KINDS,
+            random_column=RANDOM_COLUMN,
+            effects=with_twins(found.controls),
+            kind_told=kind_told,
+            overlap_columns=OVERLAP_COLUMNS,
+            least_overlap=LEAST,
             triggers=triggers_of(found),
             differences=differences(),
             checked_the_same=checked_the_same(),

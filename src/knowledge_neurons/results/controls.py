@@ -1,4 +1,4 @@
-"""Stage 3's controls: records, a line a fact, and the table of whose neurons change what."""
+"""Stage 10's controls: records, a line a fact, and the table of whose neurons change what."""
 
 from __future__ import annotations
 
@@ -19,30 +19,48 @@ from knowledge_neurons.results.changes import (
     mean_change,
 )
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.json_files import check_keys, write_json
+from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_records, read_summary
 from knowledge_neurons.types import CONTROL, KNOWLEDGE, Count, Index, Number
 
-RARE = "rare"  # those of a fact's neurons that few facts of its relation have
 SAME = "same"  # asked: another fact of the relation
-HELD_OUT = "held_out"  # asked: those of the fact's own prompts that found no neurons
-SETS = (KNOWLEDGE, RARE, CONTROL)
-# What is asked, and of which neurons, in words.
+HELD_OUT = "held_out"  # asked: the prompts that did not help to find REST's neurons
+# Kinds of neurons, beside a fact's own: found by the prompts that are not held out; those of its
+# own that at most s other facts have, "shared_by_s"; of each kind as many random ones.
+REST, SWEPT, RANDOM = "rest", "shared_by_", "random_"
 EFFECT_COLUMNS = {
     OWN: "own prompts",
     HELD_OUT: "own, held out",
     SAME: "same relation",
     OTHER: "other relations",
 }
-EFFECT_KINDS = {KNOWLEDGE: "knowledge neurons", RARE: "rare of them", CONTROL: "random neurons"}
+RANDOM_COLUMN = "random neurons, own prompts"
+
+
+def random_of(kind: str) -> str:
+    """The kind of as many random neurons."""
+    return CONTROL if kind == KNOWLEDGE else RANDOM + kind
+
+
+def shared_by(kind: str) -> int | None:
+    """s of "shared_by_s" or of its random twin."""
+    return int(kind.rpartition("_")[2]) if SWEPT in kind else None
+
+
+def kind_told(kind: str) -> str:
+    """A kind of neurons that are not random in words."""
+    if (most := shared_by(kind)) is not None:
+        return f"those in at most {most} other facts"
+    return {KNOWLEDGE: "knowledge neurons", REST: "found without the held out"}.get(kind, kind)
 
 
 @dataclass(frozen=True)
 class ControlRecord:
-    """What scaling a fact's neurons, the rare of them and random ones did; a line on disk.
+    """What scaling a fact's neurons, some of them and random ones did; a line on disk.
 
-    neurons: how many of each of SETS.  held_out: every so manieth of its own prompts found none.
+    neurons: how many of each kind.  held_out: every so manieth of its own prompts found none of
+    REST's.
     own, same, other: asked its own prompts, those of a fact of its relation, of another one; None
     where there was none.
     """
@@ -70,32 +88,55 @@ class Effects:
 
 
 def read_controls(path: Path) -> list[ControlRecord]:
-    """Stage 3's control records; ValueError names file, line and what does not fit."""
+    """Stage 10's control records; ValueError names file, line and what does not fit."""
     return list(read_records(path, ControlRecord, _check))
 
 
 def _check(record: ControlRecord) -> None:
-    check_keys("neurons", record.neurons, SETS)
+    kinds = tuple(record.neurons)
+    if not {KNOWLEDGE, CONTROL} <= record.neurons.keys():
+        raise ValueError(
+            f"neurons has {sorted(kinds)}, expected {KNOWLEDGE} and {CONTROL} at least"
+        )
     for asked in (OWN, SAME, OTHER):
-        check_outcome(asked, getattr(record, asked), SETS, (SUPPRESS, AMPLIFY))
+        check_outcome(asked, getattr(record, asked), kinds, (SUPPRESS,))
 
 
 def effects_of(relations: Mapping[str, Sequence[ControlRecord]], seed: int) -> list[Effects]:
-    """The table: facts with neurons alone, changes averaged as Figures 4 and 5 are."""
-    found = []
+    """The table: facts with neurons alone, changes averaged as Figures 4 and 5 are.
+
+    Kinds are those that every relation has, in the order of the records; a fact without neurons of
+    a kind counts there, unchanged.
+    """
     asked = {
         name: [r for r in own if r.own and r.neurons[KNOWLEDGE]] for name, own in relations.items()
     }
+    records = [record for own in asked.values() for record in own]
+    kinds = [
+        kind
+        for kind in dict.fromkeys(kind for record in records for kind in record.neurons)
+        if all(kind in record.neurons for record in records)
+    ]
+    found = []
     for factor in (SUPPRESS, AMPLIFY):
-        for kind in SETS:
+        for kind in kinds:
             changes = {}
             for column in EFFECT_COLUMNS:
                 groups = [_sums(own, column, kind, factor) for own in asked.values()]
                 if change := mean_change(groups, seed):
                     changes[column] = change
-            counts = [r.neurons[kind] for own in asked.values() for r in own]
-            found.append(Effects(kind, factor, float(np.mean(counts)) if counts else 0.0, changes))
+            if changes:
+                counts = [record.neurons[kind] for record in records]
+                found.append(Effects(kind, factor, float(np.mean(counts)), changes))
     return found
+
+
+def with_twins(found: Sequence[Effects]) -> list[tuple[Effects, Effects | None]]:
+    """Effects of neurons that are not random, each with that of as many random ones."""
+    by_kind = {(one.kind, one.factor): one for one in found}
+    random = {random_of(kind) for kind, _ in by_kind}
+    own = [one for one in found if one.kind not in random]
+    return [(one, by_kind.get((random_of(one.kind), one.factor))) for one in own]
 
 
 def _sums(records: Sequence[ControlRecord], column: str, kind: str, factor: float) -> np.ndarray:
@@ -111,8 +152,8 @@ def _sums(records: Sequence[ControlRecord], column: str, kind: str, factor: floa
             if column not in (OWN, HELD_OUT)
             or is_held_out(place, record.held_out) == (column == HELD_OUT)
         ]
-        after = outcome.edited[kind][factor]
-        if chosen:
+        after = outcome.edited[kind].get(factor)
+        if chosen and after:
             rows.append([sum(of[place] for place in chosen) for of in (outcome.original, after)])
     return np.array(rows).reshape(-1, 2)
 
@@ -122,6 +163,6 @@ def write_effects(path: Path, found: Sequence[Effects]) -> None:
 
 
 def read_effects(results: Results) -> list[Effects]:
-    """The table, empty where stage 3 was not asked for controls."""
+    """The table, empty where stage 10 has not run."""
     path = results.controls_summary
-    return read_summary(path, dict[str, list[Effects]], 3)["effects"] if path.exists() else []
+    return read_summary(path, dict[str, list[Effects]], 10)["effects"] if path.exists() else []

@@ -142,12 +142,24 @@ class Results:
         return self.kn / f"{_base(baseline)}modify_activation_rlt.json"
 
     def controls(self, relation: str) -> Path:
-        """Stage 3's control records of a relation."""
+        """Stage 10's control records of a relation."""
         return self.root / "controls" / f"{relation}.jsonl"
 
     @property
     def controls_summary(self) -> Path:
         return self.root / "controls" / "summary.json"
+
+    @property
+    def localisation(self) -> Path:
+        return self.root / "controls" / "localisation.json"
+
+    def stability_records(self, relation: str) -> Path:
+        """What the neurons of other thresholds do, of a relation."""
+        return self.root / "controls" / f"stability-{relation}.jsonl"
+
+    @property
+    def stability(self) -> Path:
+        return self.root / "controls" / "stability.json"
 
     def curve_records(self, relation: str) -> Path:
         """Stage 3's records of a relation, of many factors."""

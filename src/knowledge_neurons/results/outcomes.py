@@ -19,11 +19,13 @@ from knowledge_neurons.results.edits import EditRun, read_edit_run
 from knowledge_neurons.results.erasures import Erasure, read_erasure
 from knowledge_neurons.results.languages import Sharing, read_sharing
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.localisation import Localisation, read_localisation
 from knowledge_neurons.results.manifests import read_manifest
 from knowledge_neurons.results.maps import MapSummary, read_summaries
 from knowledge_neurons.results.neurons import read_statistics
 from knowledge_neurons.results.provenance import check_manifest
 from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.results.stability import Stability, read_stability
 from knowledge_neurons.results.triggers import read_triggers
 from knowledge_neurons.text.relations import split_name
 
@@ -39,6 +41,7 @@ RUN = {
     "sweep": "6_run_edit.sh 1 8 --lambda_sweep 1:8,1:4,0:8",
     "erasures": "7_run_erase.sh REL",
     "maps": "9_neuron_map.sh REL",
+    "controls": "10_controls.sh",
 }
 
 
@@ -47,7 +50,7 @@ class Outcomes:
     """All that lies in a results folder; what is not there is None or empty, and in `missing`.
 
     statistics: stage 2, kind of neurons -> Table 2 and Figure 3.  modified, activations: stages 3
-    and 4.  controls: of stage 3, where asked for.  curves: dose-response of each relation.
+    and 4.  controls, localisation, stability: of stage 10.  curves: dose-response of each relation.
     triggers: files for `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of
     stage 7.  sharing: of languages, where they were compared.  maps: what the maps of each relation
     come to.
@@ -59,6 +62,8 @@ class Outcomes:
     statistics: dict[str, Statistics] | None
     modified: Modified | None
     controls: list[Effects]
+    localisation: Localisation | None
+    stability: Stability | None
     curves: dict[str, Changes]
     activations: Activations | None
     triggers: list[Path]
@@ -94,6 +99,8 @@ def read(results: Results) -> Outcomes:
         statistics=read_statistics(results),
         modified=read_modified(results),
         controls=read_effects(results),
+        localisation=read_localisation(results),
+        stability=read_stability(results),
         curves=read_curves(results),
         activations=read_activations_found(results),
         triggers=results.trigger_records(),

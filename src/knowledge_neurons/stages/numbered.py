@@ -98,6 +98,11 @@ STAGES = {
         named={"RELATION": "--relations"},
         example="P36",
     ),
+    10: Stage(
+        "10_controls.sh",
+        scripts=("10_question_neurons",),
+        does="what critics ask: whose the neurons are, wordings, thresholds",
+    ),
 }
 ACROSS = Stage(
     "2_run_languages.sh",

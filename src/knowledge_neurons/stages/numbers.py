@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 LARGEST = 2**63 - 1
@@ -63,6 +63,25 @@ def layers(text: str) -> tuple[int, int]:
 def counts(text: str) -> list[int]:
     """ "1,2,5" -> [1, 2, 5]."""
     return sorted(set(map(count, text.split(","))))
+
+
+def wholes(text: str) -> list[int]:
+    """ "0,1,5" -> [0, 1, 5]."""
+    return sorted(set(map(whole(0, 10**9), text.split(","))))
+
+
+def some_of(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """ "b,a" -> ["a", "b"], in the order of the names, for argparse's `type`."""
+
+    def parse(text: str) -> list[str]:
+        asked = [part.strip() for part in text.split(",")]
+        if unknown := [part for part in asked if part not in names]:
+            raise argparse.ArgumentTypeError(
+                f"{unknown[0][:40]!r}: expected some of {', '.join(names)}"
+            )
+        return [name for name in names if name in asked]
+
+    return parse
 
 
 def pairs(text: str) -> list[tuple[float, float]]:

@@ -11,7 +11,6 @@ from knowledge_neurons.results.comparison import (
     edits_beside,
     erasures_beside,
 )
-from knowledge_neurons.results.controls import EFFECT_COLUMNS, EFFECT_KINDS, Effects
 from knowledge_neurons.results.edits import EDITED, EditRun, Variant
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
@@ -65,20 +64,6 @@ def show_audit(audit: dict[str, Any]) -> None:
                 "over 10 % of their largest score from it: leave them out with --layers, or try "
                 "more --steps"
             )
-
-
-def show_effects(found: Sequence[Effects]) -> None:
-    """Stage 3's controls: a line for each kind of neurons and factor."""
-    table = {"": ["neurons", *EFFECT_COLUMNS.values()]}
-    for one in found:
-        cells = [f"{one.neurons:.2f}"]
-        for asked in EFFECT_COLUMNS:
-            change = one.changes.get(asked)
-            cells.append(told(change and change.times(100), 1, "+") + " %" * bool(change))
-        table[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = cells
-    width = 2 + max(len(cell) for cells in table.values() for cell in cells)
-    rows = {name: "".join(f"{cell:>{width}}" for cell in cells) for name, cells in table.items()}
-    show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
 
 
 def pair(*values: float | None) -> str:

@@ -1,0 +1,87 @@
+"""What stage 10 shows on the screen: effects, overlaps, grids of thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from knowledge_neurons.results.changes import OWN
+from knowledge_neurons.results.controls import (
+    EFFECT_COLUMNS,
+    RANDOM_COLUMN,
+    Effects,
+    kind_told,
+    with_twins,
+)
+from knowledge_neurons.results.estimates import Estimate, told
+from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS, Localisation
+from knowledge_neurons.results.stability import AtThresholds, Stability
+from knowledge_neurons.stages.tables import show
+
+INTERVALS = "(95 % intervals)"
+
+
+def show_columns(title: str, heads: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
+    """A table with heads, its columns as wide as their widest cell."""
+    table = {"": heads, **lines}
+    widths = [2 + max(map(len, column)) for column in zip(*table.values(), strict=True)]
+    rows = {
+        name: "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        for name, cells in table.items()
+    }
+    show(title, rows)
+
+
+def show_effects(found: Sequence[Effects]) -> None:
+    """Whose the neurons are: a line for each kind of neurons and factor, its random twin beside."""
+    lines = {}
+    for one, twin in with_twins(found):
+        changes = [_percent(one.changes.get(column)) for column in EFFECT_COLUMNS]
+        beside = _percent(twin and twin.changes.get(OWN))
+        lines[f"{kind_told(one.kind)} x {one.factor:g}"] = [f"{one.neurons:.2f}", *changes, beside]
+    title = f"Whose are the neurons?  Change of the right answer's probability {INTERVALS}"
+    show_columns(title, ["neurons", *EFFECT_COLUMNS.values(), RANDOM_COLUMN], lines)
+
+
+def show_localisation(found: Localisation) -> None:
+    """How far prompts name the same neurons: all relations together, then each."""
+    heads = ["facts", *OVERLAP_COLUMNS.values(), f"below {LEAST:g}", "no neurons"]
+    lines = {}
+    for name, one in {"all": found.overall, **found.relations}.items():
+        overlaps = (told(one.overlaps.get(column), 2) for column in OVERLAP_COLUMNS)
+        shares = map(_percent, (one.disagree, one.without), ("", ""))
+        lines[name] = [str(one.facts), *overlaps, *shares]
+    show_columns(f"Do prompts name the same neurons?  Jaccard's index {INTERVALS}", heads, lines)
+
+
+def show_stability(found: Stability) -> None:
+    """Three grids of t and p, halves of the prompts, and other scores."""
+    _show_grid("Neurons a fact, by t and p", found, lambda one: f"{one.neurons:.2f}")
+    _show_grid("Overlap with stage 2's (Jaccard)", found, lambda one: _short(one.overlap, 1, ""))
+    _show_grid(
+        f"Change of P(answer) with them off, {found.sampled} facts",
+        found,
+        lambda one: _short(one.change, 100, " %"),
+    )
+    rows = {"two halves of a fact's prompts": told(found.halves, 2)}
+    for other in found.against:
+        what = ", ".join(f"{name} {value}" for name, value in other.differs.items()) or "the same"
+        rows[other.folder] = f"{told(other.overlap, 2)}  {other.neurons:.2f} neurons, {what}"
+    show(f"Overlap of refined neurons (Jaccard) {INTERVALS}", rows)
+
+
+def _show_grid(title: str, found: Stability, cell: Callable[[AtThresholds], str]) -> None:
+    by_t: dict[str, list[str]] = {}
+    for one in found.cells:
+        by_t.setdefault(f"t = {one.t:g}", []).append(cell(one))
+    heads = [f"p = {p:g}" for p in dict.fromkeys(one.p for one in found.cells)]
+    show_columns(title, heads, by_t)
+
+
+def _short(estimate: Estimate | None, factor: float, unit: str) -> str:
+    """Without its interval, for a grid."""
+    digits = 1 if factor > 1 else 2
+    return "-" if estimate is None else f"{factor * estimate.value:.{digits}f}{unit}"
+
+
+def _percent(estimate: Estimate | None, sign: str = "+") -> str:
+    return told(estimate and estimate.times(100), 1, sign) + " %" * bool(estimate)
