@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons.attribution import fact_scores
+from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.library.scores import Kept, Scores
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 from tests.reference import asked
@@ -45,14 +45,14 @@ def test_dense_scores_are_the_whole_of_the_sparse(dense):
 
 def test_dense_scores_are_computed_once(monkeypatch):
     """As many points as without them."""
-    prepared, evaluated = fact_scores.dense_scores, []
+    prepared, evaluated = adaptive.adaptive_gradients, []
 
-    def counted(engine, clean):
-        found = prepared(engine, clean)
-        evaluated.append(int(found[1].sum()))
+    def counted(*asked):
+        found = prepared(*asked)
+        evaluated.append(int(found.points.sum()))
         return found
 
-    monkeypatch.setattr(fact_scores, "dense_scores", counted)
+    monkeypatch.setattr(adaptive, "adaptive_gradients", counted)
     totals = []
     for whole in (False, True):
         evaluated.clear()
