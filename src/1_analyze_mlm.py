@@ -11,16 +11,22 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
+import math
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from knowledge_neurons.attribution import fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.attribution.fact_scores import Engine
 from knowledge_neurons.attribution.quadrature_audit import Record
-from knowledge_neurons.attribution.settings import JOINT, layers_of
+from knowledge_neurons.attribution.scorers import IG, ONE_BY_ONE
+from knowledge_neurons.attribution.settings import EACH, JOINT, layers_of
 from knowledge_neurons.attribution.settings import Settings as Scoring
+from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.attribution.target import PROBABILITY
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results import growing
@@ -33,6 +39,7 @@ from knowledge_neurons.stages import arguments, scoring, tables, workers
 from knowledge_neurons.stages.calibrating import calibrated
 from knowledge_neurons.stages.inputs import Inputs, open_inputs
 from knowledge_neurons.text.encoding import Encoded
+from knowledge_neurons.types import Prompt
 
 OUTPUTS = ("ig_gold", "ig_pred", "base", "pred")  # --get_..., in the order of manifests
 
@@ -42,7 +49,7 @@ class Settings(arguments.ModelSettings):
     """What stage 1 is told.
 
     tolerance: None for all points.  memory: GiB, None for what is free.  outputs: of OUTPUTS.
-    layers: first and last to score, None for the default.
+    layers: first and last to score, None for the default.  smoothing: None for the model as it is.
     """
 
     relation: str
@@ -56,6 +63,8 @@ class Settings(arguments.ModelSettings):
     answers: str
     aggregate: str
     target: str
+    scorer: str
+    smoothing: Smoothing | None
     outputs: list[str]
 
     @property
@@ -73,11 +82,14 @@ class Settings(arguments.ModelSettings):
             answers=self.answers,
             aggregate=self.aggregate,
             target=self.target,
+            scorer=self.scorer,
+            smoothing=self.smoothing,
         )
 
     def identity(self, origin: dict[str, object], layers: range) -> dict[str, object]:
         """All that decides the scores.  origin: of model and prompts.  layers: that are scored."""
-        names = ("rule", "steps", "tolerance", "dtype", "seed", "keep", "outputs")
+        names = ("rule", "steps", "tolerance") if self.scorer == IG else ("scorer",)
+        names += ("dtype", "seed", "keep", "outputs")
         joint = self.answers == JOINT
         return {
             "relation": self.relation,
@@ -90,6 +102,7 @@ class Settings(arguments.ModelSettings):
             "layers": f"{layers.start}-{layers.stop - 1}",
             "answers": f"{self.answers}, {self.aggregate}" if joint else self.answers,
             **({"target": self.target} if self.target != PROBABILITY else {}),
+            **({"smoothing": str(self.smoothing)} if self.smoothing else {}),
         }
 
 
@@ -108,6 +121,7 @@ def parse() -> Settings:
     parser.add_argument("--get_pred", action="store_true", help="probabilities of all tokens")
     arguments.add_seed(parser, "what is calibrated and audited")
     args = parser.parse_args()
+    scoring.resolve(args)
     outputs = [name for name in OUTPUTS if getattr(args, f"get_{name}")]
     if not outputs:
         raise ValueError(
@@ -120,6 +134,7 @@ def parse() -> Settings:
         relation=args.pt_relation,
         steps=scoring.steps_of(args.steps, args.batch_size, args.num_batch),
         tolerance=None if args.exact else args.tolerance,
+        smoothing=scoring.smoothing_of(args),
         outputs=outputs,
     )
 
@@ -140,7 +155,7 @@ def products_in(model: Network, dtype: str) -> Network:
 
 def main() -> None:
     settings = parse()
-    name, results = settings.relation, settings.results
+    name, results, asked = settings.relation, settings.results, settings.scoring
     inputs = open_inputs(settings, [name])
     facts, path = inputs.facts[name], results.scores(name)
     layers = layers_of(inputs.pretrained.model, settings.layers)
@@ -155,13 +170,10 @@ def main() -> None:
     show_task(inputs, found, counts, layers)
     write_json(results.arguments, settings.given, readable=True)
     started = time.perf_counter()
-    engine = fact_scores.prepare(model, inputs.pretrained.tokenizer, settings.scoring, reference)
-    engine = calibrated(engine, inputs, identity)
-    engine, audit = quadrature_audit.audit(engine, encoded, settings.seed)
-    audit["share_over_at_most"] = binomial_at_most(
-        audit["over_tolerance"], audit["audited_prompts"]
-    )
-    tables.show_audit(audit)
+    engine = fact_scores.prepare(model, inputs.pretrained.tokenizer, asked, reference)
+    audit: dict[str, Any] | None = None
+    if settings.scorer == IG:
+        engine, audit = audited(calibrated(engine, inputs, identity), encoded, settings.seed)
 
     def score(some: range) -> list[fact_scores.ScoredFact]:
         """One group of `score_facts`."""
@@ -170,26 +182,31 @@ def main() -> None:
         return scored
 
     def ending(lines: growing.GrowingLines, resumed: int) -> dict[str, object]:
-        points = points_per_layer(lines.read_beside(Record), len(layers))
-        print(f"  {points:.2f} points a layer")
+        told = {}
+        if audit is not None:
+            copies = settings.smoothing.copies if settings.smoothing else 1
+            points = points_per_layer(lines.read_beside(Record), len(layers) * copies)
+            print(f"  {points:.2f} points a layer{' and copy' * (copies > 1)}")
+            told = {"quadrature": {"points_per_layer": points, **audit}}
         return {
             "layers": reference.shape.layers,
             "neurons_per_layer": reference.shape.neurons,
             "facts_resumed": resumed,
-            "quadrature": {"points_per_layer": points, **audit},
+            **told,
             **counts,
         }
 
+    beside = results.quadrature(name), lambda fact: encode(record_of(fact))
     job = grow.Job(
         path,
         identity,
         name=name,
         facts=len(facts),
-        group=fact_scores.group_size(reference, inputs.device),
+        group=fact_scores.group_size(reference, inputs.device, settings.scorer),
         work=score,
         encode=lambda fact: encode_fact_scores(fact.prompts),
         told=lambda place: str(facts[place]),
-        beside=(results.quadrature(name), lambda fact: encode(record_of(fact))),
+        beside=beside if audit is not None else None,
         started=started,
     )
     done = not grow.grow(job, settings.given, inputs.under, ending, inputs.executor)
@@ -197,10 +214,25 @@ def main() -> None:
     print(f"{name} is done: {path}" if done else wrote)
 
 
-def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object], layers: range) -> None:
+def audited(
+    engine: Engine, encoded: list[list[Prompt]], seed: int
+) -> tuple[Engine, dict[str, Any]]:
+    """`quadrature_audit.audit`, shown, with what it allows of all prompts."""
+    engine, audit = quadrature_audit.audit(engine, encoded, seed)
+    over, of = audit["over_tolerance"], audit["audited_prompts"]
+    audit["share_over_at_most"] = binomial_at_most(over, of)
+    tables.show_audit(audit)
+    return engine, audit
+
+
+def show_task(inputs: Inputs, found: Encoded, counts: Mapping[str, Any], layers: range) -> None:
     """What will be scored, how, and what is left out."""
     settings, steps = inputs.settings, f"{inputs.settings.steps} steps"
     within = f"within {settings.tolerance:g} of the largest score" if settings.tolerance else None
+    how = {"rule": f"{settings.rule}, {steps}, {within or 'all points'}, {settings.dtype}"}
+    if settings.scorer != IG:
+        neurons = len(layers), inputs.pretrained.model.shape.neurons
+        how = {"scorer": f"{settings.scorer}, {settings.dtype}{cost_of(settings, found, neurons)}"}
     tables.show(
         f"{settings.relation} ({inputs.facts[settings.relation][0].label})",
         {
@@ -208,16 +240,34 @@ def show_task(inputs: Inputs, found: Encoded, counts: dict[str, object], layers:
             "facts": f"{counts['facts']}, {counts['prompts']} prompts, from {inputs.source}",
             "left out": str(found),
             "cut": f"{counts['prompts_cut']} prompts longer than {inputs.max_tokens} tokens",
-            "rule": f"{settings.rule}, {steps}, {within or 'all points'}, {settings.dtype}",
+            **({"target": settings.target} if settings.target != PROBABILITY else {}),
+            **how,
+            **({"smoothed": str(settings.smoothing)} if settings.smoothing else {}),
             "layers": f"{layers.start} to {layers.stop - 1}",
         },
     )
 
 
-def counts_of(found: Encoded) -> dict[str, object]:
+def cost_of(settings: Settings, found: Encoded, neurons: tuple[int, int]) -> str:
+    """Of a scorer that goes neuron by neuron how many times it asks, said before it does.
+
+    neurons: layers that are scored, and neurons of each.
+    """
+    if settings.scorer not in ONE_BY_ONE:
+        return ""
+    prompts = (prompt for of_fact in found.prompts for prompt in of_fact)
+    asked = sum(len(one.answers) if settings.answers == EACH else 1 for one in prompts)
+    tokens = len({"ig_gold", "ig_pred"} & {*settings.outputs})
+    copies = settings.smoothing.copies if settings.smoothing else 1
+    times = math.prod((*neurons, asked, tokens, copies))
+    more = f" x {tokens} tokens" * (tokens > 1) + f" x {copies} copies" * (copies > 1)
+    return f", {neurons[0]} x {neurons[1]} neurons x {asked} prompts{more}: {times:,} times"
+
+
+def counts_of(found: Encoded) -> dict[str, Any]:
     """What there is to do and what is left out, for the screen and the manifest."""
     prompts = [prompt for of_fact in found.prompts for prompt in of_fact]
-    counts: dict[str, object] = {
+    counts: dict[str, Any] = {
         "facts": len(found.prompts),
         "prompts": len(prompts),
         "prompts_cut": sum(prompt.cut for prompt in prompts),

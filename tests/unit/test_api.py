@@ -45,6 +45,7 @@ def test_the_defaults_are_the_papers():
     thresholds = {"coarse": 0.2, "shared": 0.7, "min_prompts": 3}
     ways = {"by": "share", "shared_by": "share"}
     within = {"tolerance": 1e-3, "layers": None, "target": "probability"}
+    within |= {"scorer": "ig", "smooth": None, "noise": 0.05}
     steps = {"rule": "riemann-left", "steps": 20, "keep": 0.1, "dense": False}
     assert defaults(KnowledgeNeurons.scores) == steps | within
     assert defaults(KnowledgeNeurons.refine) == thresholds | ways | {"baseline": False}

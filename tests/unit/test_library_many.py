@@ -6,7 +6,7 @@ Run: pytest tests/unit/test_library_many.py
 import pytest
 
 from knowledge_neurons.attribution import fact_scores
-from knowledge_neurons.library import finding
+from knowledge_neurons.library import scoring
 from knowledge_neurons.types import Fact, Neuron
 from tests.reference import asked
 from tests.reference.asked import FRANCE, TINY, demo, demo_facts
@@ -23,7 +23,7 @@ def test_many_facts_score_a_negative_prompt_once(monkeypatch):
         texts.extend((fact.prompts[0], fact.answer) for fact in facts)
         return score(engine, facts, encoded)
 
-    monkeypatch.setattr(finding.fact_scores, "score_facts", spied)
+    monkeypatch.setattr(scoring.fact_scores, "score_facts", spied)
     facts = [(FRANCE, "Paris"), (FRANCE[:2], "Paris"), ([GERMANY], "Berlin")]
     many = demo().find_many(facts, negative=[(GERMANY, "Rome"), GERMANY], progress=False)
     against = [one for one in texts if one[0] == GERMANY]
@@ -84,7 +84,7 @@ def test_progress_is_shown_where_it_is_asked_for(capsys):
 
 
 def test_a_fact_that_cannot_be_asked_is_named_before_any_work(monkeypatch):
-    monkeypatch.setattr(finding.fact_scores, "score_facts", None)  # not called
+    monkeypatch.setattr(scoring.fact_scores, "score_facts", None)  # not called
     good = (FRANCE, "Paris")
     for bad, part in (
         (("no list [MASK]", "Paris"), "a list of prompts"),
@@ -118,7 +118,7 @@ def test_memory_of_many_facts_is_bounded(monkeypatch):
 
 def test_what_was_learnt_inside_an_edit_is_forgotten(monkeypatch):
     """Shared neurons of the edited model are not those of the model, nor is its calibration."""
-    monkeypatch.setattr(finding, "PAYS", 18)
+    monkeypatch.setattr(scoring, "PAYS", 18)
     kn, fresh = asked.bert(), asked.bert()
     with kn.erased([(1, 12)]):
         kn.find([TINY[0]] * 3, "Paris", coarse=0.1)

@@ -9,8 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from knowledge_neurons.attribution import fact_scores
+from knowledge_neurons.attribution import adaptive, fact_scores
+from knowledge_neurons.attribution.dense import dense_scores
+from knowledge_neurons.attribution.settings import Settings
+from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.library.scores import Kept, Scores
+from knowledge_neurons.networks.pretrained import fingerprint
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 from tests.reference import asked
 from tests.reference import refine as literal
@@ -45,14 +49,14 @@ def test_dense_scores_are_the_whole_of_the_sparse(dense):
 
 def test_dense_scores_are_computed_once(monkeypatch):
     """As many points as without them."""
-    prepared, evaluated = fact_scores.dense_scores, []
+    prepared, evaluated = adaptive.adaptive_gradients, []
 
-    def counted(engine, clean):
-        found = prepared(engine, clean)
-        evaluated.append(int(found[1].sum()))
+    def counted(*asked):
+        found = prepared(*asked)
+        evaluated.append(int(found.points.sum()))
         return found
 
-    monkeypatch.setattr(fact_scores, "dense_scores", counted)
+    monkeypatch.setattr(adaptive, "adaptive_gradients", counted)
     totals = []
     for whole in (False, True):
         evaluated.clear()
@@ -73,6 +77,57 @@ def test_dense_scores_of_some_layers_and_of_decoders(llama):
             assert np.flatnonzero(found.dense.any(axis=(0, 2))).tolist() == scored
             assert {one.layer for prompt in found for one in prompt.of_answer} <= {*scored}
             assert list(found) == list(kn.scores(prompts, answer, layers=layers))
+
+
+@pytest.mark.parametrize("answer", ["Paris", "Pariss"])
+def test_scorers_and_noise_are_those_of_the_engine(answer):
+    """Sparse and dense alike, by the mean over copies; what is printed says so, in its unit."""
+    kn = asked.bert()
+    before = fingerprint(kn.model)
+    for how, unit in (
+        ({"scorer": "zero-out"}, "probability"),
+        ({"scorer": "logit", "smooth": 2}, "logit"),
+        ({"smooth": 2, "noise": 0.1, "tolerance": None}, "probability"),
+    ):
+        found = kn.scores(TINY, answer, dense=True, **how)
+        assert list(found) == list(kn.scores(TINY, answer, **how))
+        smoothing = Smoothing(2, how.get("noise", 0.05)) if "smooth" in how else None
+        scorer = how.get("scorer", "ig")
+        assert (found.target, found.scorer, found.smoothing) == (unit, scorer, smoothing)
+        tolerance = how.get("tolerance", adaptive.TOLERANCE)
+        settings = Settings(tolerance=tolerance, scorer=scorer, smoothing=smoothing)
+        engine = fact_scores.prepare(kn.model, kn.tokenizer, settings)
+        planned = list(fact_scores.batches(engine, kn._encode(TINY, answer)))
+        for clean, dense, _ in dense_scores(engine, planned):
+            for place, scores in zip(clean.batch.order, dense["of_answer"], strict=True):
+                assert np.array_equal(found.matrix(place), scores.numpy())
+        said = " ".join(found[:1].notes())
+        assert f"in {unit}" in said and (f"by {scorer}" in said) == (scorer != "ig")
+        assert (f"noisy copies ({smoothing})" in said) == bool(smoothing)
+        assert ("points a layer" in said) == (scorer == "ig")
+        assert found.points == (20 if scorer == "ig" else 0)
+    assert fingerprint(kn.model) == before
+
+
+def test_neurons_by_another_scorer_and_under_noise():
+    """`find` refines what `scores` gives, negative prompts too; its notes say how."""
+    kn = asked.bert()
+    how = {"scorer": "gradient-activation", "smooth": 2, "noise": 0.02}
+    found = kn.find(TINY, "Paris", coarse=0.3, negative=["the [MASK]"], **how)
+    chosen = kn.refine(kn.scores(TINY, "Paris", **how), coarse=0.3)
+    assert {*found} | {*found.taken_out} == {*chosen} and chosen
+    assert "by gradient-activation, in probability, the mean over noisy copies" in found.notes()[-1]
+    (many,) = kn.find_many([(TINY, "Paris")], coarse=0.3, progress=False, **how)
+    assert [*many] == chosen
+    for wrong, part in (
+        ({"scorer": "shapley"}, "scorer 'shapley'"),
+        ({"scorer": "logit", "tolerance": None}, "of ig alone"),
+        ({"smooth": 0}, "copies is 0"),
+        ({"noise": 0.1}, "noise 0.1 without smooth"),
+    ):
+        for ask in (kn.find, kn.scores):
+            with pytest.raises(ValueError, match=part):
+                ask(TINY, "Paris", **wrong)
 
 
 def test_all_scores_are_refused_where_they_were_not_kept(dense):

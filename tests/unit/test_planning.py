@@ -121,6 +121,28 @@ def test_fewer_layers_are_fewer_points():
     assert all_.operations > top.operations
 
 
+def test_copies_and_scorers_of_stage_1_by_hand():
+    """Copies are scored alike, the audit once; other scorers have none, nor points along a path.
+    Neurons one by one are edits, in units of those that a fact's neurons have."""
+    plain, smooth = (works(f"1_run_mlm.sh P36 --exact{flag}")[1] for flag in ("", " --smooth 5"))
+    assert smooth.points == 5 * 8 * 20 + 4 * 30 and smooth.scored == 5 * 8 + 2 * 4
+    assert plain.tokenised == smooth.tokenised == 8
+    found = works("1_run_mlm.sh P36 --scorer gradient-activation --smooth 2")[1]
+    assert (found.points, found.scored, found.edits) == (8 * 2, 8 * 2, 0)
+    found = works("1_run_mlm.sh P36 --scorer logit")[1]
+    assert (found.points, found.scored, found.edits) == (0, 8, 0)
+    usual = operations.edit(SHAPE, 7, 3)
+    for scorer, layers in (("zero-out", range(5)), ("log-probability", [4] * 5)):
+        found = works(f"1_run_mlm.sh P36 --scorer {scorer} --smooth 2")[1]
+        done = 2 * 8 * 192 * sum(operations.edit(SHAPE, 7, layer) for layer in layers)
+        assert found.edits == pytest.approx(done / usual) and found.operations > done
+        (call,) = calls.read([f"1_run_mlm.sh --scorer {scorer}"])
+        each = work.prompt_of(ASKED, call)
+        assert (each.scored, each.edits) == (1, pytest.approx(found.edits / 16))
+    with pytest.raises(ValueError, match="shapley"):
+        calls.read(["1_run_mlm.sh --scorer shapley"])
+
+
 def test_passes_of_the_other_stages_by_hand():
     """As the experiments have it; 19 prompts of 6 facts, 12 and 6 sentences."""
     found = works("3_run_modify_activation.sh")[3]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from knowledge_neurons.attribution import quadrature_audit
-from knowledge_neurons.attribution.fact_scores import dense_scores, prepare
+from knowledge_neurons.attribution.dense import dense_scores
+from knowledge_neurons.attribution.fact_scores import prepare
 from knowledge_neurons.attribution.gradients import integrated_gradients
 from knowledge_neurons.attribution.quadrature import rule
 from knowledge_neurons.attribution.scorers import (
@@ -169,8 +170,8 @@ def test_the_engine_scores_the_target_that_is_asked_for(target):
     assert audited["over_tolerance"] == 0
     twenty = rule("riemann-left", 20)
     for prompt in asked:
-        clean = passes.clean_pass(network, collate([prompt], [0]))
-        (found,) = dense_scores(engine, clean)[0]["of_answer"]
+        ((_, dense, _),) = dense_scores(engine, [collate([prompt], [0])])
+        (found,) = dense["of_answer"]
         expected = twin.integrated_gradients(
             "gpt2", model, prompt, lambda x, p=prompt: LITERAL[target](x, p.answer), *twenty
         )

@@ -12,11 +12,14 @@ from torch import Tensor
 
 from knowledge_neurons.attribution import adaptive, joint
 from knowledge_neurons.attribution.adaptive import Scheme
+from knowledge_neurons.attribution.dense import dense_scores
+from knowledge_neurons.attribution.scorers import IG, ONE_BY_ONE
 from knowledge_neurons.attribution.settings import EACH, JOINT, Settings, layers_of
 from knowledge_neurons.attribution.target import TARGETS, Probability
 from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.networks import batching, passes
 from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.networks.passes import CleanPass
 from knowledge_neurons.text.encoding import Tokens
 from knowledge_neurons.text.relations import full_name
 from knowledge_neurons.types import Batch, Fact, Prompt, PromptScores
@@ -32,7 +35,8 @@ class Engine:
     """A model ready to score prompts.
 
     model: the one that scores.  reference: the same weights in full precision, for calibration and
-    audit; the model itself where it has full precision.  scheme: how paths are integrated.
+    audit; the model itself where it has full precision.  scheme: how paths are integrated, and, of
+    any scorer, which layers are scored.
     """
 
     model: Network
@@ -63,7 +67,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class ScoredFact:
-    """The scores of a fact's prompts, and how many points were evaluated over them and layers."""
+    """The scores of a fact's prompts, and how many points were evaluated over them and layers.
+
+    Those of all noisy copies count; scorers other than ig have none.
+    """
 
     prompts: list[PromptScores]
     points: int
@@ -82,7 +89,7 @@ def prepare(
     memory = settings.memory or batching.memory_budget(model.device)
     settings = replace(settings, memory=memory)
     rule, layers = settings.rule, model.shape.layers
-    if settings.tolerance is None:
+    if settings.tolerance is None or settings.scorer != IG:
         scheme = adaptive.all_points(rule, layers)
     else:
         scheme = adaptive.uncalibrated(rule, layers, settings.tolerance)
@@ -90,8 +97,10 @@ def prepare(
     return Engine(model, reference or model, tokenizer, settings, scheme)
 
 
-def group_size(model: Network, device: torch.device) -> int:
-    """How many facts to attribute together."""
+def group_size(model: Network, device: torch.device, scorer: str = IG) -> int:
+    """How many facts to attribute together; one of scorers that go neuron by neuron."""
+    if scorer in ONE_BY_ONE:
+        return 1
     if device.type == "cuda":
         return GPU_GROUP
     rows = PROMPTS * POINTS * model.shape.layers
@@ -106,7 +115,7 @@ def score_facts(
     engine: Engine, facts: Sequence[Fact], encoded: Sequence[list[Prompt]]
 ) -> Iterator[list[ScoredFact]]:
     """Attribute the facts' prompts, group by group of `group_size` facts, in data order."""
-    size = group_size(engine.model, engine.device)
+    size = group_size(engine.model, engine.device, engine.settings.scorer)
     for start in range(0, len(facts), size):
         group = range(start, min(start + size, len(facts)))
         asked = [_asked(encoded[place], engine.settings.answers) for place in group]
@@ -160,9 +169,10 @@ def _score_prompts(engine: Engine, prompts: Sequence[Prompt]) -> list[_Scored]:
     several = [place for place, prompt in enumerate(prompts) if together and prompt.later]
     single = [place for place in range(len(prompts)) if place not in set(several)]
     found: dict[int, _Scored] = {}
-    for batch in batches(engine, [prompts[place] for place in single]):
-        places = (single[row] for row in batch.order)
-        found.update(zip(places, _score_batch(engine, batch), strict=True))
+    planned = list(batches(engine, [prompts[place] for place in single]))
+    for clean, dense, points in dense_scores(engine, planned):
+        places = (single[row] for row in clean.batch.order)
+        found.update(zip(places, _scored(engine, clean, dense, points), strict=True))
     for group in joint.group([prompts[place] for place in several]):
         places = [several[row] for row in group]
         scored = _score_jointly(engine, [prompts[place] for place in places])
@@ -210,10 +220,10 @@ def batches(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[Batch]:
     yield from batching.plan(prompts, engine.memory // 4, cost, engine.device)
 
 
-def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
+def _scored(
+    engine: Engine, clean: CleanPass, dense: dict[str, Tensor], points: Tensor
+) -> Iterator[_Scored]:
     """Each prompt of a batch, in its order."""
-    clean = passes.clean_pass(engine.model, batch)
-    dense, points = dense_scores(engine, clean)
     kept = _kept(engine, dense)
     likely = clean.probabilities.tolist() if engine.settings.probabilities else None
     for row, predicted in enumerate(clean.predicted.tolist()):
@@ -221,26 +231,3 @@ def _score_batch(engine: Engine, batch: Batch) -> Iterator[_Scored]:
         if likely:
             values["probabilities"] = likely[row]
         yield _Scored(predicted, values, int(points[row]))
-
-
-def dense_scores(
-    engine: Engine, clean: passes.CleanPass, model: Network | None = None
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Each kind of scores (B, L, F) that is asked for, and the points evaluated for them, (B,).
-
-    Layers not scored are zero.  model: that made the pass, None for the engine's."""
-    settings, model = engine.settings, model or engine.model
-    dense: dict[str, Tensor] = {}
-    points = torch.zeros(len(clean.predicted), dtype=torch.long)
-    for name, wanted, tokens in (
-        ("of_answer", settings.of_answer, clean.batch.answers),
-        ("of_prediction", settings.of_prediction, clean.predicted),
-    ):
-        if wanted:
-            of = engine.target(tokens)
-            found = adaptive.adaptive_gradients(model, clean, of, engine.scheme, engine.memory)
-            dense[name] = found.scores
-            points += found.points.sum(dim=1)
-    if settings.baseline:
-        dense["baseline"] = clean.activations
-    return dense, points

@@ -17,7 +17,7 @@ its layer's feed-forward output enters, U_y what turns the last stream into the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -125,31 +125,70 @@ def activation_norm(model: Network, clean: CleanPass, tokens: Tensor, memory: in
     return clean.activations.abs() * norms
 
 
+IG, ZERO_OUT = "ig", "zero-out"
 SCORERS: dict[str, Scorer] = {
-    "ig": integrated,
+    IG: integrated,
     "gradient-activation": gradient_activation,
     "log-probability": log_probability,
     "logit": logit,
-    "zero-out": zero_out,
+    ZERO_OUT: zero_out,
     "activation": activation,
     "activation-norm": activation_norm,
 }
 
 
 # Those that cost a pass or a head for each neuron, of some neurons alone.
-ONE_BY_ONE = {"log-probability": log_probability_of, "zero-out": zero_out_of}
+ONE_BY_ONE = {"log-probability": log_probability_of, ZERO_OUT: zero_out_of}
+# What their scores are in; of ig in what the target is.
+UNITS = {
+    "gradient-activation": "probability",
+    "log-probability": "log-probability",
+    "logit": "logit",
+    ZERO_OUT: "probability",
+    "activation": "activation",
+    "activation-norm": "length of what is written",
+}
+
+
+def scores_in(
+    layers: Collection[int],
+    name: str,
+    model: Network,
+    clean: CleanPass,
+    tokens: Tensor,
+    memory: int,
+) -> Tensor:
+    """A scorer's scores in some layers, (B, L, F), 0 in all others.
+
+    Of scorers that go neuron by neuron those of other layers are never asked.
+    """
+    if name in ONE_BY_ONE:
+        return _of_all(ONE_BY_ONE[name], model, clean, tokens, memory, layers)
+    found, chosen = SCORERS[name](model, clean, tokens, memory), list(layers)
+    scores = torch.zeros_like(found)
+    scores[:, chosen] = found[:, chosen]
+    return scores
 
 
 # --- rows ------------------------------------------------------------------------------------
 
 
 def _of_all(
-    score: Callable[..., Tensor], model: Network, clean: CleanPass, tokens: Tensor, memory: int
+    score: Callable[..., Tensor],
+    model: Network,
+    clean: CleanPass,
+    tokens: Tensor,
+    memory: int,
+    layers: Collection[int] | None = None,
 ) -> Tensor:
-    """Scores of every neuron, one by one: (B, L, F)."""
+    """Scores of every neuron, one by one: (B, L, F).  layers: of these alone, the others' are 0."""
     L, F = model.shape.layers, model.shape.neurons
-    every = [Neuron(layer, index) for layer in range(L) for index in range(F)]
-    return score(model, clean, tokens, every, memory).view(len(tokens), L, F)
+    chosen = list(range(L) if layers is None else layers)
+    every = [Neuron(layer, index) for layer in chosen for index in range(F)]
+    found = score(model, clean, tokens, every, memory)  # (B, N)
+    scores = torch.zeros_like(clean.activations)
+    scores[:, chosen] = found.view(len(tokens), len(chosen), F)
+    return scores
 
 
 def _nothing(model: Network, clean: CleanPass) -> Tensor:

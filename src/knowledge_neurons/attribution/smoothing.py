@@ -19,7 +19,9 @@ from torch import Tensor
 from knowledge_neurons.networks.interface import Network
 
 WEIGHTS, EMBEDDINGS = PLACES = ("weights", "embeddings")
+NOISE = 0.05  # S, unless told otherwise
 MOST_COPIES = 1000
+SEEDS = 2**63  # that a generator takes
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,25 @@ class Smoothing:
         if self.place not in PLACES:
             raise ValueError(f"noise on {self.place!r}: expected one of {', '.join(PLACES)}")
 
+    def __str__(self) -> str:
+        return f"{self.place} x N(1, {self.noise}^2), {self.copies} copies"
+
 
 def smoothed(model: Network, smoothing: Smoothing, score: Callable[[Network], Tensor]) -> Tensor:
     """The mean of what `score` gives of each noisy copy.
 
+    score: gives a tensor of its own, in which the copies may be added up.
     The noise of a copy is drawn from (seed, copy) alone, so it is the same for all prompts.
     """
     total: Tensor | None = None
     for copy in range(smoothing.copies):
-        noise = torch.Generator().manual_seed(smoothing.seed * MOST_COPIES + copy)
+        seed = (smoothing.seed * MOST_COPIES + copy) % SEEDS
+        noise = torch.Generator().manual_seed(seed)
         with noisy(model, smoothing, noise) as other:
             found = score(other)
-        total = found if total is None else total + found
+        total = found if total is None else total.add_(found)
     assert total is not None
-    return total / smoothing.copies
+    return total.div_(smoothing.copies)
 
 
 @contextmanager

@@ -23,7 +23,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from knowledge_neurons.attribution.scorers import ONE_BY_ONE, SCORERS, probability_with
+from knowledge_neurons.attribution.scorers import (
+    ONE_BY_ONE,
+    SCORERS,
+    ZERO_OUT,
+    probability_with,
+)
 from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.attribution.triplets import check_finite
 from knowledge_neurons.networks import batching, passes
@@ -32,7 +37,7 @@ from knowledge_neurons.networks.passes import CleanPass
 from knowledge_neurons.results.scorers import ScorerRecord
 from knowledge_neurons.types import Fact, Neuron, Prompt
 
-TRUTH = "zero-out"
+TRUTH = ZERO_OUT
 MEMORY = 1 << 28  # bytes
 
 

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from knowledge_neurons.attribution.fact_scores import Engine, batches, dense_scores
-from knowledge_neurons.attribution.smoothing import Smoothing, smoothed
+from knowledge_neurons.attribution.dense import dense_scores
+from knowledge_neurons.attribution.fact_scores import Engine, batches
+from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
-from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.networks.passes import clean_pass
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.results.single_prompt import SingleRecord
 from knowledge_neurons.types import Fact, Neuron, Prompt
@@ -78,8 +78,8 @@ def study(
 
     note("one prompt", lambda: _mean(engine, prompts[:1]))
     for smoothing in settings.smoothings:
-        name = f"{smoothing.place} x N(1, {smoothing.noise:g}^2), {smoothing.copies} copies"
-        note(name, lambda s=smoothing: smoothed(engine.model, s, _scorer(engine, prompts[:1])))
+        some = replace(engine, settings=replace(engine.settings, smoothing=smoothing))
+        note(str(smoothing), lambda some=some: _mean(some, prompts[:1]))
     if settings.rewordings:
         framed = [texts[0], *(frame.format(texts[0]) for frame in FRAMES)]
         note(f"in {len(FRAMES)} frames too", lambda: _mean(engine, encode(framed)))
@@ -88,33 +88,23 @@ def study(
     return found
 
 
-def _scorer(engine: Engine, prompts: Sequence[Prompt]) -> Callable[[Network], Tensor]:
-    """The mean score of prompts, by whatever model."""
-
-    def score(model: Network) -> Tensor:
-        total: Tensor | None = None
-        for batch in batches(engine, prompts):
-            dense, _ = dense_scores(engine, clean_pass(model, batch), model)
-            check_finite(dense["of_answer"])
-            summed = dense["of_answer"].sum(0)
-            total = summed if total is None else total + summed
-        assert total is not None
-        return total / len(prompts)
-
-    return score
+def _scores(engine: Engine, prompts: Sequence[Prompt]) -> Tensor:
+    """Of each prompt, those of one length together: (P, L, F)."""
+    planned = list(batches(engine, prompts))
+    found = torch.cat([dense["of_answer"] for _, dense, _ in dense_scores(engine, planned)])
+    check_finite(found)
+    return found
 
 
 def _mean(engine: Engine, prompts: Sequence[Prompt]) -> Tensor:
-    return _scorer(engine, prompts)(engine.model)
+    """The mean score of prompts: (L, F)."""
+    return _scores(engine, prompts).mean(0)
 
 
 def _refined(engine: Engine, prompts: Sequence[Prompt]) -> set[Neuron]:
     """What the prompts refine to, at the paper's thresholds."""
     t, p = refine.THRESHOLDS.coarse, refine.THRESHOLDS.shared
     layers = engine.scheme.layers
-    triplets = []
-    for batch in batches(engine, prompts):
-        dense, _ = dense_scores(engine, clean_pass(engine.model, batch))
-        triplets += kept_triplets(dense["of_answer"][:, layers], t, layers[0])
+    triplets = kept_triplets(_scores(engine, prompts)[:, layers], t, layers[0])
     counts = refine.count_coarse(triplets, t)
     return set(refine.refine_fact(counts, p, min(refine.THRESHOLDS.min_prompts, len(prompts))))

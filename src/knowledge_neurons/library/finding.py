@@ -1,75 +1,40 @@
-"""Prompts -> scores -> neurons, with what speaks against them said beside."""
+"""Scores -> neurons, with what speaks against them said beside."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from knowledge_neurons.attribution import adaptive, fact_scores, quadrature, quadrature_audit
+from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.attribution.fact_scores import Engine
+from knowledge_neurons.attribution.scorers import IG
 from knowledge_neurons.attribution.settings import Settings
+from knowledge_neurons.attribution.smoothing import NOISE, Smoothing
 from knowledge_neurons.attribution.target import PROBABILITY
-from knowledge_neurons.attribution.triplets import check_finite, kept_triplets
 from knowledge_neurons.library import judging
 from knowledge_neurons.library.found import Asked, Found, FoundMany
 from knowledge_neurons.library.judging import Ready
-from knowledge_neurons.library.model import Model, own_fact, pair
+from knowledge_neurons.library.model import pair
 from knowledge_neurons.library.scores import Kept, Scores
-from knowledge_neurons.networks.passes import clean_pass
+from knowledge_neurons.library.scoring import Scoring, smoothing_of
 from knowledge_neurons.neurons import refine, thresholds
-from knowledge_neurons.types import Fact, Neuron, Prompt, PromptScores
+from knowledge_neurons.types import Fact, Neuron, PromptScores
 
-PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
-AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
 Negative, Question = str | tuple[str, str], tuple[Sequence[str], str]  # each with its answer
 
 
-class Finding(Model):
-    """Scores of prompts and neurons of facts."""
+class Finding(Scoring):
+    """Neurons of facts."""
 
     def __init__(self, model: Any, tokenizer: Any, device: str | torch.device | None = None):
         super().__init__(model, tokenizer, device)
-        self._points: dict[tuple, tuple[int, ...]] = {}  # that calibration allows, by how
         self._shared: dict[tuple, set[Neuron]] = {}  # by everything, of layers
-
-    def scores(
-        self,
-        prompts: Sequence[str],
-        answer: str,
-        rule: str = "riemann-left",
-        steps: int = 20,
-        keep: float = refine.KEEP,
-        tolerance: float | None = adaptive.TOLERANCE,
-        layers: tuple[int, int] | None = None,
-        target: str = PROBABILITY,
-        dense: bool = False,
-    ) -> Scores:
-        """Attribution of each prompt: equation 4 of the paper, and the activation baseline.
-
-        rule, steps: quadrature of the path.  keep: neurons below this share of the prompt's largest
-        score are left out.  tolerance: of a score, as a share of its prompt's largest; layers take
-        as few points as promise it: eight at first, fewer once a call of many prompts has shown
-        that they do.  None: all.  layers: first and last, None for all but a decoder's lowest.
-        target: "probability", or "log-probability" or "logit" where P is near 1 and has no slope.
-        dense: keep every score, (L, F) a prompt.
-        Returns one PromptScores a prompt: of_answer in units of the target, baseline in activation.
-        """
-        named = quadrature.rule(rule, steps)
-        settings = Settings(named, tolerance, keep, layers=layers, target=target)
-        ready = Ready(tuple(prompts), answer, self._encode(prompts, answer))
-        engine = self._engine(settings, ready.prompts)
-        if dense:
-            return self._dense(engine, ready)
-        (found,) = self._scored(engine, [ready])
-        return found
 
     def refine(
         self,
@@ -108,17 +73,20 @@ class Finding(Model):
         layers: tuple[int, int] | None = None,
         tolerance: float | None = adaptive.TOLERANCE,
         target: str = PROBABILITY,
+        scorer: str = IG,
+        smooth: int | None = None,
+        noise: float = NOISE,
     ) -> Found:
         """The fact's knowledge neurons, with what the model says and what speaks against them.
 
         coarse to shared_by: as of `refine`, the paper's by default.  negative: prompts whose coarse
-        neurons are taken out: texts, asked for the answer, or pairs (text, other answer).  layers,
-        tolerance, target: as of `scores`.
+        neurons are taken out: texts, asked for the answer, or pairs (text, other answer).  layers
+        to noise: as of `scores`.
         Returns a list of neurons that prints as a table.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
-        ready = [self._ready((prompts, answer), negative)]
-        (found,) = self._found(ready, asked, layers, tolerance, target, False)
+        how = _settings(asked, layers, tolerance, target, scorer, smoothing_of(smooth, noise))
+        (found,) = self._found([self._ready((prompts, answer), negative)], asked, how, False)
         return found
 
     def find_many(
@@ -133,6 +101,9 @@ class Finding(Model):
         layers: tuple[int, int] | None = None,
         tolerance: float | None = adaptive.TOLERANCE,
         target: str = PROBABILITY,
+        scorer: str = IG,
+        smooth: int | None = None,
+        noise: float = NOISE,
         progress: bool = True,
     ) -> FoundMany:
         """`find` for many facts at once; their prompts share batches and one calibration.
@@ -142,8 +113,9 @@ class Finding(Model):
         Raises ValueError that names the first fact that cannot be asked, before any is.
         """
         asked = Asked(coarse, shared, min_prompts, by, shared_by)
+        how = _settings(asked, layers, tolerance, target, scorer, smoothing_of(smooth, noise))
         ready = self._each(facts, negative)
-        found = self._found([*ready.values()], asked, layers, tolerance, target, progress)
+        found = self._found([*ready.values()], asked, how, progress)
         return FoundMany(found, [*ready])
 
     # --- how ---
@@ -177,18 +149,9 @@ class Finding(Model):
         return Ready(tuple(prompts), answer, self._encode(prompts, answer), tuple(against))
 
     def _found(
-        self,
-        ready: Sequence[Ready],
-        asked: Asked,
-        layers: tuple[int, int] | None,
-        tolerance: float | None,
-        target: str,
-        progress: bool,
+        self, ready: Sequence[Ready], asked: Asked, settings: Settings, progress: bool
     ) -> list[Found]:
         """Score everything, the negative prompts first and each once, then judge."""
-        keep = min(asked.coarse, refine.KEEP) if asked.by == thresholds.SHARE else 0.0
-        how = {"tolerance": tolerance, "layers": layers, "target": target}
-        settings = Settings(keep=keep, baseline=False, **how)
         negative = {(one.texts, one.answer): one for own in ready for one in own.negative}
         every = [prompt for own in (*negative.values(), *ready) for prompt in own.prompts]
         against: dict[tuple, set[Neuron]] = {}
@@ -204,59 +167,6 @@ class Finding(Model):
                 found.append(self._judged(own, scores, asked, out))
                 bar.update(len(own.prompts))
         judging.warn_of_shared(found, partial(self._everywhere, engine))
-        return found
-
-    def _engine(self, settings: Settings, prompts: Sequence[Prompt]) -> Engine:
-        """An engine for these prompts, with the points that were found to suffice."""
-        engine = fact_scores.prepare(self.model, self.tokenizer, settings)
-        if engine.scheme.exact:
-            return engine
-        how = map(tuple, settings.rule)
-        key = (self.state, *how, settings.tolerance, settings.layers, settings.target)
-        if key not in self._points and len(prompts) >= PAYS:
-            every = len(prompts) // quadrature_audit.CALIBRATED
-            sample = prompts[::every][: quadrature_audit.CALIBRATED]
-            self._points[key] = quadrature_audit.calibrate(engine, sample).scheme.first
-        if key in self._points:
-            return quadrature_audit.calibrated(engine, self._points[key])
-        return engine
-
-    def _scored(self, engine: Engine, ready: Sequence[Ready]) -> Iterator[Scores]:
-        """The scores of each fact, as they come."""
-        size = max(len(ready), 1) if engine.settings.keep else AT_ONCE
-        for start in range(0, len(ready), size):
-            some = ready[start : start + size]
-            facts = [own_fact(one.texts, one.answer) for one in some]
-            groups = fact_scores.score_facts(engine, facts, [one.prompts for one in some])
-            for own, fact in zip(some, chain.from_iterable(groups), strict=True):
-                yield self._scores(engine, own, fact.prompts, fact.points)
-
-    def _scores(
-        self, engine: Engine, own: Ready, prompts: Sequence[PromptScores], points: int
-    ) -> Scores:
-        """What was scored of a fact, with how complete it is."""
-        layers, (count, _, width, _) = engine.scheme.layers, self.model.shape
-        kept = [Kept.of(one, engine.settings.keep, len(layers) * width) for one in prompts]
-        mean = points / len(prompts) / len(layers)
-        target = engine.settings.target
-        return Scores(kept, own.texts, own.answer, (count, width), mean, target)
-
-    def _dense(self, engine: Engine, own: Ready) -> Scores:
-        """Scores with all of them, (P, L, F), beside; 0 in layers that are not scored."""
-        shape, layers, points = self.model.shape, engine.scheme.layers, 0
-        every = np.zeros((len(own.prompts), shape.layers, shape.neurons), np.float32)
-        for batch in fact_scores.batches(engine, own.prompts):
-            dense, evaluated = fact_scores.dense_scores(engine, clean_pass(self.model, batch))
-            check_finite(dense["of_answer"])
-            every[list(batch.order)] = dense["of_answer"].float().cpu().numpy()
-            points += int(evaluated.sum())
-        settings = replace(engine.settings, of_answer=False)  # all that is left to ask for
-        (found,) = self._scored(replace(engine, settings=settings), [own])
-        kept = kept_triplets(torch.from_numpy(every[:, layers]), settings.keep, layers[0])
-        rows = zip(found, kept, strict=True)
-        prompts = [replace(one, of_answer=triplets) for one, triplets in rows]
-        found = self._scores(engine, own, prompts, points)
-        found.dense = every
         return found
 
     def _coarse(
@@ -289,10 +199,25 @@ class Finding(Model):
 
     def _everywhere(self, engine: Engine) -> set[Neuron]:
         """Neurons that unrelated texts have, found once for the layers."""
-        key = (self.state, engine.settings.target, *engine.scheme.layers)
+        how = engine.settings
+        key = (self.state, how.scorer, how.target, *engine.scheme.layers)
         if key not in self._shared:
             self._shared[key] = judging.everywhere(engine)
         return self._shared[key]
+
+
+def _settings(
+    asked: Asked,
+    layers: tuple[int, int] | None,
+    tolerance: float | None,
+    target: str,
+    scorer: str,
+    smoothing: Smoothing | None,
+) -> Settings:
+    """How prompts are scored for neurons to be chosen; ValueError for what does not go together."""
+    keep = min(asked.coarse, refine.KEEP) if asked.by == thresholds.SHARE else 0.0
+    how = {"layers": layers, "tolerance": tolerance, "target": target}
+    return Settings(keep=keep, baseline=False, scorer=scorer, smoothing=smoothing, **how)
 
 
 def _chosen(counts: Counter[Neuron], prompts: int, asked: Asked) -> list[Neuron]:

@@ -97,7 +97,7 @@ class Found(Shown, list[Neuron]):
 
     def notes(self) -> list[str]:
         also = f"taken out, for negative prompts have them too: {named(self.taken_out)}"
-        return self.warnings + [also] * bool(self.taken_out)
+        return [*self.warnings, *[also] * bool(self.taken_out), *self.scores.otherwise]
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Mean scores over layers and neurons: see `figures.of_neurons.scores`."""

@@ -148,12 +148,12 @@ def warn_of_shared(found: Sequence[Found], everywhere: Callable[[], set[Neuron]]
 def everywhere(engine: Engine) -> set[Neuron]:
     """Neurons that are coarse for most unrelated texts, asked for the model's own answer.
 
-    By few points and no more: a warning can do with less accuracy than a result.
+    By few points and without noise: a warning can do with less accuracy than a result.
     """
     fewest = tuple(FEWEST * bool(points) for points in engine.scheme.first)
     engine = replace(
         engine,
-        settings=replace(engine.settings, keep=refine.KEEP),
+        settings=replace(engine.settings, keep=refine.KEEP, smoothing=None),
         scheme=replace(engine.scheme, first=fewest, weight=0.0),
     )
     texts = encode_open(UNRELATED, engine.tokenizer, engine.model.max_tokens)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, SupportsIndex, overload
 import numpy as np
 from scipy import sparse
 
+from knowledge_neurons.attribution.scorers import IG
+from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.library.shown import Shown, Table, several
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.types import PromptScores, Triplet
@@ -51,8 +53,9 @@ class Scores(Shown, list[Kept]):
     """One PromptScores a prompt: of_answer in units of the target, baseline in activation.
 
     texts: the prompts.  answer: what they were asked for.  shape: (L, F).  points: evaluated a
-    layer, on the mean.  target: what scores are of, "probability".  dense: (P, L, F) float32, every
-    score; None unless it was asked for.
+    layer (of each noisy copy), on the mean.  target: what scores are of and in, "probability".
+    dense: (P, L, F) float32, every score; None unless it was asked for.  scorer: whose they are.
+    smoothing: what noisy copies they are averaged over, None for none.
     """
 
     def __init__(
@@ -64,10 +67,13 @@ class Scores(Shown, list[Kept]):
         points: float,
         target: str,
         dense: np.ndarray | None = None,
+        scorer: str = IG,
+        smoothing: Smoothing | None = None,
     ):
         super().__init__(prompts)
         self.texts, self.answer, self.shape = tuple(texts), answer, shape
         self.points, self.target, self.dense = points, target, dense
+        self.scorer, self.smoothing = scorer, smoothing
 
     @property
     def keep(self) -> float:
@@ -85,6 +91,7 @@ class Scores(Shown, list[Kept]):
             return found
         dense = None if self.dense is None else self.dense[place]
         about = (self.answer, self.shape, self.points, self.target, dense)
+        about += (self.scorer, self.smoothing)
         return Scores(found, self.texts[place], *about)
 
     def matrix(self, prompt: int = 0) -> np.ndarray:
@@ -131,7 +138,16 @@ class Scores(Shown, list[Kept]):
 
     def notes(self) -> list[str]:
         kept = f"scores from {self.keep:g} of each prompt's largest"
-        return [f"{kept}, in {self.target}; {self.points:.1f} points a layer"]
+        points = f"; {self.points:.1f} points a layer" * (self.scorer == IG)
+        return [f"{kept}, in {self.target}{points}", *self.otherwise]
+
+    @property
+    def otherwise(self) -> list[str]:
+        """How they were scored where that is not as the paper does, for notes."""
+        smoothed = f"the mean over noisy copies ({self.smoothing})"
+        said = [f"by {self.scorer}, in {self.target}"] * (self.scorer != IG)
+        said += [smoothed] * bool(self.smoothing)
+        return [f"scores are {', '.join(said)}"] * bool(said)
 
     def plot(self, prompt: int = 0, ax: Axes | None = None) -> Axes:
         """A prompt's scores over layers and neurons: see `figures.of_neurons.scores`."""

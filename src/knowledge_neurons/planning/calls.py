@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from knowledge_neurons.attribution import adaptive
+from knowledge_neurons.attribution.scorers import IG, SCORERS
 from knowledge_neurons.experiments import choose_facts, neuron_maps
 
 KNOWN = 0  # known_facts.py, which comes before the stages
@@ -34,7 +35,8 @@ ONE_EACH = (
 class Call:
     """stage: of STAGES, or KNOWN.  relations: those it names; none for all.
 
-    tolerance: None for all points.  scales: how many factors a dose-response has, 0 without.
+    tolerance: None for all points.  scorer, copies: of stage 1, who scores and over how many noisy
+    copies.  scales: how many factors a dose-response has, 0 without.
     variants: in how many ways stage 6 edits a fact.  edits: of a relation; all_prompts: whether
     those who watch are asked all their prompts.  others: prompts of stage 7's other relations, None
     for all.  taken: facts of a relation that known_facts takes, stage 9 maps or stage 10 samples.
@@ -47,6 +49,8 @@ class Call:
     steps: int = 20
     layers: tuple[int, int] | None = None
     dtype: str = "float32"
+    scorer: str = IG
+    copies: int = 1
     scales: int = 0
     variants: int = 1
     edits: int = 10
@@ -84,6 +88,8 @@ def _read(line: str) -> Call:
         steps,
         args.layers,
         args.dtype,
+        args.scorer,
+        args.smooth,
         args.scales,
         len(pairs.split(",")) * len(counts.split(",")),
         args.facts_per_relation,
@@ -112,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--layers", type=layers)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--scorer", choices=list(SCORERS), default=IG)
+    parser.add_argument("--smooth", type=int, default=1)
     parser.add_argument("--scales", type=factors, default=0)
     for name in ("lambda_sweep", "top_k"):
         parser.add_argument(f"--{name}", default="one")

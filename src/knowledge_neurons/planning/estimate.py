@@ -102,11 +102,13 @@ def plan(
     device: torch.device,
     deadline: float | None = None,
     exact: bool = False,
+    prompt: Work | None = None,
 ) -> Plan:
     """The plan of a run.
 
     works: by stage.  points: a layer takes in stage 1, all of the rule where that is exact.
-    budget: bytes that a batch of stage 1 may take.  deadline: hours.
+    budget: bytes that a batch of stage 1 may take.  deadline: hours.  prompt: one of stage 1, None
+    for the points in every layer.
     """
     network, survey, found = asked.network, asked.survey, asked.survey.sentences
     stages = {}
@@ -114,8 +116,10 @@ def plan(
         seconds = seconds_of(work, rates)
         held = peaks(stage, network, survey, points, budget, device)
         stages[stage] = Stage(work.operations, seconds / 3600, *held)
-    prompt = points * rates.point + rates.scored
-    each = {name: prompt * share for name, share in {"float32": 1.0, **rates.by_dtype}.items()}
+    seconds_each = seconds_of(prompt or Work(1, points=points, scored=1), rates)
+    each = {
+        name: seconds_each * share for name, share in {"float32": 1.0, **rates.by_dtype}.items()
+    }
     best = min(each, key=each.__getitem__)
     if each[best] > PAYS * each["float32"]:
         best = "float32"

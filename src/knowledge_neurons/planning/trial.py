@@ -21,6 +21,7 @@ from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.planning import tried
 from knowledge_neurons.planning.survey import Survey, random_prompts
 from knowledge_neurons.planning.tried import Facts, Timed
+from knowledge_neurons.planning.work import edited_layer
 from knowledge_neurons.types import Prompt
 
 DEEPEST, FEW, MANY = 4, 3, 8  # layers of the trial's model; points of a layer, at two numbers
@@ -256,5 +257,5 @@ class _Trial:
         return sum(operations.point(model, self.tokens, layer) for layer in scored)
 
     def _edited_operations(self, model: Network) -> float:
-        row = operations.edit(model, self.tokens, tried.edited_layer(model))
+        row = operations.edit(model, self.tokens, edited_layer(model))
         return operations.reading(model, self.tokens) + tried.EDITS * row

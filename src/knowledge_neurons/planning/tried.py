@@ -14,7 +14,7 @@ from knowledge_neurons.experiments import distant_activation, modify_activation
 from knowledge_neurons.networks import shapes
 from knowledge_neurons.networks.evaluation import Reader
 from knowledge_neurons.networks.interface import Network
-from knowledge_neurons.planning.work import EDITED_FROM
+from knowledge_neurons.planning.work import edited_layer
 from knowledge_neurons.results.changes import AMPLIFY, OWN, SUPPRESS
 from knowledge_neurons.types import KINDS, Fact, Neuron, Prompt
 
@@ -48,11 +48,6 @@ def editing(model: Network, facts: Facts) -> Timed:
     asked = [{OWN: (fact.relation, fact.index, own)} for fact, own in facts]
     neurons = {kind: [[neuron]] * len(facts) for kind in KINDS}
     return lambda: modify_activation.scaled(model, asked, neurons, FACTORS)
-
-
-def edited_layer(model: Network) -> int:
-    """The lowest layer that a fact's edits are taken to change."""
-    return min(round(EDITED_FROM * model.shape.layers), model.shape.layers - 1)
 
 
 def reading(model: Network, facts: Facts) -> Timed:

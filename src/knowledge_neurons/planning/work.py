@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from knowledge_neurons.attribution import quadrature_audit
+from knowledge_neurons.attribution.scorers import IG, ONE_BY_ONE, ZERO_OUT
 from knowledge_neurons.attribution.settings import layers_of
 from knowledge_neurons.experiments import neuron_maps
 from knowledge_neurons.experiments.choose_facts import Selection
@@ -29,6 +30,7 @@ from knowledge_neurons.types import KINDS
 POINTS = {False: 4.2, True: 4.3}
 CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and the numbers tried
 INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
+SCORED_POINTS = {"gradient-activation": 1}  # of a layer; all other scorers than ig have none
 EDITED_FROM = 0.6  # of the way up: where the lowest of a fact's neurons lies, and edits start
 NEURONS = 4  # of a fact that is mapped
 FACTORS = len((SUPPRESS, AMPLIFY))
@@ -67,6 +69,11 @@ class Work:
         return Work(
             self.stage, **{name: getattr(self, name) + getattr(other, name) for name in counted}
         )
+
+    def times(self, count: float) -> Work:
+        """So much of it."""
+        counted = (one.name for one in fields(self) if one.name != "stage")
+        return Work(self.stage, **{name: count * getattr(self, name) for name in counted})
 
 
 @dataclass(frozen=True)
@@ -113,32 +120,68 @@ def _known(asked: Asked, call: Call) -> Work:
 
 def points_of(asked: Asked, call: Call) -> float:
     """How many points a layer takes: as told by the results, else as was measured elsewhere."""
+    if call.scorer != IG:
+        return SCORED_POINTS.get(call.scorer, 0)
     if call.tolerance is None:
         return call.steps
     return min(call.steps, asked.points or POINTS[asked.network.causal])
 
 
+def prompt_of(asked: Asked, call: Call) -> Work:
+    """One prompt of stage 1, by every noisy copy; what it takes to make those is not counted."""
+    network, points = asked.network, points_of(asked, call)
+    once = operations.scores(network, asked.tokens, [0.0] * network.shape.layers)
+    work = _along(asked, call, points) + Work(1, scored=1, operations=once)
+    return (work + _one_by_one(asked, call)).times(call.copies)
+
+
+def _along(asked: Asked, call: Call, points: float) -> Work:
+    """So many points in each of the layers scored."""
+    default, own = (_once_in(asked, layers) for layers in (None, call.layers))
+    return Work(1, points=points * own / default, operations=points * own)
+
+
 def _scores(asked: Asked, call: Call) -> Work:
+    """Every prompt, of ig also the audit and the calibration, which ask the model without noise."""
     network, survey, mean = asked.network, asked.survey, points_of(asked, call)
     relations = asked.of(call)
     prompts = survey.prompts_of(relations)
+    work = Work(1, starts=len(relations), tokenised=prompts)
+    work += prompt_of(asked, call).times(prompts)
+    if call.scorer != IG:
+        return work
     audited = sum(
         quadrature_audit.audited_count(round(survey.prompts_of([name]))) for name in relations
     )
     fewer = mean if call.tolerance is not None or call.dtype != "float32" else 0
-    points = prompts * mean + audited * (call.steps + INTEGRAL + fewer)
+    points = audited * (call.steps + INTEGRAL + fewer)
     if call.tolerance is not None and not asked.calibrated:
         points += quadrature_audit.CALIBRATED * CALIBRATION
     once = operations.scores(network, asked.tokens, [0.0] * network.shape.layers)
-    default, own = (_once_in(asked, layers) for layers in (None, call.layers))
-    return Work(
-        1,
-        starts=len(relations),
-        points=points * own / default,
-        scored=prompts + 2 * audited,
-        tokenised=prompts,
-        operations=(prompts + 2 * audited) * once + points * own,
+    return (
+        work
+        + _along(asked, call, points)
+        + Work(1, scored=2 * audited, operations=2 * audited * once)
     )
+
+
+def _one_by_one(asked: Asked, call: Call) -> Work:
+    """Every neuron of the layers scored: off, from its layer on up, or alone before the head."""
+    if call.scorer not in ONE_BY_ONE:
+        return Work(1)
+    network = asked.network
+    layers = layers_of(network, call.layers)
+    if call.scorer != ZERO_OUT:
+        layers = [network.shape.layers - 1] * len(layers)
+    done = sum(operations.edit(network, asked.tokens, layer) for layer in layers)
+    done *= network.shape.neurons
+    usual = operations.edit(network, asked.tokens, edited_layer(network))  # what the rate is of
+    return Work(1, edits=done / usual, operations=done)
+
+
+def edited_layer(network: Network) -> int:
+    """The layer in which edits of a fact's neurons start."""
+    return min(round(EDITED_FROM * network.shape.layers), network.shape.layers - 1)
 
 
 def _once_in(asked: Asked, layers: tuple[int, int] | None) -> float:
@@ -173,9 +216,8 @@ def _controls(asked: Asked, call: Call) -> Work:
 def _edited(asked: Asked, stage: int, edited: float, rows: float) -> Work:
     """So many prompts, under so many edits all together."""
     network, tokens = asked.network, asked.tokens
-    layer = round(EDITED_FROM * network.shape.layers)
     done = edited * operations.reading(network, tokens)
-    done += rows * operations.edit(network, tokens, min(layer, network.shape.layers - 1))
+    done += rows * operations.edit(network, tokens, edited_layer(network))
     tokenised = asked.survey.prompts_of() + edited
     return Work(stage, starts=1, edited=edited, edits=rows, tokenised=tokenised, operations=done)
 

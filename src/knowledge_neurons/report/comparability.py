@@ -14,6 +14,7 @@ from typing import Any
 
 from knowledge_neurons.results import layout, published
 from knowledge_neurons.results.adopted import Taken, taken
+from knowledge_neurons.results.origin import OF_IG, UNNAMED
 from knowledge_neurons.results.provenance import provenance
 
 # Output, relative to the results folder -> its manifest.
@@ -92,6 +93,7 @@ PARTS = (
             "keep": at_most(0.1),
             "layers": only(f"0-{published.LAYERS - 1}"),
             "answers": only("own"),
+            **{field: only(default) for field, default in UNNAMED.items()},
         },
     ),
     Part(2, layout.NEURONS, published.RELATIONS, REFINED | {"coarse": only(0.2)}),
@@ -227,7 +229,8 @@ def _settings(manifests: Manifests, stage: int) -> list[str]:
     all_scored = len(outputs_of(manifests, 1)) == published.RELATIONS  # else `_data` tells it
     for part in (part for part in PARTS if part.stage == stage):
         named = partial(re.fullmatch, part.outputs)
-        identities = [m.get("identity", {}) for name, m in manifests.items() if named(name)]
+        made = [m.get("identity", {}) for name, m in manifests.items() if named(name)]
+        identities = [UNNAMED | identity for identity in made]
         if not identities:
             found.append(f"no manifest of stage {stage} says what it was run with")
             continue
@@ -242,7 +245,12 @@ def _settings(manifests: Manifests, stage: int) -> list[str]:
 
 
 def _fits(identity: Mapping[str, Any], field: str, wanted: Wanted) -> bool:
-    """A field that an identity lacks was not known to the version that wrote it: it does not."""
+    """A field that an identity lacks was not known to the version that wrote it: it does not.
+
+    But of another scorer than ig, which is told, there are no rule, steps and tolerance.
+    """
+    if field in OF_IG and identity["scorer"] != UNNAMED["scorer"]:
+        return True
     return field in identity and wanted.accepts(identity[field])
 
 

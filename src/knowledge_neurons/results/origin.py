@@ -1,6 +1,7 @@
 """What results are made from: the fields of model and prompts that stages record and compare.
 
-A field that an older file does not name is not compared: it says nothing about it.
+A field that an older file does not name is not compared: it says nothing about it.  What stage 1
+names only where it is not the default, `UNNAMED`, is the default there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ MODEL = ("model_sha256", "tokenizer_sha256", "lowercase", "layer_norm_eps")
 COMMON = (*MODEL, "data_sha256")
 # What scores must have in common for neurons that are found in them to be compared.
 SCORING = (*MODEL, "rule", "steps", "keep", "max_seq_length", "layers", "answers")
+UNNAMED = {"scorer": "ig", "target": "probability", "smoothing": None}
+SCORING += tuple(UNNAMED)
+OF_IG = ("rule", "steps", "tolerance")  # other scorers have none
 
 
 def scores_of(neurons: Path) -> dict[str, Any]:
@@ -63,8 +67,9 @@ def first_difference(
     identities: Mapping[str, Mapping[str, Any]], fields: tuple[str, ...]
 ) -> str | None:
     """How two of the identities, by name, disagree in one of the fields; None where all agree."""
+    every = {name: UNNAMED | own for name, own in identities.items() if own}
     for field in fields:
-        named = [(name, own[field]) for name, own in identities.items() if field in own]
+        named = [(name, own[field]) for name, own in every.items() if field in own]
         for name, value in named[1:]:
             first, expected = named[0]
             if value != expected:

@@ -11,6 +11,7 @@ from typing import Any
 from knowledge_neurons.results import layout
 from knowledge_neurons.results.json_files import check_numbers, naming
 from knowledge_neurons.results.manifests import start_over
+from knowledge_neurons.results.origin import OF_IG, UNNAMED
 
 # The outputs of each stage whose manifests tell its seconds, so that none is counted twice.
 TIMED = {
@@ -33,7 +34,7 @@ class Provenance:
     versions: package, and python -> versions.  commits: "-dirty" marks changed files.
     seconds: stage -> wall seconds of its last runs, summed over relations.
     quadrature: relation -> stage 1's audit of its integrals.
-    rules: such as "riemann-left, 20 steps".
+    scorers: of stage 1.  rules: what they do, such as "riemann-left, 20 steps".
     """
 
     models: list[str]
@@ -46,11 +47,13 @@ class Provenance:
     versions: dict[str, list[str]]
     commits: list[str]
     seconds: dict[int, float]
+    scorers: list[str]
     rules: list[str]
     quadrature: dict[str, dict[str, Any]]
 
 
-# Of outputs that the report cannot tell of without: the fields of identity and manifest.
+# Of outputs that the report cannot tell of without: the fields of identity (OF_IG of ig alone) and
+# manifest.
 NEEDED = {
     layout.SCORES: (("relation", "rule", "steps"), ()),
     f"{layout.NEURONS}|{layout.BASE_NEURONS}": ((), ("neurons_per_fact", "shared_used")),
@@ -69,6 +72,7 @@ def check_manifest(output: str, manifest: dict[str, Any], path: Path) -> dict[st
             if re.fullmatch(pattern, output) and (of_identity or "in_band" in manifest):
                 identity = manifest.get("identity", {})
                 missing = {*of_identity} - identity.keys() | {*own} - manifest.keys()
+                missing -= {*OF_IG} if "scorer" in identity else set()
                 if missing:
                     raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return manifest
@@ -97,6 +101,7 @@ def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> Provenance:
         versions={name: _values(made_with, name) for name in packages},
         commits=_values(made_with, "commit"),
         seconds=_seconds(manifests),
+        scorers=_values([UNNAMED | one["identity"] for one in scored.values()], "scorer"),
         rules=sorted({_rule(manifest["identity"]) for manifest in scored.values()}),
         quadrature={r: m["quadrature"] for r, m in sorted(scored.items()) if "quadrature" in m},
     )
@@ -107,7 +112,10 @@ def _values(mappings: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
 
 
 def _rule(identity: Mapping[str, Any]) -> str:
-    return f"{identity['rule']}, {identity['steps']} steps"
+    scorer, target = identity.get("scorer"), identity.get("target")
+    how = [scorer or f"{identity['rule']}, {identity['steps']} steps"]
+    how += [f"of the {target}"] * bool(target)
+    return ", ".join([*how, *filter(None, [identity.get("smoothing")])])
 
 
 def _seconds(manifests: Mapping[str, Mapping[str, Any]]) -> dict[int, float]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from knowledge_neurons.attribution.scorers import IG
 from knowledge_neurons.networks import batching, shapes
 from knowledge_neurons.networks.pretrained import chosen_device
 from knowledge_neurons.planning import calls, estimate, survey, trial, work
@@ -133,7 +134,8 @@ def make(settings: Settings, clock: Callable[[], float] = time.perf_counter) -> 
         _budget(settings, device),
         device,
         settings.deadline,
-        first.tolerance is None,
+        first.tolerance is None or first.scorer != IG,
+        work.prompt_of(asked, first),
     )
 
 
