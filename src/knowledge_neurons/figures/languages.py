@@ -10,11 +10,10 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from knowledge_neurons.figures.plots import BLUE, ORANGE, TEXT, percent, styled
+from knowledge_neurons.figures.plots import BLUE, DARK, LIGHT, ORANGE, TEXT, percent, styled
 from knowledge_neurons.results.languages import PairOfLanguages, Sharing
 
 FEW = 8  # languages whose numbers fit into their squares
-DARK, LIGHT = "#1a1a1a", "#ffffff"  # of those numbers: the squares keep their colours on any page
 
 
 def sharing(found: Sharing) -> Figure:

@@ -10,12 +10,13 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from knowledge_neurons.figures.languages import DARK, LIGHT
 from knowledge_neurons.figures.plots import (
     BLUE,
     COLUMN,
+    DARK,
     GREEN,
     INK,
+    LIGHT,
     ORANGE,
     TEXT,
     legend_above,

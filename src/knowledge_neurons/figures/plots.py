@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-import seaborn as sns
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,6 +35,7 @@ from knowledge_neurons.types import BASELINE, CONTROL, KINDS, KNOWLEDGE
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 COLORS = {KNOWLEDGE: BLUE, BASELINE: ORANGE, CONTROL: GREEN}
 INK = "#262626"  # text, axes, intervals; nothing else has this colour, see `svg`
+DARK, LIGHT = "#1a1a1a", "#ffffff"  # of numbers in squares, whose colours are the same on any page
 COLUMN, TEXT = 3.4, 7.0  # inches, a column and the text of a two-column paper
 MOST_TICKS = 14  # layers that are numbered at the width of a column
 
@@ -70,6 +70,8 @@ STYLE = {
 @contextmanager
 def styled() -> Iterator[None]:
     """The look of all figures; needed where one is made and where it is written."""
+    import seaborn as sns  # takes a second, for pandas
+
     with style.context(["default", sns.axes_style("whitegrid"), STYLE]):
         yield
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from custom_bert import Bert, BertConfig
 from knowledge_neurons.networks import bert_names
@@ -78,6 +80,12 @@ class BertNetwork(Bert):
     # --- checkpoints ---
 
     @classmethod
+    def shaped(cls, config: BertConfig) -> BertNetwork:
+        """A model on the meta device: shapes, and no weights."""
+        with _NothingDrawn(), torch.device("meta"):
+            return cls(config)
+
+    @classmethod
     def from_state(cls, config: BertConfig, state: Mapping[str, Tensor]) -> BertNetwork:
         """A frozen model in eval mode from the tensors of a published checkpoint.
 
@@ -85,8 +93,7 @@ class BertNetwork(Bert):
         Every tensor must be there with the config's shape, and nothing else but what `bert_names`
         knows as harmless.  Raises ValueError that names the offending tensors.
         """
-        with torch.device("meta"):
-            model = cls(config)
+        model = cls.shaped(config)
         ours = bert_names.ours_of(state, model.state_dict())
         model.load_state_dict({name: t.float() for name, t in ours.items()}, assign=True)
         return model.eval().requires_grad_(False)
@@ -94,3 +101,16 @@ class BertNetwork(Bert):
     def published_state(self) -> dict[str, Tensor]:
         """The tensors under their published names, as Hugging Face's BertForMaskedLM reads them."""
         return {bert_names.published(name): t for name, t in self.state_dict().items()}
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Modules are made without initial weights.  On the meta device torch would import its compiler
+    to draw them, which takes as long as importing torch."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)

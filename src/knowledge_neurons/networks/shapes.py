@@ -66,8 +66,7 @@ def shape_of(
 def of_config(config: Any) -> Network:
     """The network of a BertConfig, of the content of a config.json or of transformers' config."""
     if isinstance(config, BertConfig):
-        with torch.device("meta"):
-            return BertNetwork(config).eval().requires_grad_(False)
+        return BertNetwork.shaped(config).eval().requires_grad_(False)
     transformers = adapted_checkpoints.library("the model")
     if isinstance(config, dict):
         named = {name: value for name, value in config.items() if name != "model_type"}

@@ -93,6 +93,7 @@ def expected_sharing(a: Counter[int], b: Counter[int], width: int) -> tuple[floa
 
 @lru_cache(maxsize=1 << 16)
 def _expected(sizes: tuple[tuple[int, int], ...], total: int, width: int) -> tuple[float, float]:
+
     common = np.ones(1)  # probability of each number of common neurons
     for one, other in sizes:
         counts = np.arange(min(one, other) + 1)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes a second to import
 
 from knowledge_neurons.results.estimates import Estimate, Interval
 
@@ -82,7 +82,7 @@ def binomial_interval(successes: float, trials: int) -> Interval | None:
         raise ValueError(f"{successes} successes of {trials} trials: expected 0 to {trials} of 1+")
     if trials < 2:
         return None
-    q, z = successes / trials, float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    q, z = successes / trials, float(special.ndtri((1 + CONFIDENCE) / 2))
     half = z * math.sqrt(q * (1 - q) / trials + (z / (2 * trials)) ** 2)
     low, high = ((q + z**2 / (2 * trials) + way * half) / (1 + z**2 / trials) for way in (-1, 1))
     return Interval(max(low, 0.0), min(high, 1.0))
@@ -113,7 +113,7 @@ def binomial_at_most(successes: int, trials: int) -> float:
     """
     if successes == trials:
         return 1.0
-    return float(stats.beta.ppf(CONFIDENCE, successes + 1, trials - successes))
+    return float(special.betaincinv(successes + 1, trials - successes, CONFIDENCE))
 
 
 # --- what a model says of a fact -------------------------------------------------------------
