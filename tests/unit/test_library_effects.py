@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.experiments.modify_activation import Answered
 from knowledge_neurons.library.scaling import DOSES
 from knowledge_neurons.text.encoding import asking_after
 from knowledge_neurons.types import Edit, Neuron
@@ -261,7 +262,7 @@ def test_damaged_weights_are_refused_by_every_question():
 
 
 def test_a_probability_of_zero_has_no_change(kn, monkeypatch):
-    monkeypatch.setattr(KnowledgeNeurons, "_answered", lambda *_: np.zeros((3, 2)))
+    monkeypatch.setattr(KnowledgeNeurons, "_answered", lambda *_: Answered(*np.zeros((2, 3, 2))))
     for ask in (
         kn.suppress,
         lambda *a: kn.dose(*a, [0]),

@@ -191,11 +191,15 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
     change = Estimate(-0.2903, Interval(-0.41, -0.153))
     wide = Estimate(-0.00042, Interval(-0.00093, 0.00002))
     found = [
-        Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}),
-        Effects("random", 2.0, 3.0, {"own": wide, "held_out": wide}),
+        Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}, {"own": change.times(10)}),
+        Effects("random", 2.0, 3.0, {"own": wide, "held_out": wide}, {"own": wide.times(10)}),
     ]
     tables.show_effects(found)
-    lines, (title, heads, *rows) = shown(capsys)
+    every, cells = shown(capsys)
+    lines, (title, heads, *rows) = every[:4], cells[:4]
+    assert cells[4][0].startswith("Whose are the neurons?") and "log-odds, in nats" in every[4]
+    assert cells[5] == heads
+    assert cells[6] == ["knowledge neurons x 0", "3.46", "-2.90 [-4.10, -1.53]", *3 * ["-"]]
     assert title[0].startswith("Whose are the neurons?")
     assert heads == ["neurons", "own prompts", "own, held out", "same relation", "other relations"]
     own, same = "-29.0 [-41.0, -15.3] %", "0.0 [0.0, +5.1] %"
@@ -204,3 +208,11 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
         ["random neurons x 2", "3.00", *2 * ["-0.042 [-0.093, +0.002] %"], *2 * ["-"]],
     ]
     assert len({len(line) for line in lines[1:]}) == 1
+
+
+def test_controls_of_an_earlier_version_say_that_they_have_no_log_odds(capsys):
+    change = Estimate(-0.2903, Interval(-0.41, -0.153))
+    tables.show_effects([Effects("neurons", 0.0, 3.456, {"own": change})])
+    assert "no log-odds: some of the records are of an earlier version" in capsys.readouterr().out
+    tables.show_effects([Effects("neurons", 0.0, 0.0, {})])
+    assert "no log-odds" not in capsys.readouterr().out, "there is nothing to tell"

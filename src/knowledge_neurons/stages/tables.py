@@ -19,6 +19,11 @@ from knowledge_neurons.results.languages import LEVELS, Level, Sharing
 from knowledge_neurons.results.maps import Agreement, MapSummary
 from knowledge_neurons.stages import program
 
+NO_LOG_ODDS = (
+    "  no log-odds: some of the records are of an earlier version, which kept none; remove them "
+    "and run this stage again to have them"
+)
+
 
 def show(title: str, rows: Mapping[str, object]) -> None:
     """Print a small aligned table under a title."""
@@ -68,17 +73,30 @@ def show_audit(audit: dict[str, Any]) -> None:
 
 
 def show_effects(found: Sequence[Effects]) -> None:
-    """Stage 3's controls: a line for each kind of neurons and factor."""
+    """Stage 3's controls: a line for each kind of neurons and factor, in percent and in nats."""
+    title = "Whose are the neurons?  Change of the right answer's {} (95 % intervals)"
+    in_percent = [
+        {asked: f"{told(one.times(100), 1, '+')} %" for asked, one in row.changes.items()}
+        for row in found
+    ]
+    _show_effects(title.format("probability"), found, in_percent)
+    if any(one.log_odds for one in found):
+        in_nats = [{k: told(one, 2, "+") for k, one in row.log_odds.items()} for row in found]
+        _show_effects(title.format("log-odds, in nats"), found, in_nats)
+    elif any(one.changes for one in found):
+        print(NO_LOG_ODDS)
+
+
+def _show_effects(
+    title: str, found: Sequence[Effects], told_of: Sequence[Mapping[str, str]]
+) -> None:
     table = {"": ["neurons", *EFFECT_COLUMNS.values()]}
-    for one in found:
-        cells = [f"{one.neurons:.2f}"]
-        for asked in EFFECT_COLUMNS:
-            change = one.changes.get(asked)
-            cells.append(told(change and change.times(100), 1, "+") + " %" * bool(change))
+    for one, changes in zip(found, told_of, strict=True):
+        cells = [f"{one.neurons:.2f}", *(changes.get(asked, "-") for asked in EFFECT_COLUMNS)]
         table[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = cells
     width = 2 + max(len(cell) for cells in table.values() for cell in cells)
     rows = {name: "".join(f"{cell:>{width}}" for cell in cells) for name, cells in table.items()}
-    show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
+    show(title, rows)
 
 
 def pair(*values: float | None) -> str:
