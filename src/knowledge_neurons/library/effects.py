@@ -131,7 +131,7 @@ class Dose(Shown):
             columns["low"] = [one.interval[0] for one in changes if one.interval]
             columns["high"] = [one.interval[1] for one in changes if one.interval]
         columns["log-odds"] = self.log_odds_changes.mean(1).tolist()
-        formats = {"factor": "g", "P(answer)": ".3g", "log-odds": "+.2f"}
+        formats = {"factor": "g", "P(answer)": ".3g", "log-odds": "+z.2f"}
         formats |= dict.fromkeys(("change", "low", "high"), "+.1%")
         title = f"P({self.answer}) as the neurons are scaled; change of its log-odds in nats"
         return [Table(title, columns, formats)]
@@ -175,7 +175,7 @@ class AgainstRandom(Shown):
             "change": [self.own, *_spread(self.random)],
             "log-odds": [self.own_log_odds, *_spread(self.random_log_odds)],
         }
-        formats = {"change": "+.1%", "log-odds": "+.2f"}
+        formats = {"change": "+.1%", "log-odds": "+z.2f"}
         title = (
             f"change of P({self.answer}) with neurons times {self.factor:g}, and of its log-odds "
             "in nats"
