@@ -4,8 +4,9 @@ Usage: bash 3_run_modify_activation.sh      (see --help for every flag)
 
 For every relation with neurons, of integrated gradients and of the baseline: the probability of the
 right answer to a fact's own prompts, and to those of a fact of another relation, before, with the
-fact's neurons off and with them doubled (Figures 4 and 5).  modify_activation/<REL>.jsonl holds a
-line a fact, summary.json the averages with their intervals.
+fact's neurons off and with them doubled (Figures 4 and 5), and its log-odds, which still tell of a
+change where that probability is near 0 or 1.  modify_activation/<REL>.jsonl holds a line a fact,
+summary.json the averages with their intervals.
 
 With --scales 0,0.25,...,2 it draws the dose-response curve of each relation instead: the change at
 every factor -> results/dose_response/ and figs/dose_response-<REL>.pdf and .png.
@@ -23,19 +24,17 @@ from typing import Any
 
 from knowledge_neurons.experiments import modify_activation
 from knowledge_neurons.figures import gallery
-from knowledge_neurons.results import changes
+from knowledge_neurons.results import change_files
 from knowledge_neurons.results.adopted import kinds_of
 from knowledge_neurons.results.changes import (
     AMPLIFY,
     SUPPRESS,
     ChangeRecord,
-    authors_averages,
-    changes_of,
+    curve_of,
     modified_of,
     read_changes,
-    write_summary,
 )
-from knowledge_neurons.results.comparison import changes_beside
+from knowledge_neurons.results.comparison import changes_beside, log_odds_beside
 from knowledge_neurons.results.json_files import encode_float32, write_json
 from knowledge_neurons.results.manifests import is_done, write_manifest
 from knowledge_neurons.runs.grow import Job, grow
@@ -128,16 +127,19 @@ def write_averages(
     results, written = settings.results, []
     for kind in kinds_of(one for own in relations.values() for one in own):
         written.append(results.modified_averages(kind == BASELINE))
-        write_json(written[-1], authors_averages(relations, kind))
+        write_json(written[-1], change_files.authors_averages(relations, kind))
     found = modified_of(relations, settings.seed)
     written.append(results.changes_summary)
-    write_summary(written[-1], found)
+    change_files.write_summary(written[-1], found)
     for output in written:
         write_manifest(output, identity, arguments=settings.given)
     for title, factor in (("Figure 4: suppressed", SUPPRESS), ("Figure 5: amplified", AMPLIFY)):
-        title = f"{title}, change of the right answer's probability"
-        tables.show_beside(title, changes_beside(found.overall, factor))
+        title = f"{title}, change of the right answer's probability and of its log-odds"
+        rows = changes_beside(found.overall, factor) + log_odds_beside(found, factor)
+        tables.show_beside(title, rows)
     tables.show("Facts", found.counts)
+    if not found.log_odds:
+        print(tables.NO_LOG_ODDS)
     return written
 
 
@@ -146,12 +148,14 @@ def write_curve(
 ) -> list[Path]:
     """The dose-response curve of a relation, as numbers and as a figure."""
     results, name, told = settings.results, relation.name, settings.given
-    curve = changes_of({name: records}, settings.factors, settings.seed)
-    changes.write_curve(results.curve(name), curve)
+    curve = curve_of(name, records, settings.factors, settings.seed)
+    change_files.write_curve(results.curve(name), curve)
     write_manifest(results.curve(name), identity, arguments=told)
-    labels = {name: relation.facts[0].label}
-    picture = gallery.dose_response(results, name, curve, labels)
-    return [results.curve(name), *gallery.save(results, picture, told)]
+    if "log_odds" not in curve:
+        print(tables.NO_LOG_ODDS)
+    pictures = gallery.dose_response(results, name, curve, {name: relation.facts[0].label})
+    saved = (path for one in pictures for path in gallery.save(results, one, told))
+    return [results.curve(name), *saved]
 
 
 def main() -> None:

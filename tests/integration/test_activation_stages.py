@@ -6,6 +6,7 @@ Run: pytest tests/integration/test_activation_stages.py
 import json
 import shutil
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from knowledge_neurons.experiments import (
     trigger_examples,
 )
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.text import data
 from knowledge_neurons.text.encoding import encode_fact, encode_sentences
@@ -61,6 +63,7 @@ def modified(refined, tmp_path_factory) -> Place:
     without_manifests(place)
     ended = fine(place.shell("3_run_modify_activation.sh"))
     assert "own facts, knowledge neurons" in ended.out and "-29.03" in ended.out
+    assert "log-odds, own facts, knowledge neurons" in ended.out and "no log-odds" not in ended.out
     return place
 
 
@@ -116,6 +119,59 @@ def test_every_average_comes_from_the_records(modified):
                 low, high = change["interval"]
                 assert low <= change["value"] <= high
     assert summary["counts"]["facts"] == 22
+
+
+def test_averages_of_log_odds_come_from_the_records(modified):
+    """The mean over a fact's prompts, over facts, over relations; by other code."""
+    nats = load(modified, "modify_activation/summary.json")["log_odds"]
+    for kind, asked, factor in product(("neurons", "baseline"), ("own", "other"), ("0.0", "2.0")):
+        means = []
+        for relation in ("P19", "P36"):
+            odds = [
+                line[asked]["log_odds"]
+                for line in lines(modified, f"modify_activation/{relation}.jsonl")
+            ]
+            each = [
+                np.mean(np.subtract(one["edited"][kind][factor], one["original"])) for one in odds
+            ]
+            means.append(np.mean(each))
+            told = nats["relations"][relation][kind][asked][factor.removesuffix(".0")]
+            assert told["value"] == pytest.approx(means[-1], abs=1e-9)
+        overall = nats["overall"][kind][asked][factor.removesuffix(".0")]
+        assert overall["value"] == pytest.approx(np.mean(means), abs=1e-9)
+        low, high = overall["interval"]
+        assert low <= overall["value"] <= high
+
+
+def test_log_odds_of_the_records_are_those_of_their_probabilities(modified):
+    """Where these are in the middle, and float32 tells them well."""
+    checked = 0
+    for line in lines(modified, RECORDS[3]):
+        p, odds = line["own"]["original"], line["own"]["log_odds"]["original"]
+        for one, own in zip(p, odds, strict=True):
+            assert own == pytest.approx(np.log(one / (1 - one)), rel=1e-4, abs=1e-4)
+            checked += 1
+    assert checked > 18
+
+
+def test_records_of_an_earlier_version_are_read_and_what_they_lack_is_said(own):
+    """As they were finished, without log-odds: all else is told, and what to do."""
+    arguments = (STAGE_3, "--relations", "P36")
+    fine(own.here(*arguments))
+    path = own.results / "modify_activation" / "P36.jsonl"
+    records = lines(own, "modify_activation/P36.jsonl")
+    for line, asked in product(records, ("own", "other")):
+        del line[asked]["log_odds"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in records))
+    manifest = manifest_path(path)
+    told = json.loads(manifest.read_text())
+    told |= {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    manifest.write_text(json.dumps(told))
+    before = load(own, "modify_activation/summary.json")
+    ended = fine(own.here(*arguments))
+    assert "no log-odds: some of the records" in ended.out and "log-odds, own" not in ended.out
+    after = load(own, "modify_activation/summary.json")
+    assert "log_odds" not in after and after["change"] == before["change"]
 
 
 def test_other_relations_facts_do_not_depend_on_what_is_run(modified, own):

@@ -22,6 +22,7 @@ STAGE_8 = "8_plot_figures.py"
 ALL = (
     *("kneurons_distribution", "suppress", "amplify", "distant", "edit_success-1-8", "erasure"),
     *("dose_response-P5", "neuron_map-P5"),
+    *("suppress_log_odds", "amplify_log_odds", "dose_response_log_odds-P5"),
 )
 
 
@@ -95,8 +96,8 @@ def test_manifests_name_what_was_drawn_and_two_runs_write_the_same_bytes(own):
     ("part", "drawn"),
     [
         ("statistics", {"kneurons_distribution"}),
-        ("modified", {"suppress", "amplify"}),
-        ("curves", {"dose_response-P5"}),
+        ("modified", {"suppress", "amplify", "suppress_log_odds", "amplify_log_odds"}),
+        ("curves", {"dose_response-P5", "dose_response_log_odds-P5"}),
         ("activations", {"distant"}),
         ("edits", {"edit_success-1-8"}),
         ("erasures", {"erasure"}),

@@ -15,8 +15,20 @@ from custom_bert import Bert
 from knowledge_neurons.types import Edit, Neuron, Prompt
 
 
-@torch.no_grad()
 def probabilities(model: Bert, prompt: Prompt, edit: Edit) -> Tensor:
+    """(V,) at [MASK] with the edit's neurons scaled there."""
+    return logits(model, prompt, edit).softmax(-1)
+
+
+def log_odds(model: Bert, prompt: Prompt, edit: Edit) -> float:
+    """ln(P / (1 - P)) of the answer, 1 - P as the sum of all other tokens' probabilities."""
+    log_p = logits(model, prompt, edit).double().log_softmax(-1)
+    others = [one for token, one in enumerate(log_p) if token != prompt.answer]
+    return (log_p[prompt.answer] - torch.stack(others).logsumexp(0)).item()
+
+
+@torch.no_grad()
+def logits(model: Bert, prompt: Prompt, edit: Edit) -> Tensor:
     """(V,) at [MASK] with the edit's neurons scaled there."""
     x = model.embed(torch.tensor([prompt.ids]))
     for index, layer in enumerate(model.layers):
@@ -26,7 +38,7 @@ def probabilities(model: Bert, prompt: Prompt, edit: Edit) -> Tensor:
             if neuron.layer == index:
                 w[0, prompt.mask_position, neuron.index] *= edit.factor
         x = layer.ffn_out(w, x)
-    return model.head(x)[0, prompt.mask_position].softmax(-1)
+    return model.head(x)[0, prompt.mask_position]
 
 
 @torch.no_grad()

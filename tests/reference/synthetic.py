@@ -9,18 +9,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from knowledge_neurons.neurons.neuron_statistics import statistics
 from knowledge_neurons.results import growing, maps
 from knowledge_neurons.results.activations import SENTENCE_KINDS, ActivationRecord, summary_of
-from knowledge_neurons.results.changes import (
-    ChangeRecord,
-    Outcome,
-    changes_of,
-    modified_of,
-    write_curve,
-    write_summary,
-)
+from knowledge_neurons.results.change_files import write_curve, write_summary
+from knowledge_neurons.results.changes import ChangeRecord, Outcome, curve_of, modified_of
 from knowledge_neurons.results.edits import (
     EDITED,
     EditRecord,
@@ -32,6 +27,7 @@ from knowledge_neurons.results.edits import (
 from knowledge_neurons.results.erasures import ErasureRecord, both_edits
 from knowledge_neurons.results.json_files import encode, encode_float32, write_json
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.log_odds import LogOdds
 from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from knowledge_neurons.types import KINDS, Neuron
@@ -102,7 +98,15 @@ def _outcome(relation: str, fact: int, strength: float, rng: np.random.Generator
         }
         for kind, by_factor in CHANGED.items()
     }
-    return Outcome(relation, fact, original.tolist(), edited)
+    odds = LogOdds(
+        _log_odds(original),
+        {k: {x: _log_odds(p) for x, p in own.items()} for k, own in edited.items()},
+    )
+    return Outcome(relation, fact, original.tolist(), edited, odds)
+
+
+def _log_odds(p: ArrayLike) -> list[float]:
+    return np.log(p / np.subtract(1, p)).tolist()
 
 
 def _records(names: dict[str, str], rng: np.random.Generator) -> dict[str, list[ChangeRecord]]:
@@ -131,7 +135,7 @@ def _modified(results: Results, names: dict[str, str], rng: np.random.Generator)
 def _curves(results: Results, names: dict[str, str], rng: np.random.Generator) -> None:
     """A dose-response curve of the first relation."""
     name, own = next(iter(_records(names, rng).items()))
-    write_curve(results.curve(name), changes_of({name: own}, SCALES, 1))
+    write_curve(results.curve(name), curve_of(name, own, SCALES, 1))
     write_manifest(results.curve(name), IDENTITY)
 
 

@@ -17,10 +17,10 @@ from knowledge_neurons.results.activations import (
     summary_of,
     table_row,
 )
+from knowledge_neurons.results.change_files import authors_averages
 from knowledge_neurons.results.changes import (
     ChangeRecord,
     Outcome,
-    authors_averages,
     average_change,
     modified_of,
     read_changes,

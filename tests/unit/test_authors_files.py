@@ -12,7 +12,11 @@ from knowledge_neurons.results.activations import (
     read_authors_activations,
     table_rows,
 )
-from knowledge_neurons.results.changes import mean_changes, read_authors_changes, read_modified
+from knowledge_neurons.results.change_files import (
+    mean_changes,
+    read_authors_changes,
+    read_modified,
+)
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results

@@ -24,12 +24,8 @@ from knowledge_neurons.results.activations import (
     read_authors_activations,
     table_row,
 )
-from knowledge_neurons.results.changes import (
-    authors_averages,
-    average_change,
-    read_authors_changes,
-    read_changes,
-)
+from knowledge_neurons.results.change_files import authors_averages, read_authors_changes
+from knowledge_neurons.results.changes import average_change, read_changes
 from knowledge_neurons.results.edits import read_edits, summarise_edits
 from knowledge_neurons.results.erasures import EDITS, read_erasures, summarise_erasure
 from knowledge_neurons.results.json_files import decode, write_json

@@ -23,6 +23,7 @@ LOOKS = {
     "Change of the right answer's probability with neurons suppressed": "a47302c139d6",
     "Change of the right answer's probability with neurons amplified": "23746df9635f",
     "Dose and response: scaling the neurons of the facts of P19 birth": "ba9f11558bce",
+    "Dose and response, log-odds: scaling the neurons of the facts of P19 birth": "8b48c65fb743",
     "Mean activation of the neurons by kind of sentence": "9f1c464c3a54",
     "Success of edits against the number of neurons edited": "b8242d62b62f",
     "Perplexity and accuracy before and after erasing relations": "d62cc2fbcd2b",
@@ -31,7 +32,12 @@ LOOKS = {
 }
 
 # Of many relations: as wide as the text, lower rows, longer names.
-LOOKS_OF_MANY = {"suppress": "ce502c71d8b8", "distant": "7a4815965a12", "erasure": "462d9b539bd6"}
+LOOKS_OF_MANY = {
+    "suppress": "ce502c71d8b8",
+    "suppress_log_odds": "8d738f62fdfd",
+    "distant": "7a4815965a12",
+    "erasure": "462d9b539bd6",
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,9 @@ def test_figures_of_many_relations_look_as_they_did(tmp_path):
     """Seventeen, which is one too many for the width of a column."""
     results = synthetic.write(tmp_path, 17, ("modified", "activations", "erasures", "triggers"))
     pictures = gallery.draw(results, outcomes.read(results))
-    looks = {one.name: digest(plots.svg(one.figure)) for one in pictures if one.name != "amplify"}
+    looks = {
+        one.name: digest(plots.svg(one.figure)) for one in pictures if "amplify" not in one.name
+    }
     assert looks == LOOKS_OF_MANY
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.experiments.modify_activation import Answered
 from knowledge_neurons.library.scaling import DOSES
 from knowledge_neurons.text.encoding import asking_after
 from knowledge_neurons.types import Edit, Neuron
@@ -64,6 +65,26 @@ def test_scaling_is_the_literal_twins(kn, factor):
     after = kn.top(TINY, 5, NEURONS, factor)
     assert [said.top for said in effect.before] == [*map(near, kn.top(TINY))]
     assert [said.top for said in effect.after] == [*map(near, after)]
+
+
+def test_log_odds_are_the_literal_twins(kn):
+    """Of each prompt before and after; their mean change in every effect alike, and in the note."""
+    effect = kn.suppress(TINY, "Paris", NEURONS)
+    for factor, found in zip((1.0, 0.0), effect.log_odds, strict=True):
+        edit = Edit(tuple(NEURONS), factor)
+        expected = [literal.log_odds(kn.model, prompt, edit) for prompt in encoded(kn)]
+        assert found == pytest.approx(expected, rel=1e-4)
+    change = effect.log_odds_change
+    assert change.value == pytest.approx(
+        np.mean(np.subtract(effect.log_odds[1], effect.log_odds[0]))
+    )
+    assert change.interval.low <= change.value <= change.interval.high
+    assert f"its log-odds change by {change.value:+.2f}" in str(effect) and "nats" in str(effect)
+    dose = kn.dose(TINY, "Paris", NEURONS, [0, 1])
+    assert dose.log_odds_changes.mean(1) == pytest.approx([change.value, 0.0], abs=TOLERANCE)
+    control = kn.against_random(TINY, "Paris", NEURONS, draws=3)
+    assert control.own_log_odds == pytest.approx(change.value, abs=TOLERANCE)
+    assert len(control.random_log_odds) == 3 and "log-odds" in control.to_csv().splitlines()[0]
 
 
 def test_suppressing_and_amplifying_are_zero_and_two(kn):
@@ -261,7 +282,7 @@ def test_damaged_weights_are_refused_by_every_question():
 
 
 def test_a_probability_of_zero_has_no_change(kn, monkeypatch):
-    monkeypatch.setattr(KnowledgeNeurons, "_answered", lambda *_: np.zeros((3, 2)))
+    monkeypatch.setattr(KnowledgeNeurons, "_answered", lambda *_: Answered(*np.zeros((2, 3, 2))))
     for ask in (
         kn.suppress,
         lambda *a: kn.dose(*a, [0]),

@@ -218,7 +218,7 @@ def test_reading_needs_no_torch(results):
     source = str(ROOT / "src")
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r}); {program}"]
     ended = subprocess.run([*command, str(results.root)], capture_output=True, text=True)
-    assert ended.stdout.split() == ["8", "False"], ended.stderr
+    assert ended.stdout.split() == ["11", "False"], ended.stderr
 
 
 def test_summaries_are_written_for_people_and_records_for_programs(results):

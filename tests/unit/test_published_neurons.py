@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from knowledge_neurons.figures import plots
-from knowledge_neurons.results import adopted, changes
+from knowledge_neurons.results import adopted, change_files, changes
 from knowledge_neurons.results.changes import ChangeRecord, Outcome
 from knowledge_neurons.types import Neuron
 
@@ -98,9 +98,9 @@ def test_averages_are_over_the_published_facts_alone():
         "facts": 2, "cannot_be_asked": 0, "no_other_relation": 1, "neurons_not_published": 1,
         "without_neurons": 0,
     }  # fmt: skip
-    theirs = changes.authors_averages({"P36": records}, "neurons")
+    theirs = change_files.authors_averages({"P36": records}, "neurons")
     assert theirs["kn_bag-P36"]["rm_own:ave_delta_ratio"] == pytest.approx(-0.5)
-    assert changes.authors_averages({"P36": records}, "baseline") == {}
+    assert change_files.authors_averages({"P36": records}, "baseline") == {}
 
 
 def test_figure_3_without_a_baseline_has_one_panel():

@@ -84,6 +84,20 @@ def test_bars_are_the_changes(few, factor):
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
 
 
+def test_bars_are_the_changes_of_log_odds_in_nats(few):
+    """The same figure of the other averages; its axis tells numbers, not percent."""
+    figure = by_relation.changes(few.modified, 0.0, few.labels, plots.NATS)
+    nats = few.modified.log_odds
+    rows = [nats.overall, *(nats.relations[name] for name in synthetic.relations_of(3))]
+    for panel, asked in zip(figure.axes, ("own", "other"), strict=True):
+        for kind in KINDS:
+            expected = [row[kind][asked][0.0].value for row in rows]
+            assert bars_of(panel, plots.COLORS[kind]) == pytest.approx(expected)
+    told = figure.axes[0].xaxis.get_major_formatter()
+    assert [told(x) for x in (-1.5, 0, 2)] == ["−1.5", "0", "+2"]
+    assert "log-odds" in figure.get_label() and "nats" in figure.get_supxlabel()
+
+
 def test_marks_are_the_mean_activations(few):
     """For each kind of sentence a mark, each with its interval; zero is in sight."""
     figure = by_relation.activations(few.activations, few.labels)
@@ -183,7 +197,7 @@ def texts_of(figure: Figure) -> list[Text]:
 
 def test_no_text_overlaps_or_leaves_the_figure(pictures):
     """Titles, legends, names of rows and ticks of every figure that stage 8 draws."""
-    assert len(pictures) == 8
+    assert len(pictures) == 11
     for picture in pictures:
         figure = picture.figure
         canvas = FigureCanvasAgg(figure)

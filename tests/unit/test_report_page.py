@@ -6,6 +6,7 @@ Run: pytest tests/unit/test_report_page.py
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,15 @@ import pytest
 from knowledge_neurons import report
 from knowledge_neurons.report import page
 from knowledge_neurons.report.comparability import TABLES, Comparability
+from knowledge_neurons.report.formats import digits, number
 from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.atomic import write_atomic
+from knowledge_neurons.results.change_files import write_summary
+from knowledge_neurons.results.comparison import log_odds_beside
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
+from tests.reference import synthetic
 from tests.reference.made_results import QUADRATURE, MadeFact, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +132,22 @@ def test_numbers_of_the_run_stand_in_the_tables(plain):
     assert f"{sum(map(len, sets)) / len(sets):.2f}" in texts
     assert texts >= {"4.13", "−29.03", "+31.17", "0.485", "48.5", "34.4", "+106.6"}
     assert "1450.0 → 2996.0" in texts and "3 facts of 2 relations" in html
+
+
+def test_changes_of_log_odds_stand_below_the_shares(tmp_path):
+    """In nats, with one sentence that says when to read which; older records have none."""
+    results = synthetic.write(tmp_path, 2, ("modified", "curves"))
+    html = report.render(results)
+    section = html[html.index('<section id="changes">') : html.index('<section id="sentences">')]
+    row = log_odds_beside(outcomes.read(results).modified, 0.0)[0]
+    assert f"{number(row.ours, digits(row), signed=True)}</td>" in section and "nats" in section
+    assert section.count("log-odds, own facts") == 2 and section.count('id="log-odds"') == 1
+    assert section.count("<svg") == 6, "Figures 4 and 5 and a curve, each in both units"
+    old = replace(outcomes.read(results).modified, log_odds=None)
+    write_summary(results.changes_summary, old)
+    write_manifest(results.changes_summary, synthetic.IDENTITY)
+    html = report.render(results)
+    assert "There are no log-odds: stage 3 kept none" in html and 'id="log-odds"' not in html
 
 
 def test_the_audit_is_pooled_over_relations(tmp_path):

@@ -191,12 +191,17 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
     change = Estimate(-0.2903, Interval(-0.41, -0.153))
     wide = Estimate(-0.00042, Interval(-0.00093, 0.00002))
     found = [
-        Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}),
-        Effects("random", 0.0, 3.456, {"own": wide, "held_out": wide}),
-        Effects("shared_by_1", 0.0, 3.0, {"own": wide, "held_out": wide}),
+        Effects("neurons", 0.0, 3.456, {"own": change, "same": NONE}, {"own": change.times(10)}),
+        Effects("random", 0.0, 3.456, {"own": wide, "held_out": wide}, {"own": wide.times(10)}),
+        Effects("shared_by_1", 0.0, 3.0, {"own": wide, "held_out": wide}, {"own": wide.times(10)}),
     ]
     tables_of_controls.show_effects(found)
-    lines, (title, heads, *rows) = shown(capsys)
+    every, cells = shown(capsys)
+    lines, (title, heads, *rows) = every[:4], cells[:4]
+    assert cells[4][0].startswith("Whose are the neurons?") and "log-odds, in nats" in every[4]
+    assert cells[5] == heads
+    own_nats, random_nats = "-2.90 [-4.10, -1.53]", "-0.0042 [-0.0093, +0.0002]"
+    assert cells[6] == ["knowledge neurons x 0", "3.46", own_nats, *3 * ["-"], random_nats]
     assert title[0].startswith("Whose are the neurons?")
     columns = ["own prompts", "own, held out", "same relation", "other relations"]
     assert heads == ["neurons", *columns, "random neurons, own prompts"]
@@ -209,3 +214,11 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
         ],
     ]
     assert len({len(line) for line in lines[1:]}) == 1
+
+
+def test_controls_of_an_earlier_version_say_that_they_have_no_log_odds(capsys):
+    change = Estimate(-0.2903, Interval(-0.41, -0.153))
+    tables_of_controls.show_effects([Effects("neurons", 0.0, 3.456, {"own": change})])
+    assert "no log-odds: some of the records are of an earlier version" in capsys.readouterr().out
+    tables_of_controls.show_effects([])
+    assert "no log-odds" not in capsys.readouterr().out, "there is nothing to tell"

@@ -20,7 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from knowledge_neurons.networks import passes
+from knowledge_neurons.networks import log_odds, passes
 from knowledge_neurons.networks.interface import Network, check_neurons
 from knowledge_neurons.types import Batch, Edit, Neuron
 
@@ -45,6 +45,21 @@ def probabilities(
     rows, stream = _edited(model, batch, edits)  # (R, D)
     p = model.head(stream).softmax(dim=-1)  # (R, V)
     return p[torch.tensor(rows.outcome, device=p.device)]
+
+
+@torch.no_grad()
+def answers(model: Network, batch: Batch, edits: Sequence[Sequence[Edit]]) -> tuple[Tensor, Tensor]:
+    """Probabilities of the answers, bit for bit those of `probabilities`, and their log-odds.
+
+    edits: as of `probabilities`.  Returns (B, 1 + K) each, the unedited model first; log-odds in
+    nats, see `log_odds.of_tokens`.
+    """
+    rows, stream = _edited(model, batch, edits)  # (R, D)
+    logits = model.head(stream)  # (R, V)
+    row_of = torch.tensor(rows.outcome, device=logits.device)
+    tokens = batch.answers[torch.tensor(rows.prompt, device=logits.device)]  # (R,)
+    p = logits.softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+    return p[row_of], log_odds.of_tokens(logits, tokens)[row_of]
 
 
 @torch.no_grad()

@@ -144,4 +144,11 @@ def control(
 
 def _joined(some: Mapping[str, Outcome], more: Mapping[str, Outcome]) -> dict[str, Outcome]:
     """The outcomes of the same prompts under other neurons, together."""
-    return {name: replace(one, edited=one.edited | more[name].edited) for name, one in some.items()}
+    return {
+        name: replace(
+            one,
+            edited=one.edited | more[name].edited,
+            log_odds=replace(one.log_odds, edited=one.log_odds.edited | more[name].log_odds.edited),
+        )
+        for name, one in some.items()
+    }

@@ -1,4 +1,5 @@
-"""Stage 3: what suppressing and amplifying neurons does to the probability of the right answer.
+"""Stage 3: what suppressing and amplifying neurons does to the probability of the right answer,
+and to its log-odds.
 
 Section 4.3 of the paper, Figures 4 and 5.  A fact's neurons are scaled while its own prompts are
 asked, and while those of a fact of another relation are: knowledge neurons should move the first
@@ -10,38 +11,60 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
+
+import numpy as np
 
 from knowledge_neurons.editing import interventions
-from knowledge_neurons.networks import batching, passes
+from knowledge_neurons.networks import batching, log_odds, passes
 from knowledge_neurons.networks.interface import Network
 from knowledge_neurons.results.changes import AMPLIFY, OTHER, OWN, SUPPRESS, ChangeRecord, Outcome
+from knowledge_neurons.results.log_odds import LogOdds
 from knowledge_neurons.types import Edit, Fact, NeuronSets, Prompt
 
 GROUP = 64  # facts asked together: enough prompts of each length to fill batches
 MEMORY = 1 << 28  # bytes that one batch may take
 
 
-def answer_probabilities(
-    model: Network, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
-) -> list[list[float]]:
-    """P(right answer) of each prompt: without an edit, then under each of its edits.
+class Answered(NamedTuple):
+    """P(right answer) of P prompts and its log-odds in nats: without an edit, then under each of K.
 
-    edits: for each prompt its own, as many for all.  Of an answer of several tokens the product:
-    each is read at its own position, those before it given, and edited there.
+    (P, 1 + K) float64 each.
+    """
+
+    probabilities: np.ndarray
+    log_odds: np.ndarray
+
+
+def answered(
+    model: Network, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
+) -> Answered:
+    """Ask each prompt for its right answer: without an edit, then under each of its edits.
+
+    edits: for each prompt its own, as many for all.  Of an answer of several tokens the product of
+    their probabilities: each is read at its own position, those before it given, and edited there.
     """
     many = len(edits[0]) if edits else 0
     tokens = [one for prompt in prompts for one in (prompt, *prompt.later)]
     owners = [place for place, prompt in enumerate(prompts) for _ in prompt.answers]
     cost = partial(passes.pass_bytes, model, rows=1 + many)
-    found: list[list[float]] = [[1.0] * (1 + many) for _ in prompts]
-    read: dict[int, list[float]] = {}
+    read = Answered(*(np.empty((len(tokens), 1 + many)) for _ in Answered._fields))
     for batch in batching.plan(tokens, MEMORY, cost, model.device):
-        p = interventions.probabilities(model, batch, [edits[owners[row]] for row in batch.order])
-        of_answers = p.gather(2, batch.answers[:, None, None].expand(-1, 1 + many, 1))[:, :, 0]
-        read |= dict(zip(batch.order, of_answers.tolist(), strict=True))
-    for row, place in enumerate(owners):
-        found[place] = [whole * one for whole, one in zip(found[place], read[row], strict=True)]
-    return found
+        found = interventions.answers(model, batch, [edits[owners[row]] for row in batch.order])
+        for rows, values in zip(read, found, strict=True):
+            rows[list(batch.order)] = values.tolist()
+    whole = Answered(np.ones((len(prompts), 1 + many)), np.full((len(prompts), 1 + many), np.inf))
+    for place, p, odds in zip(owners, *read, strict=True):
+        whole.probabilities[place] *= p
+        whole.log_odds[place] = log_odds.of_both(whole.log_odds[place], odds)
+    return whole
+
+
+def answer_probabilities(
+    model: Network, prompts: Sequence[Prompt], edits: Sequence[Sequence[Edit]]
+) -> list[list[float]]:
+    """The probabilities of `answered`, a list a prompt."""
+    return answered(model, prompts, edits).probabilities.tolist()
 
 
 def draw_others(
@@ -124,13 +147,24 @@ def scaled(
     every = [(i, name, one) for i, mine in enumerate(asked) for name, one in mine.items()]
     prompts = [prompt for *_, (*_, own) in every for prompt in own]
     edits_of = [edits[i] for i, _, (*_, own) in every for _ in own]
-    rows = iter(answer_probabilities(model, prompts, edits_of))
+    values = answered(model, prompts, edits_of)
     found: list[dict[str, Outcome]] = [{} for _ in asked]
+    start = 0
     for i, name, (relation, index, own) in every:
-        original, *edited = (
-            list(column) for column in zip(*(next(rows) for _ in own), strict=True)
-        )
-        columns = iter(edited)
-        by_kind = {kind: {factor: next(columns) for factor in scales} for kind in kinds}
-        found[i][name] = Outcome(relation, index, original, by_kind)
+        rows = slice(start, start + len(own))
+        start = rows.stop
+        p, odds = (_by_edit(one[rows], kinds, scales) for one in values)
+        found[i][name] = Outcome(relation, index, *p, LogOdds(*odds))
     return found
+
+
+ByEdit = dict[str, dict[float, list[float]]]  # kind -> factor -> a number of each prompt
+
+
+def _by_edit(
+    values: np.ndarray, kinds: Sequence[str], scales: Sequence[float]
+) -> tuple[list[float], ByEdit]:
+    """(P, 1 + K) of a fact's prompts: without an edit, and with each kind's neurons scaled."""
+    original, *edited = values.T.tolist()
+    columns = iter(edited)
+    return original, {kind: {factor: next(columns) for factor in scales} for kind in kinds}

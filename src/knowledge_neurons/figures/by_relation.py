@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -21,7 +21,10 @@ from knowledge_neurons.figures.plots import (
     COLUMN,
     GREEN,
     INK,
+    SHARE,
     TEXT,
+    Unit,
+    label_below,
     percent,
     signed_percent,
     styled,
@@ -59,17 +62,20 @@ ERASURES = "Perplexity and accuracy before and after erasing relations"
 READ = {"relation": "Its own prompts", "others": "All others"}
 
 
-def changes(modified: Modified, factor: float, labels: Mapping[str, str]) -> Figure:
+def changes(
+    modified: Modified, factor: float, labels: Mapping[str, str], unit: Unit = SHARE
+) -> Figure:
     """Figures 4 and 5: change of the right answer's probability with the neurons times a factor.
 
     Knowledge neurons beside the baseline, on a fact's own prompts and on other relations', on one
-    scale.  labels: relation -> its name.
+    scale.  labels: relation -> its name.  unit: NATS for the change of log-odds.
     """
-    rows = _with_all(modified.overall, modified.relations)
+    told = modified if unit is SHARE else modified.log_odds
+    rows = _with_all(told.overall, told.relations)
     asked = [a for a in ASKED if any(row[k][a] for row in rows.values() for k in KINDS)] or [OWN]
     state = "suppressed" if factor == SUPPRESS else "amplified"
     with styled():
-        figure = _figure(rows, f"Change of the right answer's probability with neurons {state}")
+        figure = _figure(rows, f"Change of the right answer's {unit.what} with neurons {state}")
         panels = figure.subplots(1, len(asked), sharex=True, sharey=True, squeeze=False)[0]
         for panel, whose in zip(panels, asked, strict=True):
             for kind, offset in zip(KINDS, PAIR, strict=True):
@@ -77,12 +83,12 @@ def changes(modified: Modified, factor: float, labels: Mapping[str, str]) -> Fig
                 _bars(panel, _places(rows), offset, found, COLORS[kind])
             panel.set_title(ASKED[whose], fontsize=7)
             _zero_line(panel)
-            _ticks(panel, _room_for_ticks(rows), signed_percent)
+            _ticks(panel, _room_for_ticks(rows), unit.told)
         _name_rows(panels, rows, labels)
         there = [k for k in KINDS if any(row[k][a] for row in rows.values() for a in ASKED)]
         _legend(figure, [Patch(color=COLORS[kind], label=NAMES[kind]) for kind in there])
         note = " (the released code's averages, no intervals)" if modified.theirs else ""
-        _label_below(figure, f"Change of P(answer){note}")
+        label_below(figure, f"{unit.axis}{note}")
     return figure
 
 
@@ -116,7 +122,7 @@ def activations(found: Activations, labels: Mapping[str, str]) -> Figure:
             for label, marker, filled, _ in SENTENCES.values()
         ]
         _legend(figure, handles)
-        _label_below(figure, "Mean activation")
+        label_below(figure, "Mean activation")
     return figure
 
 
@@ -143,8 +149,8 @@ def erasures(found: Sequence[Erasure], labels: Mapping[str, str]) -> Figure:
         _name_rows(second.axes, rows, names, named=len(rows) <= FEW)
         erased = Patch(color=BLUE, label="the relation's neurons erased")
         _legend(figure, [erased, Patch(color=GREEN, label="as many random ones")])
-        _label_below(first, "Increase of perplexity")
-        _label_below(second, "Accuracy")
+        label_below(first, "Increase of perplexity")
+        label_below(second, "Accuracy")
     return figure
 
 
@@ -285,13 +291,6 @@ def _ticks(panel: Axes, most: int, told: Callable[..., str] | None = None) -> No
     panel.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 5, 10)))
     if told:
         panel.xaxis.set_major_formatter(FuncFormatter(told))
-
-
-def _label_below(figure: FigureBase, text: str) -> None:
-    """What the axes of all panels tell, under their middle."""
-    figure.figure.get_layout_engine().execute(figure.figure)
-    ends = figure.axes[0].get_position().x0, figure.axes[-1].get_position().x1
-    figure.supxlabel(text, x=sum(ends) / 2, fontsize=8)
 
 
 def _legend(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from knowledge_neurons.figures import by_relation, of_controls, of_maps, plots
 from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
-from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Curve
 from knowledge_neurons.results.controls import Effects
 from knowledge_neurons.results.edits import EditRun, by_lambdas
 from knowledge_neurons.results.languages import Sharing
@@ -50,6 +50,7 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
+    suppress_log_odds, amplify_log_odds, dose_response_log_odds-REL where the records have them;
     neuron_map-REL for each relation that has maps; languages; and controls_sharing, _wordings and
     _thresholds.
     """
@@ -61,6 +62,9 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         for name, factor in (("suppress", SUPPRESS), ("amplify", AMPLIFY)):
             figure = by_relation.changes(found.modified, factor, labels)
             yield Picture(name, theirs or [results.changes_summary], figure)
+            if found.modified.log_odds:
+                figure = by_relation.changes(found.modified, factor, labels, plots.NATS)
+                yield Picture(f"{name}_log_odds", [results.changes_summary], figure)
     if found.activations:
         ours = [results.activations_summary, *map(results.activations, found.activations.relations)]
         theirs = [results.root / name for name in found.activations.theirs]
@@ -75,7 +79,7 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         sources = [results.erasure_summary(run.run) for run in found.erasures]
         yield Picture("erasure", sources, by_relation.erasures(found.erasures, labels))
     for relation, curve in found.curves.items():
-        yield dose_response(results, relation, curve, labels)
+        yield from dose_response(results, relation, curve, labels)
     if found.sharing:
         yield languages(results, found.sharing)
     for relation, maps in found.maps.items():
@@ -95,11 +99,14 @@ def distribution(results: Results, statistics: Mapping[str, Statistics]) -> Pict
 
 
 def dose_response(
-    results: Results, relation: str, curve: Changes, labels: Mapping[str, str]
-) -> Picture:
-    """The curve of a relation.  labels: relation -> its name."""
-    figure = plots.dose_response(by_relation.name_of(relation, labels), curve)
-    return Picture(f"dose_response-{relation}", [results.curve(relation)], figure)
+    results: Results, relation: str, curve: Curve, labels: Mapping[str, str]
+) -> Iterator[Picture]:
+    """The curve of a relation, and in log-odds where it has them.  labels: relation -> its name."""
+    name, sources = by_relation.name_of(relation, labels), [results.curve(relation)]
+    yield Picture(f"dose_response-{relation}", sources, plots.dose_response(name, curve))
+    if nats := curve.get("log_odds"):
+        figure = plots.dose_response(name, nats, plots.NATS)
+        yield Picture(f"dose_response_log_odds-{relation}", sources, figure)
 
 
 def neuron_map(

@@ -15,14 +15,15 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from knowledge_neurons.results.atomic import write_atomic
@@ -84,6 +85,23 @@ def percent(share: float, _: object = None, sign: bool = False) -> str:
 
 def signed_percent(share: float, _: object = None) -> str:
     return percent(share, sign=True)
+
+
+def signed(number: float, _: object = None) -> str:
+    """A number as an axis tells it, with its sign and a true minus."""
+    return f"{number:+.10g}".replace("-", "−") if number else "0"
+
+
+class Unit(NamedTuple):
+    """What of an answer changes: in words, on an axis, and how its numbers are told there."""
+
+    what: str
+    axis: str
+    told: Callable[..., str]
+
+
+SHARE = Unit("probability", "Change of P(answer)", signed_percent)
+NATS = Unit("log-odds", "Change of log-odds (nats)", signed)
 
 
 # --- how a figure is written -----------------------------------------------------------------
@@ -160,16 +178,17 @@ def layer_distribution(*kinds: Sequence[float]) -> Figure:
 
 
 def dose_response(
-    relation: str, curve: Mapping[str, Mapping[str, Mapping[float, Estimate]]]
+    relation: str, curve: Mapping[str, Mapping[str, Mapping[float, Estimate]]], unit: Unit = SHARE
 ) -> Figure:
-    """How the right answer's probability changes with the factor on a fact's neurons.
+    """How the right answer's probability, or its log-odds, changes with the factor on the neurons.
 
     relation: its id, or id and name.  curve: kind of neurons -> "own" or "other" prompts -> factor
-    -> change.  Lines for a fact's own prompts, dashed ones for other relations' facts.
+    -> change, in this unit.  Lines for a fact's own prompts, dashed ones for other relations'.
     """
     with styled():
         figure = Figure(figsize=(COLUMN, 2.7), layout="constrained")
-        figure.set_label(f"Dose and response: scaling the neurons of the facts of {relation}")
+        of = f"{', log-odds' * (unit is NATS)}: scaling the neurons of the facts of {relation}"
+        figure.set_label(f"Dose and response{of}")
         panel = figure.subplots()
         for asked, line in zip(ASKED, ("-", "--"), strict=True):
             for kind in KINDS:
@@ -179,9 +198,9 @@ def dose_response(
                     line_with_band(panel, points, COLORS[kind], label, line, ".")
         panel.set_title(relation)
         panel.set_xlabel("Factor on the neurons' activations")
-        panel.set_ylabel("Change of P(answer)")
+        panel.set_ylabel(unit.axis)
         panel.xaxis.set_major_locator(MaxNLocator(5))
-        panel.yaxis.set_major_formatter(FuncFormatter(signed_percent))
+        panel.yaxis.set_major_formatter(FuncFormatter(unit.told))
         legend_above(figure, columns=2)
     return figure
 
@@ -234,3 +253,10 @@ def legend_above(figure: Figure, columns: int) -> None:
     """One legend for all panels, where no line can run into it."""
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center",
                   ncols=columns)  # fmt: skip
+
+
+def label_below(figure: FigureBase, text: str) -> None:
+    """What the axes of all panels tell, under their middle."""
+    figure.figure.get_layout_engine().execute(figure.figure)
+    ends = figure.axes[0].get_position().x0, figure.axes[-1].get_position().x1
+    figure.supxlabel(text, x=sum(ends) / 2, fontsize=8)

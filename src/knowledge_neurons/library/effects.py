@@ -1,4 +1,8 @@
-"""What scaling neurons does to the answer: results of `scale`, `dose` and `against_random`."""
+"""What scaling neurons does to the answer: results of `scale`, `dose` and `against_random`.
+
+Changes of P(answer) as a share of it, and of its log-odds, ln(P / (1 - P)), in nats: where P is
+near 0 or 1 its own changes vanish, and those of the log-odds do not.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ import numpy as np
 
 from knowledge_neurons.library.model import Said, top_line
 from knowledge_neurons.library.shown import Shown, Table, several
-from knowledge_neurons.results.estimates import Estimate, Interval
-from knowledge_neurons.results.metrics import bootstrap_interval, mean_relative_change
+from knowledge_neurons.results.estimates import Estimate, Interval, told
+from knowledge_neurons.results.metrics import bootstrap_interval, mean_of, mean_relative_change
 from knowledge_neurons.types import Neuron
 
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ def _percent(change: Estimate) -> str:
 class Effect(Shown):
     """Neurons times a factor: what the model says to each prompt before and after.
 
-    factor: on activations at [MASK].
+    factor: on activations at [MASK].  log_odds: of the answer to each prompt, before and after.
     """
 
     answer: str
@@ -48,11 +52,17 @@ class Effect(Shown):
     factor: float
     before: list[Said]
     after: list[Said]
+    log_odds: tuple[list[float], list[float]]
 
     @property
     def change(self) -> float:
         """Of the mean P(answer), as a share of it: -0.3 is 30 % less."""
         return change_of(*self.probabilities).value
+
+    @property
+    def log_odds_change(self) -> Estimate:
+        """Of the log-odds, in nats, the mean over prompts."""
+        return mean_of(np.subtract(*reversed(self.log_odds)), SEED)
 
     @property
     def probabilities(self) -> tuple[list[float], list[float]]:
@@ -75,18 +85,24 @@ class Effect(Shown):
         )
         return [Table(title, columns, {"before": ".3g", "after": ".3g"})]
 
+    def notes(self) -> list[str]:
+        nats = told(self.log_odds_change, 2, "+")
+        return [f"its log-odds change by {nats} nats; read these where P is near 0 or 1"]
+
 
 @dataclass(frozen=True, repr=False)
 class Dose(Shown):
     """P(answer) as neurons are scaled by rising factors.
 
     factors: (K,).  probabilities: (K, P), of each prompt.  before: (P,), unscaled.
+    log_odds_changes: (K, P), in nats.
     """
 
     answer: str
     factors: list[float]
     probabilities: np.ndarray
     before: np.ndarray
+    log_odds_changes: np.ndarray
 
     @property
     def estimates(self) -> list[Estimate]:
@@ -114,9 +130,11 @@ class Dose(Shown):
         if len(self.before) > 1:  # of one prompt there is no interval
             columns["low"] = [one.interval[0] for one in changes if one.interval]
             columns["high"] = [one.interval[1] for one in changes if one.interval]
-        formats = {"factor": "g", "P(answer)": ".3g"}
+        columns["log-odds"] = self.log_odds_changes.mean(1).tolist()
+        formats = {"factor": "g", "P(answer)": ".3g", "log-odds": "+z.2f"}
         formats |= dict.fromkeys(("change", "low", "high"), "+.1%")
-        return [Table(f"P({self.answer}) as the neurons are scaled", columns, formats)]
+        title = f"P({self.answer}) as the neurons are scaled; change of its log-odds in nats"
+        return [Table(title, columns, formats)]
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Factor against change: see `figures.of_neurons.dose`."""
@@ -130,12 +148,15 @@ class AgainstRandom(Shown):
     """The change that neurons bring, beside those of as many random ones of the same layers.
 
     own: change of the mean probability.  random: of each random set.
+    own_log_odds, random_log_odds: change of the log-odds in nats, the mean over prompts.
     """
 
     answer: str
     factor: float
     own: float
     random: list[float]
+    own_log_odds: float
+    random_log_odds: list[float]
 
     @property
     def as_strong(self) -> float:
@@ -149,15 +170,23 @@ class AgainstRandom(Shown):
 
     def tables(self) -> list[Table]:
         """Own and random."""
-        low, high = np.quantile(self.random, (0.025, 0.975)).tolist()
         columns = {
             "neurons": ["these", "random, mean", "random, lowest 2.5 %", "random, highest 2.5 %"],
-            "change": [self.own, float(np.mean(self.random)), low, high],
+            "change": [self.own, *_spread(self.random)],
+            "log-odds": [self.own_log_odds, *_spread(self.random_log_odds)],
         }
-        formats = {"change": "+.1%"}
-        title = f"change of P({self.answer}) with neurons times {self.factor:g}"
+        formats = {"change": "+.1%", "log-odds": "+z.2f"}
+        title = (
+            f"change of P({self.answer}) with neurons times {self.factor:g}, and of its log-odds "
+            "in nats"
+        )
         return [Table(title, columns, formats)]
 
     def notes(self) -> list[str]:
         stronger = f"{self._stronger} of {several(len(self.random), 'random set')}"
         return [f"{stronger} changed it as much as these neurons (p = {self.as_strong:.2g})"]
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """Their mean, and the ends of the middle 95 %."""
+    return [float(np.mean(values)), *np.quantile(values, (0.025, 0.975)).tolist()]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from knowledge_neurons.editing import interventions
-from knowledge_neurons.experiments.modify_activation import MEMORY, answer_probabilities
+from knowledge_neurons.experiments.modify_activation import MEMORY, Answered, answered
 from knowledge_neurons.library.shown import Shown, Table
 from knowledge_neurons.networks import batching, checkpoints, passes
 from knowledge_neurons.networks.adapted_checkpoints import adapted
@@ -91,8 +91,8 @@ class Model:
         Returns one probability a prompt; of an answer of several tokens that of the whole.
         """
         edit = self._edit_of(neurons, factor)
-        p = self._answered(self._encode(prompts, answer), [edit] if edit else [])
-        return p[:, -1].tolist()
+        found = self._answered(self._encode(prompts, answer), [edit] if edit else [])
+        return found.probabilities[:, -1].tolist()
 
     def top(
         self,
@@ -167,11 +167,11 @@ class Model:
 
     # --- what it says ---
 
-    def _answered(self, encoded: Sequence[Prompt], edits: Sequence[Edit] = ()) -> np.ndarray:
-        """P(answer) of each prompt, without an edit and under each: (P, 1 + K)."""
-        p = np.array(answer_probabilities(self.model, encoded, [list(edits)] * len(encoded)))
-        _check_finite(bool(np.isfinite(p).all()))
-        return p
+    def _answered(self, encoded: Sequence[Prompt], edits: Sequence[Edit] = ()) -> Answered:
+        """P(answer) of each prompt and its log-odds, without an edit and under each: (P, 1 + K)."""
+        found = answered(self.model, encoded, [list(edits)] * len(encoded))
+        _check_finite(all(bool(np.isfinite(values).all()) for values in found))
+        return found
 
     @torch.no_grad()
     def _guesses(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from knowledge_neurons.experiments.controls import random_like
+from knowledge_neurons.experiments.modify_activation import Answered
 from knowledge_neurons.library.effects import AgainstRandom, Dose, Effect, change_of
 from knowledge_neurons.library.model import Model, Said, checked_factor
 from knowledge_neurons.types import Edit, Prompt
@@ -31,10 +30,12 @@ class Scaling(Model):
         """
         edit = self._edit(neurons, factor)
         encoded = self._encode(prompts, answer)
-        p = self._changed(encoded, [edit]).tolist()
+        found = self._changed(encoded, [edit])
+        p, log_odds = (values.tolist() for values in found)
         rows = list(zip(prompts, p, self._guesses(encoded, [edit]), strict=True))
         before, after = ([Said(text, p[n], top[n]) for text, p, top in rows] for n in (0, 1))
-        return Effect(answer, edit.neurons, edit.factor, before, after)
+        both = tuple(map(list, zip(*log_odds, strict=True)))
+        return Effect(answer, edit.neurons, edit.factor, before, after, both)
 
     def suppress(
         self, prompts: Sequence[str], answer: str, neurons: Iterable[Sequence[int]]
@@ -64,8 +65,9 @@ class Scaling(Model):
         edits = [Edit(chosen, checked_factor(factor)) for factor in factors]
         if not edits:
             raise ValueError("expected at least one factor")
-        p = self._changed(self._encode(prompts, answer), edits)
-        return Dose(answer, [edit.factor for edit in edits], p[:, 1:].T, p[:, 0])
+        p, log_odds = (values.T for values in self._changed(self._encode(prompts, answer), edits))
+        factors = [edit.factor for edit in edits]
+        return Dose(answer, factors, p[1:], p[0], log_odds[1:] - log_odds[0])
 
     def against_random(
         self,
@@ -92,19 +94,19 @@ class Scaling(Model):
                 "be compared with"
             )
         edits = [edit, *(Edit(one, edit.factor) for one in sets)]
-        p = self._changed(self._encode(prompts, answer), edits)
-        own, *others = (change_of(p[:, 0], p[:, 1 + place]).value for place in range(len(edits)))
-        return AgainstRandom(answer, edit.factor, own, others)
+        p, log_odds = (values.T for values in self._changed(self._encode(prompts, answer), edits))
+        own, *others = (change_of(p[0], scaled).value for scaled in p[1:])
+        nats = (log_odds[1:] - log_odds[0]).mean(axis=1).tolist()
+        return AgainstRandom(answer, edit.factor, own, others, nats[0], nats[1:])
 
-    def _changed(self, encoded: Sequence[Prompt], edits: Sequence[Edit]) -> np.ndarray:
-        """P(answer) of each prompt before and under each edit, (P, 1 + K), of which a change can
-        be told."""
-        p = self._answered(encoded, edits)
-        if not p[:, 0].any():
+    def _changed(self, encoded: Sequence[Prompt], edits: Sequence[Edit]) -> Answered:
+        """What each prompt's answer is before and under each edit, where a change can be told."""
+        found = self._answered(encoded, edits)
+        if not found.probabilities[:, 0].any():
             raise ValueError(
                 "the probability of the answer is 0 to the last digit, no change of it can be told"
             )
-        return p
+        return found
 
     def _edit(self, neurons: Iterable[Sequence[int]], factor: float) -> Edit:
         """An edit of at least one neuron."""

@@ -21,7 +21,7 @@ from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
-from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
+from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Modified
 from knowledge_neurons.results.comparison import (
     NAMES,
     Comparison,
@@ -29,6 +29,7 @@ from knowledge_neurons.results.comparison import (
     changes_beside,
     edits_beside,
     erasures_beside,
+    log_odds_beside,
     main_run,
     neurons_beside,
 )
@@ -197,12 +198,17 @@ def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
     run = main_run(found.edits)
     return {
         "counts": neurons_beside(found.statistics) if found.statistics else [],
-        "suppressed": changes_beside(modified.overall, SUPPRESS) if modified else [],
-        "amplified": changes_beside(modified.overall, AMPLIFY) if modified else [],
+        "suppressed": _changed(modified, SUPPRESS) if modified else [],
+        "amplified": _changed(modified, AMPLIFY) if modified else [],
         "activations": activations_beside(activations.overall) if activations else [],
         "edits": edits_beside(run.summaries) if run else [],
         "erasures": erasures_beside(found.erasures, found.labels),
     }
+
+
+def _changed(modified: Modified, factor: float) -> list[Comparison]:
+    """Figure 4 or 5 in percent, then in nats."""
+    return changes_beside(modified.overall, factor) + log_odds_beside(modified, factor)
 
 
 def drawn(results: Results, found: Outcomes) -> dict[str, Markup]:

@@ -1,34 +1,30 @@
-"""Stage 3's changes of a probability: records, the authors' averages, Figures 4 and 5, curves.
+"""Stage 3's changes of a probability and of its log-odds: records, Figures 4 and 5, curves.
 
-Records are JSON lines, one a fact; from them every average can be made again.  The released code's
-file holds averages of relations alone, in its own words (rm suppressed, eh amplified; own, oth), so
-there are no intervals where it is read.
+Records are JSON lines, one a fact; from them every average can be made again.  How averages lie on
+disk, ours and the released code's, is in `change_files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import fmean
-from typing import Any, TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from knowledge_neurons.results import metrics
 from knowledge_neurons.results.adopted import check_kinds, kinds_of
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.json_files import check_keys, check_lengths, write_json
-from knowledge_neurons.results.layout import Results
-from knowledge_neurons.results.manifests import read_json, read_records, read_summary
-from knowledge_neurons.types import BASELINE, KINDS, Count, Index, Number, Share
+from knowledge_neurons.results.json_files import check_keys, check_lengths
+from knowledge_neurons.results.log_odds import LogOdds, mean_difference
+from knowledge_neurons.results.manifests import read_records
+from knowledge_neurons.types import KINDS, Count, Index, Number, Share
 
 SUPPRESS, AMPLIFY = 0.0, 2.0
 OWN, OTHER = ASKED = ("own", "other")
-VERBS = {SUPPRESS: "rm", AMPLIFY: "eh"}  # of the released code
-THEIRS = dict(zip(ASKED, ("own", "oth"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,14 @@ class Outcome:
 
     relation, fact: whose prompts.  original: without an edit.
     edited: kind of neurons -> factor -> with these neurons scaled by it.
+    log_odds: the same in log-odds; None in records of earlier versions.
     """
 
     relation: str
     fact: Index
     original: list[Share]
     edited: dict[str, dict[float, list[Share]]]
+    log_odds: LogOdds | None = None
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,26 @@ def check_outcome(
         return
     if not outcome.original:
         raise ValueError(f"{asked} has no prompts")
-    check_keys(f"{asked}.edited", outcome.edited, kinds)
-    for kind, by_factor in outcome.edited.items():
-        name = f"{asked}.edited.{kind}"
+    _check_edited(asked, outcome, kinds, scales, len(outcome.original))
+    if outcome.log_odds:
+        name = f"{asked}.log_odds"
+        check_lengths(name, {"original": outcome.log_odds.original}, len(outcome.original))
+        _check_edited(name, outcome.log_odds, kinds, scales, len(outcome.original))
+
+
+def _check_edited(
+    name: str,
+    found: Outcome | LogOdds,
+    kinds: Sequence[str],
+    scales: Collection[float],
+    prompts: int,
+) -> None:
+    check_keys(f"{name}.edited", found.edited, kinds)
+    for kind, by_factor in found.edited.items():
+        place = f"{name}.edited.{kind}"
         if not set(scales) <= by_factor.keys():
-            raise ValueError(f"{name} has factors {sorted(by_factor)}, expected {sorted(scales)}")
-        check_lengths(name, by_factor, len(outcome.original))
+            raise ValueError(f"{place} has factors {sorted(by_factor)}, expected {sorted(scales)}")
+        check_lengths(place, by_factor, prompts)
 
 
 # --- averages --------------------------------------------------------------------------------
@@ -100,10 +112,25 @@ class ByAsked(TypedDict):
 
 
 class Changes(TypedDict):
-    """How the right answer's probability changes with the neurons of each kind, as a share."""
+    """How the right answer changes with the neurons of each kind: its probability, as a share of
+    itself, or its log-odds, in nats."""
 
     neurons: ByAsked
     baseline: ByAsked
+
+
+class Curve(Changes):
+    """The same at many factors, and in log-odds where the records have them."""
+
+    log_odds: NotRequired[Changes]
+
+
+@dataclass(frozen=True)
+class InLogOdds:
+    """Figures 4 and 5 in nats: changes of log-odds over all relations and of each."""
+
+    overall: Changes
+    relations: dict[str, Changes]
 
 
 @dataclass(frozen=True)
@@ -112,23 +139,30 @@ class Modified:
 
     counts: how many facts took part, and how many did not, by reason.  theirs: the released code's
     files that it was read from, none where it is ours; theirs tell no counts and no intervals.
+    log_odds: None where not every record has them; theirs never do.
     """
 
     overall: Changes
     relations: dict[str, Changes]
     counts: dict[str, int]
     theirs: Sequence[str] = ()
+    log_odds: InLogOdds | None = None
 
 
 def sums_of(records: Iterable[ChangeRecord], asked: str, kind: str, factor: float) -> np.ndarray:
-    """The sums over each fact's prompts of P before and after: (facts, 2).
+    """The sums over each fact's prompts of P before and after: (facts, 2)."""
+    outcomes = outcomes_of(records, asked, kind)
+    rows = [(sum(o.original), sum(o.edited[kind][factor])) for o in outcomes]
+    return np.array(rows).reshape(-1, 2)
+
+
+def outcomes_of(records: Iterable[ChangeRecord], asked: str, kind: str) -> list[Outcome]:
+    """What counts in an average, a fact each.
 
     Facts that could not be asked are left out, and those that have no such kind of neurons; a fact
     without neurons counts, unchanged.
     """
-    outcomes = [o for record in records if (o := getattr(record, asked)) and kind in o.edited]
-    rows = [(sum(o.original), sum(o.edited[kind][factor])) for o in outcomes]
-    return np.array(rows).reshape(-1, 2)
+    return [o for record in records if (o := getattr(record, asked)) and kind in o.edited]
 
 
 def average_change(
@@ -156,15 +190,48 @@ def mean_change(relations: Sequence[np.ndarray], seed: int) -> Estimate | None:
     )
 
 
+def average_difference(
+    relations: Mapping[str, Sequence[ChangeRecord]], asked: str, kind: str, factor: float, seed: int
+) -> Estimate | None:
+    """The change of log-odds: `log_odds.mean_difference` over the relations' records, which must
+    have them."""
+    return mean_difference(
+        [
+            [o.log_odds.difference(kind, factor) for o in outcomes_of(records, asked, kind)]
+            for records in relations.values()
+        ],
+        seed,
+    )
+
+
 def changes_of(
-    relations: Mapping[str, Sequence[ChangeRecord]], factors: Sequence[float], seed: int
+    relations: Mapping[str, Sequence[ChangeRecord]],
+    factors: Sequence[float],
+    seed: int,
+    average: Callable[..., Estimate | None] = average_change,
 ) -> Changes:
     """The average change at every factor that some relation tells of."""
-    changes = _nothing()
+    changes = nothing()
     for kind, asked, factor in product(KINDS, ASKED, factors):
-        if change := average_change(relations, asked, kind, factor, seed):
+        if change := average(relations, asked, kind, factor, seed):
             changes[kind][asked][factor] = change
     return changes
+
+
+def has_log_odds(records: Iterable[ChangeRecord]) -> bool:
+    """Whether every fact that was asked has them."""
+    return all(one.log_odds for record in records for one in (record.own, record.other) if one)
+
+
+def curve_of(
+    relation: str, records: Sequence[ChangeRecord], factors: Sequence[float], seed: int
+) -> Curve:
+    """The dose-response curve of a relation."""
+    asked = {relation: records}, factors, seed
+    curve = Curve(**changes_of(*asked))
+    if has_log_odds(records):
+        curve["log_odds"] = changes_of(*asked, average_difference)
+    return curve
 
 
 def modified_of(relations: Mapping[str, Sequence[ChangeRecord]], seed: int) -> Modified:
@@ -180,108 +247,25 @@ def modified_of(relations: Mapping[str, Sequence[ChangeRecord]], seed: int) -> M
         counts["neurons_not_published"] = len(records) - len(known)
     for kind in kinds_of(records):
         counts[f"without_{kind}"] = sum(not record.neurons[kind] for record in known)
-    of_each = {name: changes_of({name: relations[name]}, tuple(VERBS), seed) for name in relations}
-    overall = changes_of(relations, tuple(VERBS), seed)
-    return Modified(overall, dict(sorted(of_each.items())), counts)
+    told = has_log_odds(records)
+    nats = InLogOdds(*_averaged(relations, seed, average_difference)) if told else None
+    return Modified(*_averaged(relations, seed, average_change), counts, log_odds=nats)
 
 
-def _nothing() -> Changes:
-    return {kind: {asked: {} for asked in ASKED} for kind in KINDS}
-
-
-# --- averages on disk ------------------------------------------------------------------------
-
-
-class _Summary(TypedDict):
-    change: Changes
-    counts: dict[str, Count]
-    relations: dict[str, Changes]
-
-
-def write_summary(path: Path, found: Modified) -> None:
-    relations = {name: _on_disk(own) for name, own in found.relations.items()}
-    content = {"change": _on_disk(found.overall), "counts": found.counts, "relations": relations}
-    write_json(path, content, readable=True)
-
-
-def write_curve(path: Path, curve: Changes) -> None:
-    write_json(path, _on_disk(curve), readable=True)
-
-
-def _on_disk(changes: Changes) -> dict[str, Any]:
-    """Factors as short as they were given: "0.25", "2"."""
-    return {
-        kind: {asked: {f"{x:g}": one for x, one in of.items()} for asked, of in by_asked.items()}
-        for kind, by_asked in changes.items()
+def _averaged(
+    relations: Mapping[str, Sequence[ChangeRecord]],
+    seed: int,
+    average: Callable[..., Estimate | None],
+) -> tuple[Changes, dict[str, Changes]]:
+    """Suppressed and amplified: over all relations, and of each by name."""
+    factors = (SUPPRESS, AMPLIFY)
+    of_each = {
+        name: changes_of({name: relations[name]}, factors, seed, average)
+        for name in sorted(relations)
     }
+    return changes_of(relations, factors, seed, average), of_each
 
 
-def read_curves(results: Results) -> dict[str, Changes]:
-    """Relation -> its dose-response curve."""
-    return {name: read_summary(results.curve(name), Changes, 3) for name in results.curves()}
-
-
-def read_modified(results: Results) -> Modified | None:
-    """Ours, else the released code's; None where neither is there."""
-    path = results.changes_summary
-    if path.exists():
-        found = read_summary(path, _Summary, 3)
-        return Modified(found["change"], dict(sorted(found["relations"].items())), found["counts"])
-    theirs = read_authors_changes(results)
-    if not theirs:
-        return None
-    files = results.names(map(results.modified_averages, (False, True)))
-    return Modified(mean_changes(list(theirs.values())), theirs, {}, files)
-
-
-# --- the authors' file -----------------------------------------------------------------------
-
-
-def authors_averages(
-    relations: Mapping[str, Sequence[ChangeRecord]], kind: str
-) -> dict[str, dict[str, float]]:
-    """The content of modify_activation_rlt.json; a relation that could not be asked is not in it.
-
-    Means over all prompts of a relation's facts; ave_delta_ratio is ave_delta over ori_prob.
-    """
-    averages: dict[str, dict[str, float]] = {}
-    for relation, records in relations.items():
-        values = {}
-        for asked, theirs in THEIRS.items():
-            outcomes = [o for r in records if (o := getattr(r, asked)) and kind in o.edited]
-            prompts = sum(len(o.original) for o in outcomes)
-            if not prompts:
-                continue
-            for factor, verb in VERBS.items():
-                before, after = sums_of(records, asked, kind, factor).sum(axis=0) / prompts
-                values[f"{theirs}:ori_prob"] = before
-                values[f"{verb}_{theirs}:ave_delta"] = after - before
-                values[f"{verb}_{theirs}:ave_delta_ratio"] = (after - before) / before
-        if values:
-            averages[f"{'base_' * (kind == BASELINE)}kn_bag-{relation}"] = values
-    return averages
-
-
-def read_authors_changes(results: Results) -> dict[str, Changes]:
-    """Relation -> its changes as the released code averaged them; empty without files."""
-    found: dict[str, Changes] = {}
-    advice = "Run that stage of the released code again, or ours"
-    for kind in KINDS:
-        path = results.modified_averages(kind == BASELINE)
-        averages = read_json(path, dict[str, dict[str, Number]], advice) if path.exists() else {}
-        for key, values in averages.items():
-            changes = found.setdefault(key.rsplit("-", 1)[-1], _nothing())  # base_kn_bag-P101
-            for (asked, theirs), (factor, verb) in product(THEIRS.items(), VERBS.items()):
-                if (name := f"{verb}_{theirs}:ave_delta_ratio") in values:
-                    changes[kind][asked][factor] = Estimate(values[name], None)
-    return dict(sorted(found.items()))
-
-
-def mean_changes(relations: Sequence[Changes]) -> Changes:
-    """Figures 4 and 5: the means over the relations that tell of them."""
-    means = _nothing()
-    for kind, asked, factor in product(KINDS, ASKED, VERBS):
-        told = [r[kind][asked][factor].value for r in relations if factor in r[kind][asked]]
-        if told:
-            means[kind][asked][factor] = Estimate(fmean(told), None)
-    return means
+def nothing() -> Changes:
+    """Changes to be filled in."""
+    return {kind: {asked: {} for asked in ASKED} for kind in KINDS}

@@ -14,7 +14,7 @@ from enum import Enum
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results import published
 from knowledge_neurons.results.activations import SENTENCE_KINDS, TableRow
-from knowledge_neurons.results.changes import AMPLIFY, ASKED, SUPPRESS, Changes
+from knowledge_neurons.results.changes import AMPLIFY, ASKED, SUPPRESS, Changes, Modified
 from knowledge_neurons.results.edits import EDITED, EditRun, Summary
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate
@@ -122,6 +122,19 @@ def changes_beside(overall: Changes, factor: float) -> list[Comparison]:
         for asked in ASKED
         for place, kind in enumerate(KINDS)
         if (change := overall[kind][asked].get(factor))
+    ]
+
+
+def log_odds_beside(modified: Modified, factor: float) -> list[Comparison]:
+    """The same in log-odds, which the paper does not tell; none where the records have none."""
+    if modified.log_odds is None:
+        return []
+    return [
+        Comparison(quantity, NAMES[kind], one.value, one.interval, None, 2, "nats", signed=True)
+        for asked in ASKED
+        for quantity in [f"log-odds, {WHOSE[asked]}"]
+        for kind in KINDS
+        if (one := modified.log_odds.overall[kind][asked].get(factor))
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from knowledge_neurons.results.changes import (
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.json_files import write_json
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.log_odds import mean_difference
 from knowledge_neurons.results.manifests import read_records, read_summary
 from knowledge_neurons.types import CONTROL, KNOWLEDGE, Count, Index, Number
 
@@ -79,12 +80,14 @@ class Effects:
     """How the right answer's probability changes with the neurons of one kind times a factor.
 
     neurons: a fact has on the mean.  changes: by EFFECT_COLUMNS, of what was asked, as a share.
+    log_odds: the same in nats, empty where not every record has them.
     """
 
     kind: str
     factor: Number
     neurons: Number
     changes: dict[str, Estimate]
+    log_odds: dict[str, Estimate] = field(default_factory=dict)
 
 
 def read_controls(path: Path) -> list[ControlRecord]:
@@ -120,14 +123,17 @@ def effects_of(relations: Mapping[str, Sequence[ControlRecord]], seed: int) -> l
     found = []
     for factor in (SUPPRESS, AMPLIFY):
         for kind in kinds:
-            changes = {}
+            changes, log_odds = {}, {}
             for column in EFFECT_COLUMNS:
                 groups = [_sums(own, column, kind, factor) for own in asked.values()]
                 if change := mean_change(groups, seed):
                     changes[column] = change
+                differences = [_differences(own, column, kind, factor) for own in asked.values()]
+                if None not in differences and (nats := mean_difference(differences, seed)):
+                    log_odds[column] = nats
             if changes:
-                counts = [record.neurons[kind] for record in records]
-                found.append(Effects(kind, factor, float(np.mean(counts)), changes))
+                mean = float(np.mean([record.neurons[kind] for record in records]))
+                found.append(Effects(kind, factor, mean, changes, log_odds))
     return found
 
 
@@ -141,7 +147,26 @@ def with_twins(found: Sequence[Effects]) -> list[tuple[Effects, Effects | None]]
 
 def _sums(records: Sequence[ControlRecord], column: str, kind: str, factor: float) -> np.ndarray:
     """The sums over each fact's prompts of P before and after: (facts, 2)."""
-    rows = []
+    rows = [
+        [sum(of[place] for place in chosen) for of in (one.original, one.edited[kind][factor])]
+        for one, chosen in _asked(records, column)
+        if factor in one.edited[kind]
+    ]
+    return np.array(rows).reshape(-1, 2)
+
+
+def _differences(
+    records: Sequence[ControlRecord], column: str, kind: str, factor: float
+) -> list[float] | None:
+    """The change of log-odds of each fact; None where a record has none."""
+    asked = [pair for pair in _asked(records, column) if factor in pair[0].edited[kind]]
+    if not all(one.log_odds for one, _ in asked):
+        return None
+    return [one.log_odds.difference(kind, factor, chosen) for one, chosen in asked]
+
+
+def _asked(records: Sequence[ControlRecord], column: str) -> Iterator[tuple[Outcome, list[int]]]:
+    """What was asked of each fact, and which of the prompts count; facts without any do not."""
     for record in records:
         outcome = record.own if column in (OWN, HELD_OUT) else getattr(record, column)
         if outcome is None:
@@ -152,10 +177,8 @@ def _sums(records: Sequence[ControlRecord], column: str, kind: str, factor: floa
             if column not in (OWN, HELD_OUT)
             or is_held_out(place, record.held_out) == (column == HELD_OUT)
         ]
-        after = outcome.edited[kind].get(factor)
-        if chosen and after:
-            rows.append([sum(of[place] for place in chosen) for of in (outcome.original, after)])
-    return np.array(rows).reshape(-1, 2)
+        if chosen:
+            yield outcome, chosen
 
 
 def write_effects(path: Path, found: Sequence[Effects]) -> None:

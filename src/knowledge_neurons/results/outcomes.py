@@ -13,7 +13,8 @@ from typing import Any
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.activations import Activations, read_activations_found
 from knowledge_neurons.results.adopted import read_facts
-from knowledge_neurons.results.changes import Changes, Modified, read_curves, read_modified
+from knowledge_neurons.results.change_files import read_curves, read_modified
+from knowledge_neurons.results.changes import Curve, Modified
 from knowledge_neurons.results.controls import Effects, read_effects
 from knowledge_neurons.results.edits import EditRun, read_edit_run
 from knowledge_neurons.results.erasures import Erasure, read_erasure
@@ -64,7 +65,7 @@ class Outcomes:
     controls: list[Effects]
     localisation: Localisation | None
     stability: Stability | None
-    curves: dict[str, Changes]
+    curves: dict[str, Curve]
     activations: Activations | None
     triggers: list[Path]
     edits: list[EditRun]

@@ -18,6 +18,11 @@ from knowledge_neurons.results.languages import LEVELS, Level, Sharing
 from knowledge_neurons.results.maps import Agreement, MapSummary
 from knowledge_neurons.stages import program
 
+NO_LOG_ODDS = (
+    "  no log-odds: some of the records are of an earlier version, which kept none; remove them "
+    "and run this stage again to have them"
+)
+
 
 def show(title: str, rows: Mapping[str, object]) -> None:
     """Print a small aligned table under a title."""

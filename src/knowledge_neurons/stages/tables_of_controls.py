@@ -15,7 +15,7 @@ from knowledge_neurons.results.controls import (
 from knowledge_neurons.results.estimates import Estimate, told
 from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS, Localisation
 from knowledge_neurons.results.stability import AtThresholds, Stability
-from knowledge_neurons.stages.tables import show
+from knowledge_neurons.stages.tables import NO_LOG_ODDS, show
 
 INTERVALS = "(95 % intervals)"
 
@@ -33,12 +33,30 @@ def show_columns(title: str, heads: Sequence[str], lines: Mapping[str, Sequence[
 
 def show_effects(found: Sequence[Effects]) -> None:
     """Whose the neurons are: a line for each kind of neurons and factor, its random twin beside."""
+    pairs = with_twins(found)
+    in_percent = [(one, one.changes, twin and twin.changes) for one, twin in pairs]
+    _show_effects("probability", in_percent, _percent)
+    if any(one.log_odds for one in found):
+        in_nats = [(one, one.log_odds, twin and twin.log_odds) for one, twin in pairs]
+        _show_effects("log-odds, in nats", in_nats, lambda nats: told(nats, 2, "+"))
+    elif found:
+        print(NO_LOG_ODDS)
+
+
+Column = Mapping[str, Estimate]
+
+
+def _show_effects(
+    what: str,
+    rows: Sequence[tuple[Effects, Column, Column | None]],
+    cell: Callable[[Estimate | None], str],
+) -> None:
     lines = {}
-    for one, twin in with_twins(found):
-        changes = [_percent(one.changes.get(column)) for column in EFFECT_COLUMNS]
-        beside = _percent(twin and twin.changes.get(OWN))
-        lines[f"{kind_told(one.kind)} x {one.factor:g}"] = [f"{one.neurons:.2f}", *changes, beside]
-    title = f"Whose are the neurons?  Change of the right answer's probability {INTERVALS}"
+    for one, changes, of_random in rows:
+        own = [cell(changes.get(column)) for column in EFFECT_COLUMNS]
+        beside = cell((of_random or {}).get(OWN))
+        lines[f"{kind_told(one.kind)} x {one.factor:g}"] = [f"{one.neurons:.2f}", *own, beside]
+    title = f"Whose are the neurons?  Change of the right answer's {what} {INTERVALS}"
     show_columns(title, ["neurons", *EFFECT_COLUMNS.values(), RANDOM_COLUMN], lines)
 
 
