@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from knowledge_neurons.figures import by_relation, of_maps, plots
+from knowledge_neurons.figures import by_relation, of_maps, of_ways, plots
 from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Changes
@@ -20,6 +20,8 @@ from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.maps import MapSummary
 from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.scorers import ScorersSummary
+from knowledge_neurons.results.single_prompt import OnePromptSummary
 
 # Part of the outcomes -> what is drawn of it.
 PARTS = {
@@ -47,7 +49,7 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
-    neuron_map-REL for each relation that has maps; and languages.
+    neuron_map-REL for each relation that has maps; languages, scorers and one_prompt.
     """
     labels = found.labels
     if found.statistics:
@@ -76,6 +78,10 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
         yield languages(results, found.sharing)
     for relation, maps in found.maps.items():
         yield neuron_map(results, relation, maps, labels)
+    if found.scorers:
+        yield scorers(results, found.scorers)
+    if found.one_prompt:
+        yield one_prompt(results, found.one_prompt)
 
 
 def languages(results: Results, sharing: Sharing) -> Picture:
@@ -103,6 +109,16 @@ def neuron_map(
     """The maps of a relation's facts together.  labels: relation -> its name."""
     figure = of_maps.neuron_map(by_relation.name_of(relation, labels), found)
     return Picture(f"neuron_map-{relation}", [results.map_summary(relation)], figure)
+
+
+def scorers(results: Results, found: ScorersSummary) -> Picture:
+    """What scorers' strongest neurons do, and what scorers cost."""
+    return Picture("scorers", [results.scorers_summary], of_ways.scorers(found))
+
+
+def one_prompt(results: Results, found: OnePromptSummary) -> Picture:
+    """What one prompt finds."""
+    return Picture("one_prompt", [results.one_prompt_summary], of_ways.one_prompt(found))
 
 
 def success(results: Results, run: EditRun) -> Iterator[Picture]:

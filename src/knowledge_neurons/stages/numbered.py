@@ -98,6 +98,11 @@ STAGES = {
         named={"RELATION": "--relations"},
         example="P36",
     ),
+    11: Stage(
+        "11_compare_ways.sh",
+        scripts=("11_compare_scorers", "11_study_one_prompt"),
+        does="scorers compared, and what one prompt finds, on facts that the model knows",
+    ),
 }
 ACROSS = Stage(
     "2_run_languages.sh",
