@@ -75,6 +75,7 @@ def main() -> None:
     inputs, every = ways.open_tasks(settings)
     tasks, results = [one for one in every if one.facts], settings.results
     identities = {task.relation.name: compute(inputs, task) for task in tasks}
+    inputs.executor.close()  # the other script has workers of its own
     paths = [results.compared_scorers(name) for name in identities]
     records = [record for path in paths for record in read_scorers(path)]
     how, shape = compare_scorers.Settings(), inputs.pretrained.model.shape

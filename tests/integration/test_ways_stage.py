@@ -14,6 +14,7 @@ from knowledge_neurons import KnowledgeNeurons
 from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.results import scorers, single_prompt
 from knowledge_neurons.results.layout import Results, seconds_path
+from knowledge_neurons.runs.executor import InThisProcess
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Ended, Place, fine, refused
 
@@ -109,6 +110,14 @@ def test_goes_on_after_an_interruption(own, script):
     fine(own.here(script, *FEW))
     assert path.read_bytes() == whole and own.manifest(FILES[script])["facts_resumed"] == 1
     assert beside.read_bytes().splitlines()[0] == first
+
+
+def test_workers_end_with_the_first_script(own, monkeypatch):
+    """The second, in the same process, starts workers of its own; Ray would refuse it."""
+    ended = []
+    monkeypatch.setattr(InThisProcess, "close", lambda self: ended.append(self))
+    fine(own.here(SCORERS, *FEW))
+    assert len(ended) == 1
 
 
 def test_facts_that_are_not_known_are_counted(own):
