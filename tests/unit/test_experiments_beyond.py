@@ -5,8 +5,10 @@ Run: pytest tests/unit/test_experiments_beyond.py
 
 import pytest
 import torch
+from scipy import stats
 
 from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.experiments import compare_scorers, neuron_maps
 from knowledge_neurons.networks.adapter import AdaptedNetwork
@@ -127,15 +129,52 @@ def test_scorers_are_compared_on_the_same_candidates():
         compare_scorers.Settings(scorers=("x",))
 
 
+def test_curves_and_agreement_are_those_of_the_literal_twin():
+    """GPT-2 in float64, of its layers 1 and 2: the strongest off, all others off, every neuron off
+    alone; the neurons of other layers stay on."""
+    model, (asked,) = small("gpt2", torch.float64), prompts("gpt2", 6, 1)
+    how = compare_scorers.Settings(
+        *(("ig", "activation"), (1, 3), (0.1,)), random=10**6, layers=(1, 2)
+    )
+    own = [Neuron(2, 5), Neuron(1, 4)]
+    found = compare_scorers.compare(AdaptedNetwork(model), FACT, [asked], own, how, 0)
+    every = [Neuron(n, i) for n in (1, 2) for i in range(SHAPE.neurons)]
+
+    def share(off):
+        return twin.probability("gpt2", model, asked, Edit(tuple(off), 0.0)) / whole
+
+    whole = twin.probability("gpt2", model, asked, Edit((), 0.0))
+    alone = [whole - whole * share([one]) for one in every]
+    rule_of_twenty = quadrature.rule("riemann-left", 20)
+    scores = {
+        "ig": twin.integrated_gradients(
+            "gpt2", model, asked, lambda x: x.softmax(-1)[asked.answer], *rule_of_twenty
+        ),
+        "activation": torch.stack(
+            [twin.activations("gpt2", model, asked, n) for n in range(SHAPE.layers)]
+        ),
+    }
+    for one in found:
+        values = [scores[one.scorer][neuron].item() for neuron in every]
+        order = sorted(every, key=lambda n, s=scores[one.scorer]: -s[n].item())
+        assert one.deletion == pytest.approx([share(order[:1]), share(order[:3])], rel=1e-9)
+        kept = round(0.1 * len(every))
+        assert one.insertion == pytest.approx([share(order[kept:])], rel=1e-9)
+        assert one.agreement == pytest.approx(stats.spearmanr(values, alone).statistic)
+        assert one.overlap == len({*order[:2]} & {*own}) / 2
+
+
 def test_summaries_weigh_facts_not_prompts():
     records = [
         ScorerRecord("P1", 0, place, "ig", 1.0, 10, 0.5, [0.2, 0.4], [], None) for place in (0, 1)
     ]
-    records.append(ScorerRecord("P1", 1, 0, "ig", 4.0, 10, 1.0, [0.9], [0.5], 0.25))
+    records.append(ScorerRecord("P1", 1, 0, "ig", 4.0, 10, 1.0, [0.8, 1.0], [0.5], 0.25))
     (found,) = scorers.summaries_of(records)
     assert (found.facts, found.seconds) == (2, 2.0)
     assert found.agreement.value == 0.75 and found.deletion.value == pytest.approx(0.6)
     assert found.insertion.value == 0.5 and found.overlap.interval is None
+    assert [one.value for one in found.deletions] == pytest.approx([0.5, 0.7])
+    assert [one.value for one in found.insertions] == [0.5]
     ways = [SingleRecord("P1", n, 0, "one prompt", 4, 0.5, 1.0) for n in range(3)]
     ways += [SingleRecord("P1", n, 0, "two", 4, p, 2.0) for n, p in enumerate((0.75, 0.5, 0.25))]
     one, two = single_prompt.summaries_of(ways)
@@ -154,9 +193,11 @@ def test_one_prompt_is_judged_by_the_others():
     ways = [one.way for one in found.records]
     assert ways[0] == "one prompt" and ways[-2:] == ["2 wordings", "3 wordings"]
     truth = kn.find(texts[3:], "Paris", tolerance=None)
-    dense = kn.scores(texts[:1], "Paris", tolerance=None, dense=True).matrix()
-    best = dense.ravel().argsort()[::-1][: len(truth)]
-    hits = {tuple(divmod(int(place), dense.shape[1])) for place in best} & {*map(tuple, truth)}
-    assert found.records[0].precision == pytest.approx(len(hits) / len(truth))
+    alone = [kn.scores([one], "Paris", tolerance=None, dense=True).matrix() for one in texts[:3]]
+    for record, count in zip((found.records[0], *found.records[-2:]), (1, 2, 3), strict=True):
+        dense = sum(alone[:count])  # the mean has the same order
+        best = dense.ravel().argsort()[::-1][: len(truth)]
+        hits = {tuple(divmod(int(place), dense.shape[1])) for place in best} & {*map(tuple, truth)}
+        assert record.precision == pytest.approx(len(hits) / len(truth))
     after = kn.model.state_dict().values()
     assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))

@@ -27,8 +27,8 @@ LOOKS = {
     "Mean activation of the neurons by kind of sentence": "9f1c464c3a54",
     "Success of edits against the number of neurons edited": "b8242d62b62f",
     "Perplexity and accuracy before and after erasing relations": "d62cc2fbcd2b",
-    "Neuron map of P19 birth: layers that drive, changes predicted and measured": "8c78fd1e0851",
-    f"Neuron map of {LONG}: layers that drive, changes predicted and measured": "d81596fd1478",
+    "Neuron map of P19 birth: layers that drive, changes predicted and measured": "009fe08ee326",
+    f"Neuron map of {LONG}: layers that drive, changes predicted and measured": "d51778a61ab3",
 }
 
 # Of many relations: as wide as the text, lower rows, longer names.

@@ -9,7 +9,7 @@ strongest of every other scorer, and some random neurons.
   of all neurons on.  Both as shares of P; scorers of candidates alone have no insertion;
 - overlap: share of the fact's refined neurons among as many strongest of the scorer.
 
-All this is of the layers that stage 1 scores; a decoder's lowest is in no order, and stays on.
+All this is of the layers that are scored; others, a decoder's lowest, are in no order and stay on.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Settings:
     """scorers: names of SCORERS.  ks: neurons switched off.  shares: of all neurons, kept on.
 
     strongest: candidates that each scorer names; random: candidates drawn.
-    wordings: prompts of a fact.
+    wordings: prompts of a fact.  layers: the first and the last, None: those that stage 1 scores.
     """
 
     scorers: tuple[str, ...] = tuple(SCORERS)
@@ -55,6 +55,7 @@ class Settings:
     strongest: int = 20
     random: int = 100
     wordings: int = 2
+    layers: tuple[int, int] | None = None
 
     def __post_init__(self):
         if unknown := [name for name in self.scorers if name not in SCORERS]:
@@ -76,7 +77,7 @@ def compare(
     refined: the fact's neurons, from all its prompts.  seed: of the random candidates, with the
     fact's relation and index.
     """
-    lowest, width = layers_of(model, None).start, model.shape.neurons
+    layers, width = layers_of(model, settings.layers), model.shape.neurons
     own = [layer * width + index for layer, index in refined]
     records = []
     for number, prompt in enumerate(prompts[: settings.wordings]):
@@ -84,8 +85,8 @@ def compare(
         clean = passes.clean_pass(model, batch)
         rng = random.Random(f"{seed} {fact.relation} {fact.index} {number} candidates")
         dense, seconds = _dense(model, clean, settings)
-        orders = {name: _order(scores, lowest) for name, scores in dense.items()}
-        candidates = _candidates(model, orders, settings, rng, lowest)  # (N,) places
+        orders = {name: _order(scores, layers) for name, scores in dense.items()}
+        candidates = _candidates(model, orders, settings, rng, layers)  # (N,) places
         some = {name: scores.flatten()[candidates] for name, scores in dense.items()}
         neurons = [Neuron(*divmod(place, width)) for place in candidates.tolist()]
         for name, score in ONE_BY_ONE.items():
@@ -95,7 +96,7 @@ def compare(
                 seconds[name] = time.process_time() - started
                 check_finite(some[name])
                 orders[name] = candidates[some[name].argsort(descending=True, stable=True)]
-        curves = _Curves(model, clean, settings, lowest)
+        curves = _Curves(model, clean, settings, layers)
         for name in settings.scorers:
             order, strongest = orders[name], set(orders[name][: len(own)].tolist())
             records.append(
@@ -125,18 +126,19 @@ def _dense(
     return dense, seconds
 
 
-def _order(scores: Tensor, lowest: int) -> Tensor:
-    """The places of neurons in flat scores (L, F), the highest first, of layers from lowest on."""
-    below = lowest * scores.shape[1]
-    return below + scores.flatten()[below:].argsort(descending=True, stable=True)
+def _order(scores: Tensor, layers: range) -> Tensor:
+    """The places of some layers' neurons in flat scores (L, F), the highest first."""
+    below = layers.start * scores.shape[1]
+    own = scores[layers.start : layers.stop]
+    return below + own.flatten().argsort(descending=True, stable=True)
 
 
 def _candidates(
-    model: Network, orders: dict[str, Tensor], settings: Settings, rng: random.Random, lowest: int
+    model: Network, orders: dict[str, Tensor], settings: Settings, rng: random.Random, layers: range
 ) -> Tensor:
     """The places of the strongest of every scorer, and of random neurons: (N,) ascending."""
     chosen = {one for order in orders.values() for one in order[: settings.strongest].tolist()}
-    every = range(lowest * model.shape.neurons, model.shape.layers * model.shape.neurons)
+    every = range(*(layer * model.shape.neurons for layer in (layers.start, layers.stop)))
     chosen |= {*rng.sample(every, min(settings.random, len(every)))}
     return torch.tensor(sorted(chosen), device=model.device)
 
@@ -150,9 +152,9 @@ def _agreement(scores: Tensor, truth: Tensor) -> float | None:
 class _Curves:
     """What the strongest neurons do, off or alone on, as shares of P(answer)."""
 
-    def __init__(self, model: Network, clean: CleanPass, settings: Settings, lowest: int):
+    def __init__(self, model: Network, clean: CleanPass, settings: Settings, layers: range):
         self._model, self._clean, self._settings = model, clean, settings
-        self._lowest = lowest
+        self._layers = layers
         self._p = clean.probabilities[0, clean.batch.answers[0]].item()
 
     def deletion(self, order: Tensor) -> list[float]:
@@ -165,12 +167,11 @@ class _Curves:
         return self._with(order, counts, on=True)
 
     def _with(self, order: Tensor, counts: Sequence[int], on: bool) -> list[float]:
-        shape = self._model.shape
-        kept = torch.full((len(counts), shape.layers * shape.neurons), not on, device=order.device)
-        kept[:, : self._lowest * shape.neurons] = True
+        shape, layers = self._model.shape, self._layers
+        kept = torch.ones(len(counts), shape.layers, shape.neurons, device=order.device).bool()
+        kept[:, layers.start : layers.stop] = not on
         for row, count in enumerate(counts):
-            kept[row, order[:count]] = on
-        kept = kept.view(len(counts), shape.layers, shape.neurons)
+            kept[row].view(-1)[order[:count]] = on
         tokens = self._clean.batch.answers
         p = probability_with(self._model, self._clean, tokens, kept, MEMORY)
         return (p / self._p).tolist()

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from knowledge_neurons.figures import by_relation, of_controls, of_maps, plots
+from knowledge_neurons.figures import by_relation, of_controls, of_maps, of_ways, plots
 from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Curve
@@ -22,6 +22,8 @@ from knowledge_neurons.results.localisation import Localisation
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.maps import MapSummary
 from knowledge_neurons.results.outcomes import Outcomes
+from knowledge_neurons.results.scorers import ScorersSummary
+from knowledge_neurons.results.single_prompt import OnePromptSummary
 from knowledge_neurons.results.stability import Stability
 
 # Part of the outcomes -> what is drawn of it.
@@ -51,8 +53,8 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
     suppress_log_odds, amplify_log_odds, dose_response_log_odds-REL where the records have them;
-    neuron_map-REL for each relation that has maps; languages; and controls_sharing, _wordings and
-    _thresholds.
+    neuron_map-REL for each relation that has maps; languages, scorers and one_prompt; and
+    controls_sharing, _wordings and _thresholds.
     """
     labels = found.labels
     if found.statistics:
@@ -85,6 +87,10 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
     for relation, maps in found.maps.items():
         yield neuron_map(results, relation, maps, labels)
     yield from questioned(results, found.controls, found.localisation, found.stability)
+    if found.scorers:
+        yield scorers(results, found.scorers)
+    if found.one_prompt:
+        yield one_prompt(results, found.one_prompt)
 
 
 def languages(results: Results, sharing: Sharing) -> Picture:
@@ -132,6 +138,16 @@ def questioned(
     if stability:
         figure = of_controls.thresholds(stability)
         yield Picture("controls_thresholds", [results.stability], figure)
+
+
+def scorers(results: Results, found: ScorersSummary) -> Picture:
+    """What scorers' strongest neurons do, and what scorers cost."""
+    return Picture("scorers", [results.scorers_summary], of_ways.scorers(found))
+
+
+def one_prompt(results: Results, found: OnePromptSummary) -> Picture:
+    """What one prompt finds."""
+    return Picture("one_prompt", [results.one_prompt_summary], of_ways.one_prompt(found))
 
 
 def success(results: Results, run: EditRun) -> Iterator[Picture]:

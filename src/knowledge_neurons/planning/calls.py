@@ -20,7 +20,7 @@ KNOWN = 0  # known_facts.py, which comes before the stages
 STAGES = range(1, 11)
 PAPER = range(1, 9)  # stages of the paper
 MOST_FACTORS = 1e6  # more would take long to count; stages refuse far fewer
-_SCRIPT = re.compile(r"(?:([1-9][0-9]?)_\w+|known_facts)\.(?:sh|py)")
+_SCRIPT = re.compile(r"(?:([1-9]\d?)_\w+|known_facts)\.(?:sh|py)")
 # One call of each stage with the paper's settings; stage 1 stands for one of every relation, stage
 # 7 for one of the first.
 ONE_EACH = (
@@ -71,6 +71,10 @@ def _read(line: str) -> Call:
     if not places:
         raise ValueError(f"{line.strip()[:80]!r}: expected a call such as 6_run_edit.sh 1 8")
     stage = int(_SCRIPT.search(words[places[0]])[1] or KNOWN)
+    if stage != KNOWN and stage not in STAGES:
+        raise ValueError(
+            f"{line.strip()[:80]!r}: what stage {stage} costs is not planned; leave the line out"
+        )
     rest = words[places[0] + 1 :]
     try:
         args, _ = _parser().parse_known_args(rest)

@@ -19,6 +19,7 @@ from knowledge_neurons.figures import gallery, plots
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.report.ways import of_one_prompt, of_scorers
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Modified
@@ -58,6 +59,7 @@ STAGES = {
     7: "erasures",
     9: "neuron maps",
     10: "questions of critics",
+    11: "ways compared",
 }
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
@@ -92,6 +94,7 @@ def render(results: Results) -> str:
             overlap_columns=OVERLAP_COLUMNS,
             least_overlap=LEAST,
             triggers=triggers_of(found),
+            won=won(found),
             differences=differences(),
             checked_the_same=checked_the_same(),
             paper=published,
@@ -215,6 +218,15 @@ def drawn(results: Results, found: Outcomes) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
     made = {one.name: Markup(plots.svg(one.figure)) for one in gallery.draw(results, found)}
     return {name: made[name] for name in sorted(made, key=by_number)}
+
+
+def won(found: Outcomes) -> dict[str, list[str]]:
+    """Which way won on what, of each of stage 11's studies that is there."""
+    scorers, single = found.scorers, found.one_prompt
+    return {
+        "scorers": of_scorers(scorers) if scorers else [],
+        "one_prompt": of_one_prompt(single) if single else [],
+    }
 
 
 def quadrature_of(made: Provenance) -> dict[str, Any]:

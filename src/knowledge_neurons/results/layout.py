@@ -28,7 +28,13 @@ EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
 MAPS = r"maps/[^/]+\.jsonl"
+WAYS = r"ways/(?:scorers|one_prompt)-[^/.]+\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
+
+
+def seconds_path(path: Path) -> Path:
+    """What each record of a file cost lies beside it: no two runs take the same time."""
+    return path.with_name(f"{path.stem}.seconds.jsonl")
 
 
 def partial_path(path: Path) -> Path:
@@ -258,6 +264,22 @@ class Results:
     def mapped_relations(self) -> list[str]:
         """Relations that have a summary of stage 9, sorted by name."""
         return _summarised(self.root / "maps")
+
+    def compared_scorers(self, relation: str) -> Path:
+        """Stage 11's records of a relation, of scorers."""
+        return self.root / "ways" / f"scorers-{relation}.jsonl"
+
+    @property
+    def scorers_summary(self) -> Path:
+        return self.root / "ways" / "scorers.json"
+
+    def one_prompt(self, relation: str) -> Path:
+        """Stage 11's records of a relation, of one prompt asked in several ways."""
+        return self.root / "ways" / f"one_prompt-{relation}.jsonl"
+
+    @property
+    def one_prompt_summary(self) -> Path:
+        return self.root / "ways" / "one_prompt.json"
 
     @property
     def report(self) -> Path:

@@ -25,7 +25,9 @@ from knowledge_neurons.results.manifests import read_manifest
 from knowledge_neurons.results.maps import MapSummary, read_summaries
 from knowledge_neurons.results.neurons import read_statistics
 from knowledge_neurons.results.provenance import check_manifest
+from knowledge_neurons.results.scorers import ScorersSummary, read_scorers_summary
 from knowledge_neurons.results.scores import read_fact_scores
+from knowledge_neurons.results.single_prompt import OnePromptSummary, read_one_prompt_summary
 from knowledge_neurons.results.stability import Stability, read_stability
 from knowledge_neurons.results.triggers import read_triggers
 from knowledge_neurons.text.relations import split_name
@@ -54,7 +56,7 @@ class Outcomes:
     and 4.  controls, localisation, stability: of stage 10.  curves: dose-response of each relation.
     triggers: files for `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of
     stage 7.  sharing: of languages, where they were compared.  maps: what the maps of each relation
-    come to.
+    come to.  scorers, one_prompt: of stage 11, where it ran.
     labels: relation -> its name, "field of work", where a file tells it.
     manifests: file, relative to the folder -> its manifest; of all stages, the first too.
     missing: part -> what to run for it, a key of RUN and its value.
@@ -72,6 +74,8 @@ class Outcomes:
     erasures: list[Erasure]
     sharing: Sharing | None
     maps: dict[str, MapSummary]
+    scorers: ScorersSummary | None
+    one_prompt: OnePromptSummary | None
     labels: dict[str, str]
     manifests: dict[str, dict[str, Any]]
 
@@ -109,6 +113,8 @@ def read(results: Results) -> Outcomes:
         erasures=[read_erasure(results, run) for run in results.erased_runs()],
         sharing=read_sharing(results),
         maps=read_summaries(results),
+        scorers=read_scorers_summary(results),
+        one_prompt=read_one_prompt_summary(results),
         labels=_labels(results),
         manifests=_manifests(results),
     )

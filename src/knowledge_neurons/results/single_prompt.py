@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.json_files import write_json
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.manifests import read_summary
 from knowledge_neurons.results.metrics import mean_of
+from knowledge_neurons.results.ways import Chosen, read_ways
 from knowledge_neurons.types import Count, Index, Number, Share
 
 
@@ -36,12 +41,26 @@ class SingleSummary:
     """
 
     way: str
-    facts: int
+    facts: Count
     precision: Estimate
     gain: Estimate | None
-    better: int
-    worse: int
-    seconds: float
+    better: Count
+    worse: Count
+    seconds: Number
+
+
+@dataclass(frozen=True)
+class OnePromptSummary:
+    """What ways of asking come to over the facts of all relations: ways/one_prompt.json.
+
+    facts: that were asked.  neurons: of a fact that its other wordings find, the mean; None of no
+    fact.
+    """
+
+    facts: Count
+    neurons: Number | None
+    chosen: Chosen
+    ways: list[SingleSummary]
 
 
 def summaries_of(records: Iterable[SingleRecord], seed: int = 0) -> list[SingleSummary]:
@@ -72,3 +91,35 @@ def summaries_of(records: Iterable[SingleRecord], seed: int = 0) -> list[SingleS
             )
         )
     return found
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def read_one_prompt(path: Path) -> tuple[list[SingleRecord], int]:
+    """Stage 11's records of a relation, and how many of its facts have none.
+
+    Raises ValueError naming file, line and what does not fit.
+    """
+    found = read_ways(path, SingleRecord, _check)
+    records = [record for _, own in found for record in own]
+    return records, sum(not own for _, own in found)
+
+
+def _check(records: Sequence[SingleRecord]) -> None:
+    """Every way once, against the same neurons."""
+    ways = [one.way for one in records]
+    if len(ways) != len({*ways}):
+        raise ValueError("a way of asking has two records")
+    if len({one.neurons for one in records}) > 1:
+        raise ValueError("its ways are not judged by the same number of neurons")
+
+
+def write_summary(path: Path, found: OnePromptSummary) -> None:
+    write_json(path, found, readable=True)
+
+
+def read_one_prompt_summary(results: Results) -> OnePromptSummary | None:
+    """None where stage 11 has not studied one prompt."""
+    path = results.one_prompt_summary
+    return read_summary(path, OnePromptSummary, 11) if path.exists() else None

@@ -28,6 +28,9 @@ class Executor(Protocol):
     def everywhere(self, ask: Callable[[], T]) -> list[T]:
         """What a question comes to in each process that has worked."""
 
+    def close(self) -> None:
+        """End all workers: another executor may follow in this process."""
+
 
 @dataclass(frozen=True)
 class NamedWork:
@@ -67,3 +70,6 @@ class InThisProcess:
 
     def everywhere(self, ask: Callable[[], T]) -> list[T]:
         return [ask()]
+
+    def close(self) -> None:
+        """There are none."""

@@ -103,6 +103,11 @@ STAGES = {
         scripts=("10_question_neurons",),
         does="what critics ask: whose the neurons are, wordings, thresholds",
     ),
+    11: Stage(
+        "11_compare_ways.sh",
+        scripts=("11_compare_scorers", "11_study_one_prompt"),
+        does="scorers compared, and what one prompt finds, on facts that the model knows",
+    ),
 }
 ACROSS = Stage(
     "2_run_languages.sh",

@@ -16,6 +16,8 @@ from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
 from knowledge_neurons.results.languages import LEVELS, Level, Sharing
 from knowledge_neurons.results.maps import Agreement, MapSummary
+from knowledge_neurons.results.scorers import ScorersSummary
+from knowledge_neurons.results.single_prompt import OnePromptSummary
 from knowledge_neurons.stages import program
 
 NO_LOG_ODDS = (
@@ -69,6 +71,18 @@ def show_audit(audit: dict[str, Any]) -> None:
                 "over 10 % of their largest score from it: leave them out with --layers, or try "
                 "more --steps"
             )
+
+
+def show_columns(title: str, table: Mapping[str, Sequence[str]]) -> None:
+    """Rows of cells, each column as wide as its widest cell; the heads are a row too."""
+    widths = [2 + max(map(len, column)) for column in zip(*table.values(), strict=True)]
+    show(
+        title,
+        {
+            name: "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            for name, cells in table.items()
+        },
+    )
 
 
 def pair(*values: float | None) -> str:
@@ -194,3 +208,25 @@ def _agreed(one: Agreement) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def show_scorers(found: ScorersSummary) -> None:
+    """Stage 11: a line a scorer."""
+    table = {"": ["agreement", "deletion", "insertion", "overlap", "s a prompt", "of all neurons"]}
+    for one in found.scorers:
+        estimates = (one.agreement, one.deletion, one.insertion, one.overlap)
+        seconds = (one.seconds, found.seconds_of_all(one))
+        table[one.scorer] = [told(value, 2) for value in estimates] + [f"{s:.4f}" for s in seconds]
+    asked = f"{found.prompts} prompts of {found.facts} facts"
+    show_columns(f"Scorers on {asked} (95 % intervals; left out: {found.chosen})", table)
+
+
+def show_one_prompt(found: OnePromptSummary) -> None:
+    """Stage 11: a line a way of asking."""
+    table = {"": ["precision", "gain", "better / worse", "s a prompt"]}
+    for one in found.ways:
+        changed = f"{one.better} / {one.worse}" if one.gain else "-"
+        cells = [told(one.precision, 2), told(one.gain, 2, "+"), changed, f"{one.seconds:.3f}"]
+        table[one.way] = cells
+    title = f"One prompt against the other wordings of {found.facts} facts"
+    show_columns(f"{title} (95 % intervals; left out: {found.chosen})", table)

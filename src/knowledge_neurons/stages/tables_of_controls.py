@@ -15,20 +15,9 @@ from knowledge_neurons.results.controls import (
 from knowledge_neurons.results.estimates import Estimate, told
 from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS, Localisation
 from knowledge_neurons.results.stability import AtThresholds, Stability
-from knowledge_neurons.stages.tables import NO_LOG_ODDS, show
+from knowledge_neurons.stages.tables import NO_LOG_ODDS, show, show_columns
 
 INTERVALS = "(95 % intervals)"
-
-
-def show_columns(title: str, heads: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
-    """A table with heads, its columns as wide as their widest cell."""
-    table = {"": heads, **lines}
-    widths = [2 + max(map(len, column)) for column in zip(*table.values(), strict=True)]
-    rows = {
-        name: "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        for name, cells in table.items()
-    }
-    show(title, rows)
 
 
 def show_effects(found: Sequence[Effects]) -> None:
@@ -57,7 +46,8 @@ def _show_effects(
         beside = cell((of_random or {}).get(OWN))
         lines[f"{kind_told(one.kind)} x {one.factor:g}"] = [f"{one.neurons:.2f}", *own, beside]
     title = f"Whose are the neurons?  Change of the right answer's {what} {INTERVALS}"
-    show_columns(title, ["neurons", *EFFECT_COLUMNS.values(), RANDOM_COLUMN], lines)
+    heads = ["neurons", *EFFECT_COLUMNS.values(), RANDOM_COLUMN]
+    show_columns(title, {"": heads, **lines})
 
 
 def show_localisation(found: Localisation) -> None:
@@ -68,7 +58,8 @@ def show_localisation(found: Localisation) -> None:
         overlaps = (told(one.overlaps.get(column), 2) for column in OVERLAP_COLUMNS)
         shares = map(_percent, (one.disagree, one.without), ("", ""))
         lines[name] = [str(one.facts), *overlaps, *shares]
-    show_columns(f"Do prompts name the same neurons?  Jaccard's index {INTERVALS}", heads, lines)
+    title = f"Do prompts name the same neurons?  Jaccard's index {INTERVALS}"
+    show_columns(title, {"": heads, **lines})
 
 
 def show_stability(found: Stability) -> None:
@@ -92,7 +83,7 @@ def _show_grid(title: str, found: Stability, cell: Callable[[AtThresholds], str]
     for one in found.cells:
         by_t.setdefault(f"t = {one.t:g}", []).append(cell(one))
     heads = [f"p = {p:g}" for p in dict.fromkeys(one.p for one in found.cells)]
-    show_columns(title, heads, by_t)
+    show_columns(title, {"": heads, **by_t})
 
 
 def _short(estimate: Estimate | None, factor: float, unit: str) -> str:
