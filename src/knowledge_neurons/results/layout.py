@@ -28,6 +28,7 @@ EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
 MAPS = r"maps/[^/]+\.jsonl"
+QUESTIONED_EDITS = r"controls/(?:symmetry|editors)\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
 
 
@@ -246,6 +247,13 @@ class Results:
     def mapped_relations(self) -> list[str]:
         """Relations that have a summary of stage 9, sorted by name."""
         return _summarised(self.root / "maps")
+
+    def questioned(self, question: str) -> Path:
+        """Stage 10's records of a question about edits: symmetry, editors."""
+        return self.root / "controls" / f"{question}.jsonl"
+
+    def questioned_summary(self, question: str) -> Path:
+        return self.root / "controls" / f"{question}.json"
 
     @property
     def report(self) -> Path:

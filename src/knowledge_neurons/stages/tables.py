@@ -76,9 +76,15 @@ def show_effects(found: Sequence[Effects]) -> None:
             change = one.changes.get(asked)
             cells.append(told(change and change.times(100), 1, "+") + " %" * bool(change))
         table[f"{EFFECT_KINDS[one.kind]} x {one.factor:g}"] = cells
+    title = "Whose are the neurons?  Change of the right answer's probability (95 % intervals)"
+    show_columns(title, table)
+
+
+def show_columns(title: str, table: Mapping[str, Sequence[str]]) -> None:
+    """Print a table whose cells stand below each other; the row without a name has the heads."""
     width = 2 + max(len(cell) for cells in table.values() for cell in cells)
     rows = {name: "".join(f"{cell:>{width}}" for cell in cells) for name, cells in table.items()}
-    show("Whose are the neurons?  Change of the right answer's probability (95 % intervals)", rows)
+    show(title, rows)
 
 
 def pair(*values: float | None) -> str:
