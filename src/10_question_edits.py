@@ -49,7 +49,7 @@ from knowledge_neurons.results.symmetry import (
     write_reach,
 )
 from knowledge_neurons.runs.grow import Job, grow
-from knowledge_neurons.stages import arguments, numbers, tables, tables_of_edits
+from knowledge_neurons.stages import arguments, numbers, tables
 from knowledge_neurons.stages.backwards import questions_of, relations_of
 from knowledge_neurons.stages.inputs import Inputs, open_inputs, with_model
 from knowledge_neurons.text.counterfact import read_cases
@@ -208,7 +208,7 @@ def question_symmetry(inputs: Inputs) -> None:
         reach=reach_of(read_symmetry(path), settings.seed),
     )
     write_reach(settings.results.questioned_summary(SYMMETRY), found)
-    tables_of_edits.show_reach(found["reach"])
+    tables.show_reach(found["reach"])
     write_summary(settings, SYMMETRY, {"draw": chosen.draw})
 
 
@@ -268,7 +268,7 @@ def question_editors(inputs: Inputs) -> None:
         judged=judge(records, settings.seed),
     )
     write_editors(settings.results.questioned_summary(EDITORS), found)
-    tables_of_edits.show_editors(found)
+    tables.show_editors(found)
     write_summary(settings, EDITORS, {})
 
 

@@ -37,6 +37,7 @@ from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
 from knowledge_neurons.results.metrics import RESAMPLES
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import Provenance, provenance
+from knowledge_neurons.results.questioned import editors_table, editors_title, reach_table
 from knowledge_neurons.results.triggers import TriggerRecord, read_triggers
 from knowledge_neurons.text.relations import by_number
 from knowledge_neurons.types import BASELINE, KNOWLEDGE
@@ -50,6 +51,7 @@ STAGES = {
     6: "edits",
     7: "erasures",
     9: "neuron maps",
+    10: "questions to edits",
 }
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
@@ -76,6 +78,9 @@ def render(results: Results) -> str:
             run=run_of(found.manifests),
             taken=taken(found.manifests),
             tables=comparisons(found),
+            reach=reach_table(found.reach) if found.reach else {},
+            judged=editors_table(found.editors) if found.editors else {},
+            judged_on=editors_title(found.editors) if found.editors else "",
             figures=drawn(results, found),
             effect_columns=EFFECT_COLUMNS,
             effect_kinds=EFFECT_KINDS,

@@ -22,6 +22,7 @@ TIMED = {
     6: layout.EDITS,
     7: layout.ERASURES,
     9: layout.MAPS,
+    10: layout.QUESTIONED_EDITS,
 }
 
 
