@@ -37,6 +37,7 @@ from knowledge_neurons.results.editors import (
     write_editors,
 )
 from knowledge_neurons.results.edits import CHOSEN, Variant
+from knowledge_neurons.results.growing import GrowingLines
 from knowledge_neurons.results.json_files import encode_float32
 from knowledge_neurons.results.manifests import is_done, sha256_of, write_manifest
 from knowledge_neurons.results.symmetry import (
@@ -154,6 +155,15 @@ def write_summary(settings: Settings, question: str, made_from: Mapping[str, Any
         print(f"wrote {output}")
 
 
+def grow_and_check(job: Job, inputs: Inputs) -> None:
+    """Make the records that are not there yet, after which the weights must be as before."""
+
+    def ending(_: GrowingLines, resumed: int) -> dict[str, Any]:
+        return {"lines_resumed": resumed, "model_sha256_after": inputs.check_unchanged()}
+
+    grow(job, inputs.settings.given, inputs.under, ending, inputs.executor)
+
+
 # --- symmetry --------------------------------------------------------------------------------
 
 
@@ -202,7 +212,7 @@ def question_symmetry(inputs: Inputs) -> None:
         "lambdas": [settings.lambda_1, settings.lambda_2],
     }
     job = Job(path, identity, SYMMETRY, len(edits), 1, work, encode_float32, len(EDITED))
-    grow(job, settings.given, inputs.under, lambda *_: unchanged(inputs), inputs.executor)
+    grow_and_check(job, inputs)
     found = Symmetry(
         relations={name: counts_of(plan) for name, plan in plans.items()},
         reach=reach_of(read_symmetry(path), settings.seed),
@@ -210,11 +220,6 @@ def question_symmetry(inputs: Inputs) -> None:
     write_reach(settings.results.questioned_summary(SYMMETRY), found)
     tables.show_reach(found["reach"])
     write_summary(settings, SYMMETRY, {"draw": chosen.draw})
-
-
-def unchanged(inputs: Inputs) -> dict[str, str]:
-    """That all edits were undone, for the manifest."""
-    return {"model_sha256_after": inputs.check_unchanged()}
 
 
 def counts_of(plan: Plan) -> dict[str, int]:
@@ -259,7 +264,7 @@ def question_editors(inputs: Inputs) -> None:
             return list(judge_editors.judge_cases(engine, asked[some.start : some.stop], editing))
 
         job = Job(path, identity, EDITORS, len(asked), GROUP, work, encode_float32)
-        grow(job, settings.given, inputs.under, lambda *_: unchanged(inputs), inputs.executor)
+        grow_and_check(job, inputs)
     records = read_cases_judged(path)
     found = Editors(
         source=settings.cases.name,
