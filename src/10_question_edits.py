@@ -60,7 +60,7 @@ from knowledge_neurons.types import KNOWLEDGE
 QUESTIONS = (SYMMETRY, EDITORS)
 INVERSES = ROOT / "data/PAIRS/sample_inverses.json"
 CASES = ROOT / "data/COUNTERFACT/sample_counterfact.json"
-GROUP = 8  # cases worked on together: what an interruption loses
+GROUP = 4  # cases worked on together: what an interruption loses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +145,8 @@ def asked(settings: Settings) -> list[str]:
 
 def write_summary(settings: Settings, question: str, made_from: Mapping[str, Any]) -> None:
     """The manifest of a question's summary, and where everything is."""
-    records, path = (
-        settings.results.questioned(question),
-        settings.results.questioned_summary(question),
-    )
+    results = settings.results
+    records, path = results.questioned(question), results.questioned_summary(question)
     about = {"records": records.name, "records_sha256": sha256_of(records), "seed": settings.seed}
     write_manifest(path, about, arguments=settings.given, **made_from)
     for output in (records, path):
@@ -211,7 +209,12 @@ def question_symmetry(inputs: Inputs) -> None:
         "facts_per_relation": settings.facts_per_relation,
         "lambdas": [settings.lambda_1, settings.lambda_2],
     }
-    job = Job(path, identity, SYMMETRY, len(edits), 1, work, encode_float32, len(EDITED))
+    places = [planned.asked for planned, _ in edits]
+    job = Job(
+        *(path, identity, SYMMETRY, len(edits), 1, work, encode_float32),
+        records=len(EDITED),
+        told=lambda place: f"{places[place].relation} fact {places[place].fact}",
+    )
     grow_and_check(job, inputs)
     found = Symmetry(
         relations={name: counts_of(plan) for name, plan in plans.items()},
@@ -244,17 +247,15 @@ def question_editors(inputs: Inputs) -> None:
     tables.show("Stage 10, editors", {"model": inputs.shown, **rows})
     if not asked:
         raise ValueError(f"{settings.cases}: none of its {len(cases)} cases can be asked")
-    editing = judge_editors.Editing(
-        settings.neurons, settings.lambda_1, settings.lambda_2, settings.seed
-    )
-
+    lambdas = settings.lambda_1, settings.lambda_2
+    editing = judge_editors.Editing(settings.neurons, *lambdas, settings.seed)
     path = settings.results.questioned(EDITORS)
     identity = inputs.identity | {
         "max_seq_length": inputs.max_tokens,
         "oov": settings.oov,
         "max_cases": settings.max_cases or 0,
         "neurons": settings.neurons,
-        "lambdas": [settings.lambda_1, settings.lambda_2],
+        "lambdas": lambdas,
         "seed": settings.seed,
     }
     if not is_done(path, identity):
@@ -284,6 +285,7 @@ def main() -> None:
     if EDITORS in ask:
         read_cases(cases)  # what is wrong with it is said before the model is loaded
     if SYMMETRY in ask:
+        read_inverses(settings.inverses)
         inputs = open_inputs(settings)
         question_symmetry(inputs)
         inputs = replace(inputs, source=cases, bags={}, facts={})
