@@ -30,7 +30,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "data" / "COUNTERFACT"
 SEED = 2022
 RELATIONS = {
     "sample": ("P20", "P30", "P36", "P37", "P106", "P1303"),
-    "world": ("P17", "P30", "P37", "P103", "P106", "P495"),
+    "world": ("P17", "P30", "P103", "P106", "P140", "P495"),
 }
 PER_RELATION = 6  # cases
 PARAPHRASES, MOST_NEIGHBOURS = 2, 5
