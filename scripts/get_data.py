@@ -5,6 +5,7 @@
     python scripts/get_data.py --from ../knowledge-neurons    # a clone of it, no network
     python scripts/get_data.py --mpararel --languages fr,de   # mPARAREL instead (mpararel.py)
     python scripts/get_data.py --published-neurons            # EleutherAI's (published_neurons.py)
+    python scripts/get_data.py --counterfact                  # CounterFact (counterfact.py)
 
 PARAREL's prompts are rebuilt: for each (head, tail) pair of a relation, in order, each pattern in
 file order with [X] = head and [Y] = [MASK]. BINGREL's files and query_pairs.json are byte for byte
@@ -24,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import counterfact
 import mpararel
 import msgspec
 import published_neurons
@@ -236,12 +238,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--verbose", action="store_true", help="an entry for each BINGREL file")
     published_neurons.add(parser)
     mpararel.add(parser)
+    counterfact.add(parser)
     return parser.parse_args(argv)
 
 
 def check_flags(args: argparse.Namespace) -> None:
     """Raise ValueError for flags of two jobs, of which one would go unheard."""
     jobs = {"--mpararel": args.mpararel, "--published-neurons": args.published_neurons}
+    jobs["--counterfact"] = args.counterfact
     asked = [flag for flag, given in jobs.items() if given]
     if args.only and asked:
         raise ValueError(
@@ -261,6 +265,8 @@ def run(args: argparse.Namespace, expected: Expected) -> None:
         return published_neurons.run(args)
     if args.mpararel:
         return mpararel.run(args)
+    if args.counterfact:
+        return counterfact.run(args)
     start, cache = time.perf_counter(), args.output / CACHE
     parts = (args.only,) if args.only else PARTS
     if args.folder:

@@ -22,7 +22,7 @@ calls=(
     "6_run_edit.sh 1 8 --draw distinct --facts_per_relation 5 --save_patches"
     "7_run_erase.sh P36"
     "9_neuron_map.sh P36"
-    "10_controls.sh"
+    "10_controls.sh --from ../data/COUNTERFACT/world_counterfact.json"
     "8_run_plot.sh"
 )
 model="" yes=""

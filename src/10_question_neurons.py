@@ -1,6 +1,6 @@
-"""Stage 10: what critics ask of a fact's neurons -> results/controls/.
+"""Stage 10, neurons: what critics ask of a fact's -> results/controls/.
 
-Usage: bash 10_controls.sh      (see --help for every flag)
+Usage: bash 10_controls.sh [--ask whose,localisation,stability]      (see --help for every flag)
 
 - whose: are they the fact's, its relation's, or of the prompts that found them?  Their effect on
   the fact's own prompts, on another fact of the relation, on other relations', beside as many
@@ -19,7 +19,6 @@ from __future__ import annotations
 from knowledge_neurons.stages import program  # isort: skip
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,14 @@ from knowledge_neurons.results.controls import (
     write_effects,
 )
 from knowledge_neurons.results.json_files import encode_float32
-from knowledge_neurons.results.localisation import localisation_of, write_localisation
+from knowledge_neurons.results.localisation import (
+    LOCALISATION,
+    localisation_of,
+    write_localisation,
+)
 from knowledge_neurons.results.manifests import is_done, write_manifest
 from knowledge_neurons.results.stability import (
+    STABILITY,
     Stability,
     StabilityRecord,
     cells_of,
@@ -46,68 +50,12 @@ from knowledge_neurons.results.stability import (
     write_stability,
 )
 from knowledge_neurons.runs.grow import Job, grow
-from knowledge_neurons.stages import arguments, numbers, tables_of_controls
+from knowledge_neurons.stages import questioning, tables_of_controls
 from knowledge_neurons.stages.asked import askable, asking, identity_of
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
+from knowledge_neurons.stages.questioning import OF_NEURONS, WHOSE, Settings
 from knowledge_neurons.stages.scored import Scored, against, read_scored
 from knowledge_neurons.types import KNOWLEDGE
-
-WHOSE, LOCALISATION, STABILITY = QUESTIONS = ("whose", "localisation", "stability")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(arguments.ModelSettings):
-    """ask: of QUESTIONS.  shared_by: values of s.  held_out: every so manieth prompt.
-
-    sample: facts of a relation whose effects are measured at every pair of thresholds.
-    against: folders of results with other scores of the same facts.
-    """
-
-    ask: list[str]
-    shared_by: list[int]
-    held_out: int
-    sample: int
-    against: list[str]
-
-
-def parse() -> Settings:
-    parser = arguments.of_neurons(__doc__.splitlines()[0])
-    arguments.add_relations(parser)
-    arguments.add_oov(parser)
-    parser.add_argument(
-        "--ask",
-        type=numbers.some_of(QUESTIONS),
-        default=list(QUESTIONS),
-        help=f"some of {','.join(QUESTIONS)} (default: all)",
-    )
-    parser.add_argument(
-        "--shared_by",
-        type=numbers.wholes,
-        default=[0, 1, 2, 5],
-        help="s: also scale those neurons alone that at most s other facts have (0,1,2,5)",
-    )
-    parser.add_argument(
-        "--held_out",
-        type=numbers.whole(2, 1000),
-        default=4,
-        help="every Nth prompt finds no neurons and measures what the others found (4)",
-    )
-    parser.add_argument(
-        "--sample",
-        type=numbers.whole(0, 10**9),
-        default=20,
-        help="stability: facts of a relation that are asked at every pair of thresholds (20)",
-    )
-    parser.add_argument(
-        "--against",
-        type=arguments.names_of,
-        default=[],
-        help="stability: FOLDER,... of results with other scores of the same facts: another rule, "
-        "target, scorer, seed",
-    )
-    arguments.add_seed(parser, "the other facts, random neurons, halves and intervals")
-    return arguments.settings(Settings, parser.parse_args())
-
 
 # --- whose are they --------------------------------------------------------------------------
 
@@ -175,7 +123,7 @@ def ask_localisation(
     inputs: Inputs, relations: list[Relation], scored: Mapping[str, Scored]
 ) -> list[Path]:
     """How far a fact's prompts name the same neurons."""
-    settings, path = inputs.settings, inputs.settings.results.localisation
+    settings, path = inputs.settings, inputs.settings.results.questioned_summary(LOCALISATION)
     answers = {one.name: [fact.answer for fact in one.facts] for one in relations}
     coarse = {name: one.coarse for name, one in scored.items()}
     refined = {one.name: one.neurons[KNOWLEDGE] for one in relations if one.name in scored}
@@ -201,7 +149,7 @@ def ask_stability(
     cells = list(next(iter(scored.values())).cells)
     records: dict[str, list[StabilityRecord]] = {}
     for relation in there:
-        path = results.stability_records(relation.name)
+        path = results.questioned(f"{STABILITY}-{relation.name}")
         compute_stability(inputs, relation, scored[relation.name], path)
         records[relation.name] = read_stability_records(path, len(cells))
     found = Stability(
@@ -218,12 +166,12 @@ def ask_stability(
         ),
         others,
     )
-    write_stability(results.stability, found)
+    write_stability(results.questioned_summary(STABILITY), found)
     identity = identity_of_all(inputs, relations) | {"against": settings.against}
-    write_manifest(results.stability, identity, arguments=settings.given)
+    write_manifest(results.questioned_summary(STABILITY), identity, arguments=settings.given)
     tables_of_controls.show_stability(found)
-    records_of = map(results.stability_records, scored)
-    return [*records_of, results.stability, *draw(settings, stability=found)]
+    records_of = [results.questioned(f"{STABILITY}-{name}") for name in scored]
+    return [*records_of, results.questioned_summary(STABILITY), *draw(settings, stability=found)]
 
 
 def compute_stability(inputs: Inputs, relation: Relation, scored: Scored, path: Path) -> None:
@@ -269,12 +217,15 @@ ASK = {WHOSE: ask_whose, LOCALISATION: ask_localisation, STABILITY: ask_stabilit
 
 
 def main() -> None:
-    settings = parse()
+    settings = questioning.parse(__doc__.splitlines()[0])
+    questions = [name for name in OF_NEURONS if name in settings.ask or not settings.ask]
+    if not questions:
+        return
     inputs = open_inputs(settings)
     relations = read_relations(inputs, settings.relations, (KNOWLEDGE,))
     scored = read_scored(settings.results, relations, settings.held_out, settings.seed)
     written: list[Path] = []
-    for question in settings.ask:
+    for question in questions:
         if question != WHOSE and not scored:
             print(f"{question} is left out: these neurons were published without their scores")
             continue

@@ -85,7 +85,7 @@ def test_what_is_wrong_is_one_line(tmp_path):
     refused(kn("find", "no mask", "--answer", "Paris", "--model", MODEL), "[MASK]", "'no mask'")
     refused(kn("find", "[MASK]"), "--answer", "--help lists all flags")
     refused(kn(*ASKED, "--device", "nowhere"), "device 'nowhere' cannot be used here")
-    refused(kn("stage", 10), "NUMBER", "10")
+    refused(kn("stage", 12), "NUMBER", "12")
     refused(kn("stage", 2, "--coarse", 2), "--coarse", "'2'")
     nowhere = ("--output_dir", tmp_path)
     refused(kn("languages", "--across", "en", *nowhere), f"no neurons of en in {tmp_path}")

@@ -19,7 +19,7 @@ from knowledge_neurons.results.stability import read_stability
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Ended, Place, fine
 
-STAGE_10 = "10_question_neurons.py"
+STAGE_10, ASKED = "10_question_neurons.py", "whose,localisation,stability"
 FACTS = 12  # of each relation
 RELATIONS = ("P19", "P36")
 CONTROLS = (
@@ -38,7 +38,7 @@ def controlled(one_thread, tmp_path_factory) -> tuple[Place, Ended]:
     for relation in RELATIONS:
         fine(place.score(relation))
     fine(place.here("2_get_kn.py", "--rounds", 1))  # p stays 0.7
-    return place, fine(place.shell("10_controls.sh", "--sample", 5))
+    return place, fine(place.shell("10_controls.sh", "--sample", 5, "--ask", ASKED))
 
 
 def test_the_neurons_hold_the_fact(controlled):

@@ -18,13 +18,13 @@ from knowledge_neurons.results.controls import Effects
 from knowledge_neurons.results.edits import EditRun, by_lambdas
 from knowledge_neurons.results.languages import Sharing
 from knowledge_neurons.results.layout import Results
-from knowledge_neurons.results.localisation import Localisation
+from knowledge_neurons.results.localisation import LOCALISATION, Localisation
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.maps import MapSummary
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.scorers import ScorersSummary
 from knowledge_neurons.results.single_prompt import OnePromptSummary
-from knowledge_neurons.results.stability import Stability
+from knowledge_neurons.results.stability import STABILITY, Stability
 
 # Part of the outcomes -> what is drawn of it.
 PARTS = {
@@ -134,10 +134,10 @@ def questioned(
         yield Picture("controls_sharing", [results.controls_summary], figure)
     if localisation:
         figure = of_controls.wordings(localisation)
-        yield Picture("controls_wordings", [results.localisation], figure)
+        yield Picture("controls_wordings", [results.questioned_summary(LOCALISATION)], figure)
     if stability:
         figure = of_controls.thresholds(stability)
-        yield Picture("controls_thresholds", [results.stability], figure)
+        yield Picture("controls_thresholds", [results.questioned_summary(STABILITY)], figure)
 
 
 def scorers(results: Results, found: ScorersSummary) -> Picture:

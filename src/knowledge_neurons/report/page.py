@@ -45,6 +45,7 @@ from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS
 from knowledge_neurons.results.metrics import RESAMPLES
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import Provenance, provenance
+from knowledge_neurons.results.questioned import editors_table, editors_title, reach_table
 from knowledge_neurons.results.triggers import TriggerRecord, read_triggers
 from knowledge_neurons.text.relations import by_number
 from knowledge_neurons.types import BASELINE, KNOWLEDGE
@@ -86,6 +87,9 @@ def render(results: Results) -> str:
             run=run_of(found.manifests),
             taken=taken(found.manifests),
             tables=comparisons(found),
+            reach=reach_table(found.reach) if found.reach else {},
+            judged=editors_table(found.editors) if found.editors else {},
+            judged_on=editors_title(found.editors) if found.editors else "",
             figures=drawn(results, found),
             effect_columns=EFFECT_COLUMNS,
             random_column=RANDOM_COLUMN,

@@ -28,6 +28,7 @@ EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
 MAPS = r"maps/[^/]+\.jsonl"
+QUESTIONED_EDITS = r"controls/(?:symmetry|editors)\.jsonl"
 WAYS = r"ways/(?:scorers|one_prompt)-[^/.]+\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
 
@@ -155,18 +156,6 @@ class Results:
     def controls_summary(self) -> Path:
         return self.root / "controls" / "summary.json"
 
-    @property
-    def localisation(self) -> Path:
-        return self.root / "controls" / "localisation.json"
-
-    def stability_records(self, relation: str) -> Path:
-        """What the neurons of other thresholds do, of a relation."""
-        return self.root / "controls" / f"stability-{relation}.jsonl"
-
-    @property
-    def stability(self) -> Path:
-        return self.root / "controls" / "stability.json"
-
     def curve_records(self, relation: str) -> Path:
         """Stage 3's records of a relation, of many factors."""
         return self.root / "dose_response" / f"{relation}.jsonl"
@@ -264,6 +253,14 @@ class Results:
     def mapped_relations(self) -> list[str]:
         """Relations that have a summary of stage 9, sorted by name."""
         return _summarised(self.root / "maps")
+
+    def questioned(self, question: str) -> Path:
+        """Stage 10's records of another question: symmetry, editors, stability-REL."""
+        return self.root / "controls" / f"{question}.jsonl"
+
+    def questioned_summary(self, question: str) -> Path:
+        """symmetry, editors, localisation, stability."""
+        return self.root / "controls" / f"{question}.json"
 
     def compared_scorers(self, relation: str) -> Path:
         """Stage 11's records of a relation, of scorers."""

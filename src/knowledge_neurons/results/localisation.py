@@ -16,6 +16,7 @@ from knowledge_neurons.results.manifests import read_summary
 from knowledge_neurons.results.metrics import bootstrap_interval, mean_share
 from knowledge_neurons.types import Count, Neuron, Share
 
+LOCALISATION = "localisation"  # the question
 LEAST = 0.1  # overlap of a fact's prompts below which they do not agree
 # What a fact's prompts are compared with, in words.
 OVERLAP_COLUMNS = {
@@ -113,5 +114,5 @@ def write_localisation(path: Path, found: Localisation) -> None:
 
 def read_localisation(results: Results) -> Localisation | None:
     """None where stage 10 has not asked for it."""
-    path = results.localisation
+    path = results.questioned_summary(LOCALISATION)
     return read_summary(path, Localisation, 10) if path.exists() else None

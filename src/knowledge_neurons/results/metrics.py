@@ -106,6 +106,13 @@ def mean_share(shares: Sequence[float], seed: int) -> Estimate:
     return mean_of(shares, seed)
 
 
+def harmonic_mean(shares: np.ndarray) -> np.ndarray:
+    """K / sum(1 / share) over the last axis, (..., K) -> (...); 0 where a share is 0."""
+    least = np.min(shares, axis=-1)
+    safe = np.where(least[..., None] > 0, shares, 1.0)
+    return np.where(least > 0, safe.shape[-1] / (1 / safe).sum(axis=-1), 0.0)
+
+
 def binomial_at_most(successes: int, trials: int) -> float:
     """The rate that is not exceeded with 95 % confidence (Clopper and Pearson 1934); 1 of no trial.
 

@@ -16,6 +16,7 @@ from knowledge_neurons.results.adopted import read_facts
 from knowledge_neurons.results.change_files import read_curves, read_modified
 from knowledge_neurons.results.changes import Curve, Modified
 from knowledge_neurons.results.controls import Effects, read_effects
+from knowledge_neurons.results.editors import Editors, read_editors
 from knowledge_neurons.results.edits import EditRun, read_edit_run
 from knowledge_neurons.results.erasures import Erasure, read_erasure
 from knowledge_neurons.results.languages import Sharing, read_sharing
@@ -29,6 +30,7 @@ from knowledge_neurons.results.scorers import ScorersSummary, read_scorers_summa
 from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.results.single_prompt import OnePromptSummary, read_one_prompt_summary
 from knowledge_neurons.results.stability import Stability, read_stability
+from knowledge_neurons.results.symmetry import Reach, read_reach
 from knowledge_neurons.results.triggers import read_triggers
 from knowledge_neurons.text.relations import split_name
 
@@ -55,8 +57,9 @@ class Outcomes:
     statistics: stage 2, kind of neurons -> Table 2 and Figure 3.  modified, activations: stages 3
     and 4.  controls, localisation, stability: of stage 10.  curves: dose-response of each relation.
     triggers: files for `triggers.read_triggers`.  edits: the runs of stage 6.  erasures: those of
-    stage 7.  sharing: of languages, where they were compared.  maps: what the maps of each relation
-    come to.  scorers, one_prompt: of stage 11, where it ran.
+    stage 7.  reach, editors: stage 10's questions about edits, where they were asked.  sharing: of
+    languages, where they were compared.  maps: what the maps of each relation come to.
+    scorers, one_prompt: of stage 11, where it ran.
     labels: relation -> its name, "field of work", where a file tells it.
     manifests: file, relative to the folder -> its manifest; of all stages, the first too.
     missing: part -> what to run for it, a key of RUN and its value.
@@ -72,6 +75,8 @@ class Outcomes:
     triggers: list[Path]
     edits: list[EditRun]
     erasures: list[Erasure]
+    reach: list[Reach]
+    editors: Editors | None
     sharing: Sharing | None
     maps: dict[str, MapSummary]
     scorers: ScorersSummary | None
@@ -111,6 +116,8 @@ def read(results: Results) -> Outcomes:
         triggers=results.trigger_records(),
         edits=[read_edit_run(results, run) for run in results.edit_runs()],
         erasures=[read_erasure(results, run) for run in results.erased_runs()],
+        reach=read_reach(results),
+        editors=read_editors(results),
         sharing=read_sharing(results),
         maps=read_summaries(results),
         scorers=read_scorers_summary(results),
@@ -119,7 +126,7 @@ def read(results: Results) -> Outcomes:
         manifests=_manifests(results),
     )
     told = results.scored_relations() or results.told_relations() or found.sharing
-    if found.missing == RUN and not told:
+    if found.missing == RUN and not (told or found.editors):
         raise ValueError(
             f"{results.root}: nothing of stages 1 to 7 is there.  Name another folder, with "
             "KN_RESULTS or as an argument, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"

@@ -19,6 +19,7 @@ from knowledge_neurons.results.manifests import read_records, read_summary
 from knowledge_neurons.results.metrics import mean_share
 from knowledge_neurons.types import Count, Index, Neuron, Number, Share
 
+STABILITY = "stability"  # the question
 ByCell = Mapping[Cell, Sequence[Sequence[Neuron]]]  # (t, p) -> the neurons of each fact
 
 
@@ -157,5 +158,5 @@ def write_stability(path: Path, found: Stability) -> None:
 
 def read_stability(results: Results) -> Stability | None:
     """None where stage 10 has not asked for it."""
-    path = results.stability
+    path = results.questioned_summary(STABILITY)
     return read_summary(path, Stability, 10) if path.exists() else None

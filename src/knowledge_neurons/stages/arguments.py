@@ -164,6 +164,11 @@ def add_sentences(parser: argparse.ArgumentParser) -> None:
         type=lambda folder: str(Path(folder) / SENTENCES.name),
         help="folder of BINGREL's files: what the released scripts have for --sentences",
     )
+    add_pairs(parser)
+
+
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Where head and tail of each fact are."""
     parser.add_argument(
         "--pairs",
         "--query_pairs_path",

@@ -122,6 +122,13 @@ def open_inputs(settings: ModelSettings, relations: Iterable[str] | None = None)
         name: data.facts_of(bags, name, source, settings.max_facts)
         for name in (sorted(bags) if relations is None else relations)
     }
+    return with_model(settings, source, bags, facts)
+
+
+def with_model(
+    settings: ModelSettings, source: Path, bags: dict[str, list], facts: dict[str, list[Fact]]
+) -> Inputs:
+    """Load the model onto its device, to be asked what was read from a file."""
     device = chosen_device(settings.device)
     if settings.threads_per_worker:
         torch.set_num_threads(settings.threads_per_worker)

@@ -100,8 +100,8 @@ STAGES = {
     ),
     10: Stage(
         "10_controls.sh",
-        scripts=("10_question_neurons",),
-        does="what critics ask: whose the neurons are, wordings, thresholds",
+        scripts=("10_question_neurons", "10_question_edits"),
+        does="what critics ask of neurons (whose, wordings, thresholds) and of edits",
     ),
     11: Stage(
         "11_compare_ways.sh",

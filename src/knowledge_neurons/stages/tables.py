@@ -11,13 +11,16 @@ from knowledge_neurons.results.comparison import (
     edits_beside,
     erasures_beside,
 )
+from knowledge_neurons.results.editors import Editors
 from knowledge_neurons.results.edits import EDITED, EditRun, Variant
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
 from knowledge_neurons.results.languages import LEVELS, Level, Sharing
 from knowledge_neurons.results.maps import Agreement, MapSummary
+from knowledge_neurons.results.questioned import editors_table, editors_title, reach_table
 from knowledge_neurons.results.scorers import ScorersSummary
 from knowledge_neurons.results.single_prompt import OnePromptSummary
+from knowledge_neurons.results.symmetry import Reach
 from knowledge_neurons.stages import program
 
 NO_LOG_ODDS = (
@@ -130,6 +133,18 @@ def described(variant: Variant) -> str:
     """A way to edit in words."""
     which = "refined neurons" if variant.top_k is None else f"top {variant.top_k} neurons"
     return f"lambdas {variant.lambda_1:g} and {variant.lambda_2:g}, {which}"
+
+
+def show_reach(found: Sequence[Reach]) -> None:
+    """Stage 10: how far edits reach, a column for each kind of neurons."""
+    title = "Do edits reach other ways to ask?  (95 % intervals over edits)"
+    show_columns(title, reach_table(found))
+
+
+def show_editors(found: Editors) -> None:
+    """Stage 10: edits judged as editors are, a column for each kind of neurons."""
+    title = f"Edits judged on {editors_title(found)} (95 % intervals over cases)"
+    show_columns(title, editors_table(found))
 
 
 def show_erasure(found: Erasure) -> None:

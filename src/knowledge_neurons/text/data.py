@@ -85,7 +85,7 @@ def _fact(bag: list, relation: str, index: int, source: str | Path) -> Fact:
         if row[1:] != bag[0][1:]:
             raise ValueError(f"{where}: its prompts differ in answer or relation: {short(row[1:])}")
     _, answer, name = bag[0]
-    if not _is_name(answer):
+    if not is_name(answer):
         raise ValueError(
             f"{where}: the answer {short(answer)} is no word: it is empty, or holds a control "
             f"character or a special token such as {MASK}"
@@ -125,7 +125,7 @@ def read_pairs(path: str | Path) -> dict[str, list[tuple[str, str]]]:
     for relation, pairs in content.items():
         check_relation(relation, path)
         for index, pair in enumerate(pairs):
-            if not (_are_texts(pair) and len(pair) == 2 and all(map(_is_name, pair))):
+            if not (_are_texts(pair) and len(pair) == 2 and all(map(is_name, pair))):
                 raise ValueError(
                     f"{path}: {relation} fact {index}: expected [head, tail], two texts on a line "
                     f"each without special tokens, got {short(pair)}"
@@ -184,7 +184,8 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Whether it can be a head or an answer: no special token, no control character, not empty."""
     return bool(text.strip()) and not _CONTROL.search(text) and not SPECIAL.search(text)
 
 
