@@ -50,7 +50,9 @@ def commands() -> list[str]:
 def clone(tmp_path_factory) -> Path:
     """What a fresh clone has, as it lies here, with this environment in its .venv."""
     folder = tmp_path_factory.mktemp("fresh") / "clone"
-    tracked = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
+    # Also where the checkout is another user's.
+    git = ("git", "-c", "safe.directory=*", "ls-files", "-z")
+    tracked = subprocess.check_output(git, cwd=ROOT, text=True)
     for name in tracked.split("\0"):
         if (source := ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
