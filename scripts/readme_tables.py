@@ -8,7 +8,7 @@
 
 A table stands between the lines <!-- table: its name --> and <!-- end -->, a sentence after
 <!-- told: its name -->.  benchmarks/results/beyond.json, of stages 9 to 11 on SmolLM2, need not be
-there: what it tells is then left empty, and SmolLM2's controls are those of smollm2.json.
+there: its sentences are empty then, and the controls those of smollm2.json.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from readme_records import EDITED, RECORDS, ROOT, SLOTS, read
 from readme_told import number, seconds, told
 
 from knowledge_neurons.results import published
+from knowledge_neurons.results.controls import REST
+from knowledge_neurons.types import CONTROL, KNOWLEDGE
 
 PAGES = [ROOT / name for name in ("README.md", "docs/results.md", "docs/speed.md")]
 BEYOND = "beyond"  # the record that need not be there
@@ -135,14 +137,14 @@ def _most_active(found: dict, factor: int) -> list[str]:
 
 def real_model_short(found: dict, beyond: dict | None) -> Iterator[list[str]]:
     """A fact's neurons, those of few facts and random ones, switched off."""
-    rows = list(real_model(found, beyond))
-    yield ["neurons switched off", *rows[0][1:]]
-    few = map(readme_told.name_of, readme_told.FEW)
-    names = ["knowledge neurons", *few, "random neurons", "most active (baseline)"]
+    (_, *heads), *rows = real_model(found, beyond)
+    yield ["neurons switched off", *heads]
+    kinds = {effect["kind"] for effect in readme_told.effects_of(found, beyond)}
+    first = REST if REST in kinds else KNOWLEDGE  # whose held-out prompts are held out
+    shown = [kind for kind in (first, *readme_told.FEW, CONTROL) if kind in kinds]
     by_name = {name: cells for name, *cells in rows}
-    for name in names:
-        if f"{name}, 0" in by_name:
-            yield [name, *by_name[f"{name}, 0"]]
+    for name in (*map(readme_told.name_of, shown), "most active (baseline)"):
+        yield [name, *by_name[f"{name}, 0"]]
 
 
 def published_neurons(found: dict) -> Iterator[list[str]]:
@@ -284,12 +286,10 @@ def main() -> int:
         readme_records.write("smollm2", readme_records.real(args.real))
     if args.published:
         readme_records.write("published_neurons", readme_records.published(args.published))
-    texts = {page: page.read_text() for page in PAGES}
-    made = {page: with_numbers(text) for page, text in texts.items()}
-    differ = [page for page in PAGES if made[page] != texts[page]]
+    made = {page: with_numbers(page.read_text()) for page in PAGES}
+    differ = [page for page in PAGES if made[page] != page.read_text()]
     if args.check:
-        names = ", ".join(page.name for page in differ) or "none of the pages"
-        print(f"numbers that are not those of the records: in {names}")
+        print("differ from the records:", ", ".join(page.name for page in differ) or "none")
         return int(bool(differ))
     for page in differ:
         page.write_text(made[page])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import textwrap
 
-from knowledge_neurons.results.controls import RANDOM, kind_told
+from knowledge_neurons.results.controls import RANDOM, REST, kind_told
+from knowledge_neurons.types import KNOWLEDGE
 
 KINDS = {"rare": "rare of them", "random": "random neurons"}  # beside those that kind_told names
 FEW = ("shared_by_1", "rare")  # neurons of few facts, as stage 10 and as older records name them
@@ -75,10 +76,11 @@ def whose(found: dict, beyond: dict | None) -> str:
     """The fact's or the relation's, the fact's or the wording's."""
     off = {one["kind"]: one for one in effects_of(found, beyond) if one["factor"] == 0}
     few = next(off[kind] for kind in FEW if kind in off)
-    own, held_out = (-100 * off["neurons"]["changes"][key]["value"] for key in ("own", "held_out"))
+    clean = off.get(REST, off[KNOWLEDGE])  # found without the prompts held out
+    own, held_out = (-100 * clean["changes"][key]["value"] for key in ("own", "held_out"))
     return (
         f"Most of what refinement finds is the relation's: of a fact's "
-        f"{number(off['neurons']['neurons'], 1)} neurons {number(few['neurons'], 1)} are of few "
+        f"{number(off[KNOWLEDGE]['neurons'], 1)} neurons {number(few['neurons'], 1)} are of few "
         f"facts, and those alone take {-100 * few['changes']['own']['value']:.0f} % of P(answer). "
         f"It is not the wording's: prompts held out from finding them lose {held_out:.0f} %, the "
         f"others {own:.0f} %."
@@ -132,11 +134,12 @@ def in_short(beyond: dict | None) -> str:
         return ""
     ranks = agreement(beyond)
     best = max(ranks, key=ranks.__getitem__)
+    beside = "" if best == "ig" else f"; integrated gradients {number(ranks['ig'], 2)}"
     return (
         f"The neuron map foretells what switching drivers off does with r = "
         f"{number(beyond['map_r'], 2)}. Of all scorers {SCORERS.get(best, best)} ranks neurons "
-        f"most as switching them off does ({number(ranks[best], 2)}; integrated gradients "
-        f"{number(ranks['ig'], 2)}). Of one prompt's strongest neurons "
+        f"most as switching them off does ({number(ranks[best], 2)}{beside}). Of one prompt's "
+        f"strongest neurons "
         f"{100 * beyond['one_prompt_precision']:.0f} % are the fact's, smoothed "
         f"{100 * beyond['smooth_precision']:.0f} %."
     )
