@@ -163,7 +163,7 @@ def found_in(results: Results) -> dict[str, Any]:
     one = read_one_prompt_summary(results)
     ways = {way.way: way.precision.value for way in one.ways}
     upper = [found.validation.upper for found in maps.values()]
-    smoothed = [way for way in ways if "copies" in way]
+    smoothed = next(way for way in ways if "copies" in way)  # of 8 copies at 0.05
     return {
         "map_r": round(min(held.r for held in upper), 3),
         "edges_per_node": 10,
@@ -172,7 +172,7 @@ def found_in(results: Results) -> dict[str, Any]:
             for found in scorers.scorers
             if found.agreement
         },
-        "smooth_precision": {way: round(ways[way], 3) for way in smoothed},
+        "smooth_precision": round(ways[smoothed], 3),
         "one_prompt_precision": round(ways["one prompt"], 3),
         "effects": read_effects(results),
         "localisation": localisation.overall,

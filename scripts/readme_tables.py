@@ -7,8 +7,8 @@
     python scripts/readme_tables.py --check                # exit code 1 where a page differs
 
 A table stands between the lines <!-- table: its name --> and <!-- end -->, a sentence after
-<!-- told: its name -->.  benchmarks/results/beyond.json, of stages 9 to 11 on SmolLM2, need not be
-there: its sentences are empty then, and the controls those of smollm2.json.
+<!-- told: its name -->.  benchmarks/results/beyond_smollm2.json, of stages 9 to 11 on SmolLM2, need
+not be there: its sentences are empty then, and the controls those of smollm2.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from knowledge_neurons.results.controls import REST
 from knowledge_neurons.types import CONTROL, KNOWLEDGE
 
 PAGES = [ROOT / name for name in ("README.md", "docs/results.md", "docs/speed.md")]
-BEYOND = "beyond"  # the record that need not be there
+BEYOND = "beyond_smollm2"  # the record that need not be there
 
 
 # --- tables ----------------------------------------------------------------------------------

@@ -118,12 +118,12 @@ def test_studies_beyond_the_paper_are_told_once_they_are_there(records):
     kinds = {"neurons": -0.8, "random": 0.0, "shared_by_1": -0.3, "random_shared_by_1": 0.01,
              "rest": -0.7, "random_rest": 0.02}  # fmt: skip
     effects = [effect(kind, factor, x) for factor in (0.0, 2.0) for kind, x in kinds.items()]
-    (records / "beyond.json").write_text(json.dumps(BEYOND | {"effects": effects}))
+    (records / "beyond_smollm2.json").write_text(json.dumps(BEYOND | {"effects": effects}))
     made = readme_tables.with_numbers(README.read_text())
     one = "-70.0 [-71.0, -69.0]"
     assert f"| found without the held out | 2.50 | {one} | {one} | {one} | {one} |" in made
     assert "held out from finding them lose 70 %, the others 70 %" in made.replace("\n", " ")
-    assert "| those in at most 1 other facts | 2.50 | -30.0" in made
+    assert "| those in at most 1 other fact | 2.50 | -30.0" in made
     assert "rare of them" not in made and "-80.0" not in made
     assert "0.99. Of all scorers log-probability increase ranks" in made
     assert "(0.71; integrated gradients 0.60)" in made.replace("\n", " ")
@@ -131,7 +131,7 @@ def test_studies_beyond_the_paper_are_told_once_they_are_there(records):
     at_length = readme_tables.with_numbers(RESULTS.read_text()).replace("\n", " ")
     assert "increase 0.71, integrated gradients 0.60, logit contribution 0.25." in at_length
     assert "| found without the held out, 2 | 2.50 | -70.0" in at_length
-    assert "random, as many as those in at most 1 other facts, 0 | 2.50 | +1.0" in at_length
+    assert "random, as many as those in at most 1 other fact, 0 | 2.50 | +1.0" in at_length
     assert "random, as many as found without the held out, 2 | 2.50 | +2.0" in at_length
 
 
