@@ -49,7 +49,8 @@ TIMED = (1, 9)  # facts that are mapped to time one
 class Case:
     """A model, its data, and how much is asked.
 
-    prepares: calls before the stages.  relations: all that are scored.  mapped: some of these.
+    prepares: calls before the stages.  score, questions, ways: flags of stages 1, 10 and 11.
+    mapped: relations.  cases: of edits.
     """
 
     model: Path
@@ -58,6 +59,7 @@ class Case:
     prepares: Sequence[Sequence[str]]
     score: Sequence[str]
     mapped: str
+    questions: Sequence[str]
     ways: Sequence[str]
     cases: str
 
@@ -77,7 +79,8 @@ CASES = {
         ),
         ("--tolerance", "5e-3", "--keep", "0.02"),
         "P36,P37,P103",
-        ("--facts", "3"),
+        ("--sample", "3"),
+        ("--facts", "2"),
         "data/COUNTERFACT/world_counterfact.json",
     ),
     DEMO: Case(
@@ -87,6 +90,7 @@ CASES = {
         (),
         ("--keep", "0.02"),
         "P36,P19",
+        (),
         ("--facts", "5"),
         "data/COUNTERFACT/sample_counterfact.json",
     ),
@@ -137,7 +141,7 @@ def measure(case: Case, work: Path) -> dict[str, Any]:
     for name in ("2_get_kn", "2_analyze_kn"):
         stage(f"src/{name}.py")
     stage("src/9_map_neurons.py", "--relations", case.mapped)
-    stage("src/10_question_neurons.py")
+    stage("src/10_question_neurons.py", *case.questions)
     stage("src/10_question_edits.py", "--from", case.cases)
     for name in ("11_compare_scorers", "11_study_one_prompt"):
         stage(f"src/{name}.py", *case.ways)
