@@ -65,8 +65,8 @@ STAGES = {
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
 
-def render(results: Results) -> str:
-    """The report of a results folder, as HTML.
+def render(results: Results, paper_look: bool = False) -> str:
+    """The report of a results folder, as HTML.  paper_look: of Figure 3.
 
     Raises ValueError for a folder without results, and for a file that is broken.
     """
@@ -90,7 +90,7 @@ def render(results: Results) -> str:
             reach=reach_table(found.reach) if found.reach else {},
             judged=editors_table(found.editors) if found.editors else {},
             judged_on=editors_title(found.editors) if found.editors else "",
-            figures=drawn(results, found),
+            figures=drawn(results, found, paper_look),
             effect_columns=EFFECT_COLUMNS,
             random_column=RANDOM_COLUMN,
             effects=with_twins(found.controls),
@@ -218,9 +218,10 @@ def _changed(modified: Modified, factor: float) -> list[Comparison]:
     return changes_beside(modified.overall, factor) + log_odds_beside(modified, factor)
 
 
-def drawn(results: Results, found: Outcomes) -> dict[str, Markup]:
+def drawn(results: Results, found: Outcomes, paper_look: bool) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    made = {one.name: Markup(plots.svg(one.figure)) for one in gallery.draw(results, found)}
+    pictures = gallery.draw(results, found, paper_look)
+    made = {one.name: Markup(plots.svg(one.figure)) for one in pictures}
     return {name: made[name] for name in sorted(made, key=by_number)}
 
 
