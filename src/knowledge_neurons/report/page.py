@@ -19,6 +19,7 @@ from knowledge_neurons.figures import gallery, plots
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.report.sources import sources_of
 from knowledge_neurons.report.ways import of_one_prompt, of_scorers
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
@@ -62,6 +63,7 @@ STAGES = {
     10: "questions of critics",
     11: "ways compared",
 }
+SCRIPTS, OF_FACTS = ("contents.js", "saving.js"), ("map.js", "browser.js")
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
 
@@ -72,7 +74,9 @@ def render(results: Results, paper_look: bool = False) -> str:
     """
     found = outcomes.read(results)
     made, edited = provenance(found.manifests), main_run(found.edits)
-    script = asset("map.js") + asset("browser.js")  # one, of which the policy has one digest
+    embedded = embed(results)
+    # One script, of which the policy has the digest; that of the facts only where there are any.
+    script = "".join(map(asset, SCRIPTS + OF_FACTS if embedded else SCRIPTS))
     return (
         environment()
         .get_template("page.html.jinja")
@@ -82,6 +86,7 @@ def render(results: Results, paper_look: bool = False) -> str:
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             comparable=comparability(found.manifests),
             missing=found.missing,
+            sources=sources_of(results, found.manifests),
             found=found,
             made=made,
             run=run_of(found.manifests),
@@ -105,7 +110,7 @@ def render(results: Results, paper_look: bool = False) -> str:
             outside_band=outside_band(found.manifests),
             resamples=RESAMPLES,
             edit_draw=edited.draw if edited else "",
-            embedded=embed(results),
+            embedded=embedded,
             strongest=STRONGEST,
             **quadrature_of(made),
         )
