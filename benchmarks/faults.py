@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -256,7 +257,8 @@ def main() -> int:
     finally:  # also of a campaign that fails
         summary = summary_of(records)
         if args.output:
-            detail = {"command": " ".join(sys.argv), "made_with": environment()}
+            command = shlex.join(["python", "-m", "benchmarks.faults", *sys.argv[1:]])
+            detail = {"command": command, "made_with": environment()}
             write_json(args.output, summary | detail | {"records": records}, readable=True)
         print(json.dumps(summary))
     return int(summary["same_bytes"] < len(records))

@@ -43,7 +43,7 @@ from cosmic_ray.mutating import mutate_code
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path("src/knowledge_neurons")
 COPIED = ("src", "tests", "scripts", "benchmarks", "data/PARAREL", "data/BINGREL", "models",
-          "pyproject.toml", "env.yml", "README.md")  # fmt: skip
+          "pyproject.toml", "env.yml", "README.md", "docs")  # fmt: skip
 # Beside all of tests/unit: stages run in the test's process, so that their lines are seen.
 INTEGRATION = ("stage_1", "stage_2", "activation_stages", "stage_6", "stage_7", "report_stage",
                "program", "models", "archives", "hub")  # fmt: skip

@@ -24,7 +24,7 @@ use_environment() {
     if [[ ! -f $stamp || $root/pyproject.toml -nt $stamp || $root/constraints.txt -nt $stamp ]]; then
         echo "installing the pinned requirements (once; a few minutes)"
         python -m pip install --quiet --disable-pip-version-check \
-            --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}"
+            --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}" || return 1
         touch "$stamp"
     fi
 }

@@ -1,12 +1,14 @@
-"""The README's tables of numbers, made from the records in benchmarks/results.
+"""The README's tables and sentences of numbers, made from the records in benchmarks/results.
 
-    python scripts/readme_tables.py                        # write them anew
+    python scripts/readme_tables.py                        # write them anew, docs/ too
     python scripts/readme_tables.py --demo results/demo    # first record a finished demo
     python scripts/readme_tables.py --real results/smollm2 # or a finished real_model.sh
     python scripts/readme_tables.py --published results/published-bert-base-uncased
-    python scripts/readme_tables.py --check                # exit code 1 where the README differs
+    python scripts/readme_tables.py --check                # exit code 1 where a page differs
 
-A table stands between the lines <!-- table: its name --> and <!-- end -->.
+A table stands between the lines <!-- table: its name --> and <!-- end -->, a sentence after
+<!-- told: its name -->.  benchmarks/results/beyond_smollm2.json, of stages 9 to 11 on SmolLM2, need
+not be there: its sentences are empty then, and the controls those of smollm2.json.
 """
 
 from __future__ import annotations
@@ -18,27 +20,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import readme_records
+import readme_told
 from readme_records import EDITED, RECORDS, ROOT, SLOTS, read
+from readme_told import number, seconds, told
 
 from knowledge_neurons.results import published
+from knowledge_neurons.results.controls import REST
+from knowledge_neurons.types import CONTROL, KNOWLEDGE
 
-README = ROOT / "README.md"
+PAGES = [ROOT / name for name in ("README.md", "docs/results.md", "docs/speed.md")]
+BEYOND = "beyond_smollm2"  # the record that need not be there
 
 
 # --- tables ----------------------------------------------------------------------------------
-
-
-def number(value: float, digits: int, sign: str = "") -> str:
-    value = round(value, digits) or 0.0
-    return f"{value:{sign if value else ''}.{digits}f}"  # no sign before 0
-
-
-def told(estimate: dict, digits: int, sign: str = "", factor: float = 1.0) -> str:
-    """ "-55.9 [-56.8, -54.9]"."""
-    value, low, high = (
-        number(factor * x, digits, sign) for x in (estimate["value"], *estimate["interval"])
-    )
-    return f"{value} [{low}, {high}]"
 
 
 def knowledge_neurons(demo: dict) -> Iterator[list[str]]:
@@ -104,20 +98,53 @@ def edits(demo: dict) -> Iterator[list[str]]:
         yield [name, *both, "", number(increase, 1, "+"), ""]
 
 
-def real_model(found: dict) -> Iterator[list[str]]:
+SHORT = (
+    "Table 2: neurons a fact", "Figure 4: suppressed, own facts, %",
+    "Figure 5: amplified, own facts, %", "Table 4: activation with head and tail",
+    "Table 6: answer changed, %", "Table 5: perplexity of P19 erased, %",
+)  # fmt: skip
+
+
+def demo_short(demo: dict) -> Iterator[list[str]]:
+    """A row of each of the paper's tables and figures, both kinds of neurons or random ones."""
+    yield ["", "demo", "demo, beside", "paper", "paper, beside"]
+    rows = {name: cells for name, *cells in knowledge_neurons(demo)}
+    rows |= {name: [*cells[:2], *cells[3:]] for name, *cells in edits(demo)}  # no "same size"
+    for name in SHORT:
+        ours, beside, *paper = rows[name]
+        yield [name, ours, beside.partition(" [")[0], *paper]
+
+
+def real_model(found: dict, beyond: dict | None) -> Iterator[list[str]]:
     """Whose the neurons of a real model are: the controls, and the baseline beside them."""
     columns = {"own": "own prompts, %", "held_out": "own, held out, %",
                "same": "same relation, %", "other": "other relations, %"}  # fmt: skip
     yield ["neurons, times", "a fact", *columns.values()]
-    names = {"neurons": "knowledge neurons", "rare": "rare of them", "random": "random"}
+    effects = readme_told.effects_of(found, beyond)
     for factor in (0, 2):
-        for one in (effect for effect in found["controls"] if effect["factor"] == factor):
+        for one in (effect for effect in effects if effect["factor"] == factor):
             cells = [told(one["changes"][key], 1, "+", 100) for key in columns]
-            yield [f"{names[one['kind']]}, {factor}", number(one["neurons"], 2), *cells]
-        own, other = (found["change"]["baseline"][key][str(factor)] for key in ("own", "other"))
-        per_fact = number(found["table_2"]["baseline"]["per_fact"], 2)
-        cells = [told(own, 1, "+", 100), "", "", told(other, 1, "+", 100)]
-        yield [f"most active (baseline), {factor}", per_fact, *cells]
+            name = readme_told.name_of(one["kind"])
+            yield [f"{name}, {factor}", number(one["neurons"], 2), *cells]
+        yield [f"most active (baseline), {factor}", *_most_active(found, factor)]
+
+
+def _most_active(found: dict, factor: int) -> list[str]:
+    own, other = (found["change"]["baseline"][key][str(factor)] for key in ("own", "other"))
+    per_fact = number(found["table_2"]["baseline"]["per_fact"], 2)
+    return [per_fact, told(own, 1, "+", 100), "", "", told(other, 1, "+", 100)]
+
+
+def real_model_short(found: dict, beyond: dict | None) -> Iterator[list[str]]:
+    """A fact's neurons, those of few facts and random ones, switched off."""
+    (_, *heads), *rows = real_model(found, beyond)
+    yield ["neurons switched off", *heads]
+    kinds = {effect["kind"] for effect in readme_told.effects_of(found, beyond)}
+    first = REST if REST in kinds else KNOWLEDGE  # whose held-out prompts are held out
+    shown = [kind for kind in (first, *readme_told.FEW, CONTROL) if kind in kinds]
+    by_name = {name: cells for name, *cells in rows}
+    for name in (*map(readme_told.name_of, shown), "most active (baseline)"):
+        yield [name, *by_name[f"{name}, 0"]]
 
 
 def published_neurons(found: dict) -> Iterator[list[str]]:
@@ -145,9 +172,16 @@ def published_neurons(found: dict) -> Iterator[list[str]]:
     yield [name, f"{top}; {number(sum(layers[:7]), 1)}", "topmost (no figures)"]
 
 
-def seconds(value: float) -> str:
-    """Two digits that count, three from a second on."""
-    return f"{value:#.{2 if value < 1 else 3}g}"
+def like_for_like(scores: dict) -> Iterator[list[str]]:
+    """Whole sums of prompts that are not padded, by each program."""
+    yield ["all 20 points, nothing padded", "seconds a prompt", "of ours"]
+    for name, who in (
+        ("exact", "ours (`--exact`)"),
+        ("unpadded", "layer by layer, literal"),
+        ("captum", "captum"),
+        ("pypi", "knowledge-neurons 0.0.2 of PyPI"),
+    ):
+        yield [who, seconds(scores[f"{name}_s"]), number(scores["over_exact"][name], 1)]
 
 
 def speed(scores: dict, edited: dict, read_: dict) -> Iterator[list[str]]:
@@ -179,26 +213,64 @@ def speed(scores: dict, edited: dict, read_: dict) -> Iterator[list[str]]:
 
 
 TABLES: dict[str, tuple[Callable[..., Iterator[list[str]]], tuple[str, ...]]] = {
+    "demo": (demo_short, ("demo",)),
     "knowledge neurons": (knowledge_neurons, ("demo",)),
     "edits": (edits, ("demo",)),
-    "SmolLM2": (real_model, ("smollm2",)),
+    "SmolLM2": (real_model_short, ("smollm2", BEYOND)),
+    "SmolLM2, all": (real_model, ("smollm2", BEYOND)),
     "published neurons": (published_neurons, ("published_neurons",)),
+    "like for like": (like_for_like, ("attribution",)),
     "speed": (speed, ("attribution", "editing", "interventions")),
 }  # name -> how it is made, of which records
+TOLD: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
+    "facts asked": (readme_told.facts_asked, ("smollm2",)),
+    "SmolLM2": (readme_told.real_model, ("smollm2", BEYOND)),
+    "SmolLM2's sentences": (readme_told.woken, ("smollm2",)),
+    "beyond": (readme_told.in_short, (BEYOND,)),
+    "beyond, at length": (readme_told.at_length, (BEYOND,)),
+    "published": (readme_told.published, ("published_neurons",)),
+    "not published": (readme_told.not_published, ("published_neurons",)),
+    "erased": (readme_told.erased, ("demo",)),
+    "faster": (readme_told.faster, ("attribution",)),
+    "limits": (readme_told.limits, ("attribution",)),
+    "families": (readme_told.families, ("families",)),
+    "fidelity": (readme_told.fidelity, ("parity",)),
+}
 
 
-def with_tables(text: str) -> str:
-    """The README's text with every table made from its records."""
-    for name, (make, records) in TABLES.items():
-        first, *rows = make(*(read(RECORDS / f"{record}.json") for record in records))
-        lines = [re.sub(" +", " ", f"| {' | '.join(line)} |") for line in (first, *rows)]
-        table = "\n".join([lines[0], "|" + "---|" * len(first), *lines[1:]])
-        start, end = f"<!-- table: {name} -->\n", "\n<!-- end -->"
-        before, found, rest = text.partition(start)
-        if not found or end not in rest:
-            raise ValueError(f"README.md has no {start.strip()} with <!-- end --> after it")
-        text = before + start + table + end + rest.partition(end)[2]
-    return text
+# --- pages -----------------------------------------------------------------------------------
+
+BLOCK = re.compile(r"(<!-- (table|told): (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def with_numbers(text: str) -> str:
+    """A page's text with every table and sentence made from its records.
+
+    Raises ValueError for a mark that names none, or has no end.
+    """
+    marks = text.count("<!-- table: ") + text.count("<!-- told: ")
+    if marks != len(BLOCK.findall(text)):
+        raise ValueError("a <!-- table: ... --> or <!-- told: ... --> has no <!-- end -->")
+    return BLOCK.sub(lambda block: f"{block[1]}{_made(block[2], block[3])}{block[5]}", text)
+
+
+def _made(kind: str, name: str) -> str:
+    known = TABLES if kind == "table" else TOLD
+    if name not in known:
+        raise ValueError(f"no {kind} is called {name!r}; there are {', '.join(known)}")
+    make, records = known[name]
+    made = make(*map(record, records))
+    if kind == "told":
+        return "".join(f"{line}\n" for line in readme_told.lines_of(made))
+    first, *rows = made
+    lines = [re.sub(" +", " ", f"| {' | '.join(line)} |") for line in (first, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(first), *lines[1:], ""])
+
+
+def record(name: str) -> dict | None:
+    """None where the one that need not be there is not."""
+    path = RECORDS / f"{name}.json"
+    return None if name == BEYOND and not path.exists() else read(path)
 
 
 def main() -> int:
@@ -214,12 +286,13 @@ def main() -> int:
         readme_records.write("smollm2", readme_records.real(args.real))
     if args.published:
         readme_records.write("published_neurons", readme_records.published(args.published))
-    text = README.read_text()
-    made = with_tables(text)
+    made = {page: with_numbers(page.read_text()) for page in PAGES}
+    differ = [page for page in PAGES if made[page] != page.read_text()]
     if args.check:
-        print(f"the README's tables are {'' if made == text else 'not '}those of the records")
-        return int(made != text)
-    README.write_text(made)
+        print("differ from the records:", ", ".join(page.name for page in differ) or "none")
+        return int(bool(differ))
+    for page in differ:
+        page.write_text(made[page])
     return 0
 
 

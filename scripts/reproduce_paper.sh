@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole paper: data, model, stages 1 to 9 over all 34 relations, with the paper's settings.
+# The whole paper: data, model, stages 1 to 10 over all 34 relations, with the paper's settings.
 # What it will cost is said first; on a terminal it asks before more than an hour.  Stopped, the
 # same command goes on.
 #   bash scripts/reproduce_paper.sh [--from DIR] [--yes] [--relations P19,P36] [--max_facts N]

@@ -10,11 +10,12 @@ from knowledge_neurons.compat import fork
 from knowledge_neurons.compat.models import check_model_type
 from knowledge_neurons.library.comparing import Comparing
 from knowledge_neurons.library.mapping import MappingNeurons
+from knowledge_neurons.library.questioning import Questioning
 from knowledge_neurons.library.scaling import Scaling
 from knowledge_neurons.library.writing import Writing
 
 
-class KnowledgeNeurons(Comparing, Scaling, Writing, MappingNeurons):
+class KnowledgeNeurons(Comparing, Questioning, Scaling, Writing, MappingNeurons):
     """A language model and what one can ask of its FFN neurons.
 
         kn = KnowledgeNeurons.from_pretrained("bert-base-cased")

@@ -221,8 +221,8 @@ def test_answers_that_are_not_one_token(own):
 
 
 def test_what_is_done_is_not_asked_for_again(own, monkeypatch):
-    """With its controls: the other facts are not drawn, let alone tokenised."""
-    again = (STAGE_3, "--relations", "P36", "--controls")
+    """The other facts are not drawn, let alone tokenised."""
+    again = (STAGE_3, "--relations", "P36")
     fine(own.here(*again))
     monkeypatch.setattr(modify_activation, "draw_others", None)
     fine(own.here(*again))

@@ -78,7 +78,7 @@ def test_records_have_the_neurons_of_stage_2(controlled):
         assert [one.neurons["rest"] for one in records] == [len(own) for own in rest]
         identity = place.manifest(f"controls/{relation}.jsonl")["identity"]
         assert (identity["held_out"], identity["shared_by"]) == (4, [0, 1, 2, 5])
-    for told in ("own, held out", "those in at most 1 other facts x 0", "t = 0.2", "p = 0.7"):
+    for told in ("own, held out", "those in at most 1 other fact x 0", "t = 0.2", "p = 0.7"):
         assert told in ended.out
     assert str(results.controls_summary) in ended.out
 

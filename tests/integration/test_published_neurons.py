@@ -238,11 +238,13 @@ def test_the_report_says_whose_neurons_they_are(place):
     assert prompts[0][0] == "ann was born in [MASK]." and packed.prompts == 84
 
 
-def test_stages_3_to_8_run_on_them(place):
+def test_stages_3_to_8_and_10_run_on_them(place):
     """Facts that were not published take no part; of a baseline nothing is written."""
     fine(place.here("2_analyze_kn.py"))
-    ended = fine(place.here("3_modify_activation.py", "--controls"))
+    ended = fine(place.here("3_modify_activation.py"))
     assert "neurons_not_published  3" in ended.out
+    ended = fine(place.here("10_question_neurons.py"))
+    assert "stability is left out: these neurons were published without" in ended.out
     fine(place.here("3_modify_activation.py", "--scales", "0,1", "--relations", "P36"))
     fine(place.here("4_check_weights_distant.py"))
     fine(place.here("5_find_trigger_examples.py"))

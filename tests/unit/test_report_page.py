@@ -245,9 +245,9 @@ def test_the_share_of_other_coarse_sets_is_told_where_stage_1_measured_it(tmp_pa
     assert "<strong>25.0 %</strong> of them" in html and "20 prompts: the coarse" in html
 
 
-def test_the_table_of_differences_is_the_readmes():
-    """Both show one table: the package's file stands in the README word for word."""
-    assert page.asset("differences.md").strip() in (ROOT / "README.md").read_text()
+def test_the_table_of_differences_is_that_of_the_docs():
+    """Both show one table: the package's file stands in docs/differences.md word for word."""
+    assert page.asset("differences.md").strip() in (ROOT / "docs/differences.md").read_text()
     head, *rows = page.differences()
     assert head == ["#", "paper's text", "released code", "here"]
     assert all(len(row) == 4 and all(row) for row in rows)

@@ -209,7 +209,7 @@ def test_controls_a_line_for_each_kind_and_factor(capsys):
     assert rows == [
         ["knowledge neurons x 0", "3.46", own, "-", same, "-", "-0.042 [-0.093, +0.002] %"],
         [
-            *("those in at most 1 other facts x 0", "3.00"),
+            *("those in at most 1 other fact x 0", "3.00"),
             *(*2 * ["-0.042 [-0.093, +0.002] %"], *3 * ["-"]),
         ],
     ]

@@ -87,6 +87,8 @@ def wordings(found: Localisation) -> Figure:
                 for y, one in enumerate(rows.values())
                 if (estimate := one.overlaps.get(column))
             ]
+            if not known:  # of one relation alone there is nothing elsewhere
+                continue
             ends = [(*(one.interval or (one.value,) * 2),) for _, one in known]
             panel.hlines([y for y, _ in known], *zip(*ends, strict=True), color=INK, linewidth=0.6)
             x, y = [one.value for _, one in known], [y for y, _ in known]

@@ -52,7 +52,7 @@ def shared_by(kind: str) -> int | None:
 def kind_told(kind: str) -> str:
     """A kind of neurons that are not random in words."""
     if (most := shared_by(kind)) is not None:
-        return f"those in at most {most} other facts"
+        return f"those in at most {most} other fact{'s' * (most != 1)}"
     return {KNOWLEDGE: "knowledge neurons", REST: "found without the held out"}.get(kind, kind)
 
 
