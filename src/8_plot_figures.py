@@ -27,17 +27,17 @@ def warn_of_mixture(found: Outcomes) -> None:
             print(program.printable(said))
 
 
-def draw(settings: arguments.Settings, found: Outcomes) -> dict[str, str]:
+def draw(settings: arguments.Drawing, found: Outcomes) -> dict[str, str]:
     """Write every figure with its manifests; its name -> the files."""
     written, results = {}, settings.results
-    for picture in gallery.draw(results, found):
+    for picture in gallery.draw(results, found, settings.paper_look):
         paths = gallery.save(results, picture, settings.given)
         written[picture.name] = ", ".join(path.name for path in paths)
     return written
 
 
 def main() -> None:
-    settings = arguments.of_results(__doc__.splitlines()[0])
+    settings = arguments.of_drawing(__doc__.splitlines()[0])
     found = outcomes.read(settings.results)
     warn_of_mixture(found)
     tables.show(f"Figures, in {settings.results.figure('')}", draw(settings, found))

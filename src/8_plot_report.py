@@ -17,9 +17,9 @@ from knowledge_neurons.stages import arguments
 
 
 def main() -> None:
-    results = arguments.of_results(__doc__.splitlines()[0]).results
-    path = results.report
-    write_atomic(path, report.render(results).encode())
+    settings = arguments.of_drawing(__doc__.splitlines()[0])
+    path = settings.results.report
+    write_atomic(path, report.render(settings.results, settings.paper_look).encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

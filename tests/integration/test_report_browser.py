@@ -4,9 +4,12 @@ Run: pytest tests/integration/test_report_browser.py      (needs Chromium or Chr
 KN_CHROMIUM; is skipped without)
 """
 
+import csv
+import io
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -100,8 +103,8 @@ def test_the_file_opens_with_every_part_and_asks_for_nothing(opened, path):
     assert opened.requests == [path.as_uri()]
     sections = opened.page.locator("main section").evaluate_all("all => all.map(one => one.id)")
     assert sections == [
-        *("run", "neurons", "changes", "sentences", "edits", "erasures", "maps"),
-        *("facts", "cost", "differences"),
+        *("facts", "run", "neurons", "changes", "sentences", "edits", "erasures", "maps"),
+        *("controls", "cost", "differences"),
     ]
     for anchor in opened.page.locator("nav a").all():
         assert opened.page.locator(anchor.get_attribute("href")).count() == 1
@@ -209,6 +212,82 @@ def test_the_picture_shows_the_scores_and_the_refined_neurons(opened):
     assert f"in 3 layers, {refined} of them knowledge neurons" in told
 
 
+# --- contents, saving, paper -----------------------------------------------------------------
+
+WIDTHS = pytest.mark.parametrize(
+    "opened", [(1400, "light"), (768, "light"), (390, "dark")], indirect=True
+)
+
+
+@WIDTHS
+def test_the_contents_stay_in_sight_and_mark_the_section(opened):
+    """Beside the text or a bar on top of it; the section is not hidden under the bar."""
+    page = opened.page
+    for section in ("erasures", "neurons"):
+        page.locator(f"nav a[href='#{section}']").click()
+        current, head = page.locator("nav a[aria-current]"), page.locator(f"#{section} h2")
+        expect(current).to_have_attribute("href", f"#{section}")
+        expect(current).to_be_in_viewport(ratio=1)
+        expect(head).to_be_in_viewport(ratio=1)
+        bar, text = page.locator("nav").bounding_box(), head.bounding_box()
+        beside = bar["x"] + bar["width"] <= text["x"]
+        assert beside or bar["y"] + bar["height"] <= text["y"]
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.locator("nav a[aria-current]")).to_have_count(0)
+
+
+def saved(opened, part: str) -> tuple[str, str]:
+    """Name and text of what the first button in a part saves."""
+    with opened.page.expect_download() as download:
+        opened.page.locator(f"{part} button.save").first.click()
+    text = Path(download.value.path()).read_text("utf-8-sig")
+    return download.value.suggested_filename, text
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_a_table_is_saved_as_csv(opened):
+    """What groups rows and what stands small are columns; numbers are numbers; no formulas."""
+    name, text = saved(opened, "#edits")
+    assert name == "table_6_edits_of_facts.csv"
+    head, *rows = rows_of(text)
+    assert head == ["Quantity", "Neurons", "Ours", "Ours: detail", "95 % interval", "Paper"]
+    cells = opened.page.locator("#edits .beside td.ours")
+    assert len(rows) == cells.count()
+    assert {row[0] for row in rows} >= {"success %", "perplexity, same relation"}
+    assert float(rows[0][2]) == float(cells.first.inner_text().replace("−", "-"))
+    assert rows[0][5] == "48.5" and "→" in rows[-1][3]
+    _, text = saved(opened, "#erasures")
+    assert f"P19 birth {EVIL}: all others %" in {row[0] for row in rows_of(text)}
+    _, text = saved(opened, "#differences")
+    assert not [cell for row in rows_of(text) for cell in row if re.match(r"[=+\-@].", cell)]
+
+
+def test_a_figure_is_saved_as_svg(opened):
+    """On its own: its namespace is named, its ink no longer the page's."""
+    name, text = saved(opened, "#neurons .drawing")
+    root = ElementTree.fromstring(text)
+    assert name == "kneurons_distribution.svg"
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "color: rgb(38, 38, 38)" in root.get("style") and "button" not in text
+
+
+def test_paper_shows_every_column_and_no_control(opened):
+    """As wide as A4 between its margins: no box scrolls, and nothing that only a screen can use."""
+    page = opened.page
+    page.set_viewport_size({"width": 688, "height": 1000})
+    page.emulate_media(media="print")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('main .scroll')].filter((e) => e.checkVisibility()"
+        " && e.scrollWidth > e.clientWidth).map((e) => e.ariaLabel)"
+    )
+    assert cut == [] and page.evaluate("document.documentElement.scrollWidth") == 688
+    for control in ("nav", "#facts", "button", "summary", "input"):
+        assert not any(one.is_visible() for one in page.locator(control).all()), control
+
+
 # --- by keyboard -----------------------------------------------------------------------------
 
 
@@ -238,10 +317,13 @@ def test_facts_are_chosen_by_keyboard_alone(opened):
 
 
 def test_everything_that_can_be_clicked_can_be_reached_by_tab(opened):
-    """From the first link on; what is focused has a visible outline."""
+    """From the first link on, and past the facts with a link of the contents; what is focused has a
+    visible outline."""
     page = opened.page
     reached = set()
-    for _ in range(90):
+    for place in range(80):
+        if place == 40:
+            page.locator("nav a[href='#run']").press("Enter")
         page.keyboard.press("Tab")
         reached.add(
             page.evaluate(
@@ -249,8 +331,8 @@ def test_everything_that_can_be_clicked_can_be_reached_by_tab(opened):
                 " parseFloat(getComputedStyle(e).outlineWidth) >= 1].join(' ') })()"
             )
         )
-    for expected in ("SELECT relation true", "INPUT search true", "A  true", "SUMMARY  true"):
-        assert expected in reached
+    for expected in ("SELECT relation", "INPUT search", "A ", "SUMMARY ", "BUTTON "):
+        assert f"{expected} true" in reached
     assert not any(one.endswith("false") for one in reached if not one.startswith("BODY"))
 
 
@@ -280,7 +362,7 @@ def test_a_phone_never_scrolls_sideways(opened):
     beyond = page.evaluate(
         "(width) => [...document.querySelectorAll('body *')]"
         ".filter((e) => e.getBoundingClientRect().right > width + 1"
-        " && !e.parentElement.closest('.scroll, .inner, svg, #list'))"
+        " && !e.parentElement.closest('nav, .scroll, .inner, svg, #list'))"
         ".map((e) => e.outerHTML.slice(0, 80))",
         width,
     )

@@ -119,6 +119,20 @@ def test_a_stage_alone_draws_its_figures_and_the_others_are_named(tmp_path, part
         assert (RUN[other] in advice) == (told or RUN[other] == RUN["modified"])
 
 
+def test_the_papers_look_of_figure_3_is_a_flag_of_both_halves(tmp_path):
+    """The other figures stay as they are; the report shows the look that was asked for."""
+    synthetic.write(tmp_path / "results", 1, ["statistics", "modified"])
+    place, drawn, pages = place_of(tmp_path), [], []
+    for flags in ([], ["--paper_look"]):
+        fine(plot(place, *flags))
+        fine(place.here("8_plot_report.py", *flags))
+        drawn.append(bytes_of_figures(place))
+        pages.append((place.results / "report.html").read_text())
+    changed = {name for name in drawn[0] if drawn[0][name] != drawn[1][name]}
+    assert changed == {"kneurons_distribution.pdf", "kneurons_distribution.png"}
+    assert pages[0] != pages[1]
+
+
 def test_edits_without_counts_of_neurons_draw_no_curve(tmp_path):
     """Table 6 alone is not section 5.1's curve."""
     synthetic.write(tmp_path / "results", 2, ["edits"])

@@ -19,14 +19,14 @@ PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
 LONG = "P36 capital (of a state)"
 # Where one differs and that is meant: look at it in the report, then write its digest here.
 LOOKS = {
-    "Figure 3: share of the neurons in each layer": "dc15ecaf9558",
+    "Figure 3: share of the neurons in each layer": "965f451fa212",
     "Change of the right answer's probability with neurons suppressed": "a47302c139d6",
     "Change of the right answer's probability with neurons amplified": "23746df9635f",
     "Dose and response: scaling the neurons of the facts of P19 birth": "ba9f11558bce",
     "Dose and response, log-odds: scaling the neurons of the facts of P19 birth": "8b48c65fb743",
     "Mean activation of the neurons by kind of sentence": "9f1c464c3a54",
     "Success of edits against the number of neurons edited": "b8242d62b62f",
-    "Perplexity and accuracy before and after erasing relations": "d62cc2fbcd2b",
+    "Perplexity and accuracy before and after erasing relations": "d01c29b99574",
     "Neuron map of P19 birth: layers that drive, changes predicted and measured": "009fe08ee326",
     f"Neuron map of {LONG}: layers that drive, changes predicted and measured": "d51778a61ab3",
 }
@@ -36,7 +36,7 @@ LOOKS_OF_MANY = {
     "suppress": "ce502c71d8b8",
     "suppress_log_odds": "8d738f62fdfd",
     "distant": "7a4815965a12",
-    "erasure": "462d9b539bd6",
+    "erasure": "529abce70167",
 }
 
 
@@ -79,7 +79,7 @@ def test_figures_of_many_relations_look_as_they_did(tmp_path):
 
 def test_a_look_is_more_than_its_text(drawn):
     """Another colour, another width, a place a point away are other looks; a digit less is not."""
-    figure = next(iter(drawn.values()))
+    figure = drawn["Success of edits against the number of neurons edited"]
     same = re.sub(r"(\d+\.\d{3})\d+", r"\1", figure)
     assert digest(same) == digest(figure) != digest(figure.replace("#0072b2", "#0072b3"))
     moved = re.sub(

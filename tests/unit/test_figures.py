@@ -23,27 +23,32 @@ def figure():
     plt.close(drawn)
 
 
-def test_bars_reach_the_shares_above_and_below_zero(figure):
-    """The upper panel is the neurons', the lower the baseline's; mirrored; layers from 1."""
-    for panel, shares in zip(figure.axes, (NEURONS, BASELINE), strict=True):
-        bars = panel.patches
-        assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx([1, 2, 3, 4])
-        assert [bar.get_y() + bar.get_height() for bar in bars] == pytest.approx(shares)
-        assert [-bar.get_y() for bar in bars] == pytest.approx(shares)
+@pytest.mark.parametrize("sides", [(1,), (1, -1)])
+def test_bars_are_as_high_as_the_shares(sides):
+    """The upper panel is the neurons', the lower the baseline's; layers from 0; in the paper's look
+    mirrored, each side as high as the share and none twice."""
+    drawn = plots.layer_distribution(NEURONS, BASELINE, paper_look=len(sides) == 2)
+    for panel, shares in zip(drawn.axes, (NEURONS, BASELINE), strict=True):
+        places = [bar.get_x() + bar.get_width() / 2 for bar in panel.patches]
+        assert places == pytest.approx([0, 1, 2, 3] * len(sides))
+        assert {bar.get_y() for bar in panel.patches} == {0}
+        heights = [side * share for side in sides for share in shares]
+        assert [bar.get_height() for bar in panel.patches] == pytest.approx(heights)
 
 
 def test_axes_tell_what_is_drawn(figure):
     """Titles, labels, a tick per layer; percentages without a sign on both sides of zero."""
     upper, lower = figure.axes
     assert [upper.get_title(), lower.get_title()] == ["Knowledge neurons", "Activation baseline"]
-    assert lower.get_xlabel() == "Layer" and list(lower.get_xticks()) == [1, 2, 3, 4]
+    assert lower.get_xlabel() == "Layer, from 0"
+    assert list(lower.get_xticks()) == [0, 1, 2, 3]
     formatter = upper.yaxis.get_major_formatter()
     assert [formatter(y) for y in (-0.2, 0, 0.2)] == ["20%", "0%", "20%"]
 
 
 @pytest.mark.parametrize(
     ("layers", "numbered"),
-    [(1, [1]), (12, list(range(1, 13))), (14, list(range(1, 15))), (15, list(range(1, 16, 2)))],
+    [(1, [0]), (12, list(range(12))), (14, list(range(14))), (15, list(range(0, 15, 2)))],
 )
 def test_layers_are_numbered(layers, numbered):
     shares = [1 / layers] * layers
@@ -53,14 +58,15 @@ def test_layers_are_numbered(layers, numbered):
 def test_many_layers_are_numbered_sparsely():
     """bert-large has 24."""
     ticks = list(plots.layer_distribution([1 / 24] * 24, [1 / 24] * 24).axes[1].get_xticks())
-    assert ticks == list(range(1, 25, 2))
+    assert ticks == list(range(0, 24, 2))
 
 
 def test_axes_of_the_layers_leave_room_and_are_never_empty():
     """A tenth above the largest share; a hundredth where there is no neuron at all."""
     for shares, top in ((NEURONS, 0.66), ([0.0] * 4, 0.011), ([0.02] * 4, 0.022)):
-        panels = plots.layer_distribution(shares, shares).axes
-        assert [panel.get_ylim() for panel in panels] == [pytest.approx((-top, top))] * 2
+        for paper_look, bottom in ((False, 0), (True, -top)):
+            panels = plots.layer_distribution(shares, shares, paper_look=paper_look).axes
+            assert [panel.get_ylim() for panel in panels] == [pytest.approx((bottom, top))] * 2
 
 
 def test_save_writes_pdf_and_png_and_nothing_else(figure, tmp_path):
@@ -73,10 +79,10 @@ def test_save_writes_pdf_and_png_and_nothing_else(figure, tmp_path):
     assert png.startswith(PNG_SIGNATURE) and b"IEND" in png[-12:]
 
 
-def test_png_has_the_width_of_a_column_at_200_dpi(figure, tmp_path):
-    """3.4 inches of 200 dots: its header says so."""
+def test_png_has_the_width_of_a_column_at_300_dpi(figure, tmp_path):
+    """3.4 inches of 300 dots: its header says so."""
     png = plots.save(figure, tmp_path / "figure")[1].read_bytes()
-    assert int.from_bytes(png[16:20], "big") == round(plots.COLUMN * 200)
+    assert int.from_bytes(png[16:20], "big") == round(plots.COLUMN * 300)
 
 
 def test_text_of_the_pdf_stays_text(figure, tmp_path):
@@ -232,7 +238,8 @@ def test_svg_takes_the_ink_of_the_page(figure):
     )
     assert {color.upper() for color in colors} == {plots.BLUE, plots.ORANGE}
     texts = ElementTree.fromstring(drawn).findall(f".//{{{SVG}}}text")
-    assert {"Layer", "Percentage", "Knowledge neurons"} <= {text.text for text in texts}
+    told = {text.text for text in texts}
+    assert {"Layer, from 0", "Share of neurons", "Knowledge neurons"} <= told
     assert all("fill: currentColor" in text.get("style") for text in texts)
 
 

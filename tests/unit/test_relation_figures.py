@@ -158,6 +158,19 @@ def test_erasures_show_growth_and_accuracy(few):
     assert intervals_of(grown[0]) == [pytest.approx(one.interval) for one in own]
 
 
+def test_a_scale_of_accuracies_that_does_not_start_at_zero_says_so(few):
+    """One that reaches down to zero says nothing."""
+    figure = by_relation.erasures(few.erasures, few.labels)
+    start = figure.axes[2].get_xlim()[0]
+    ends = [x for panel in figure.axes[2:] for line in panel.lines for x in line.get_xdata()]
+    told = figure.subfigs[1].get_supxlabel()
+    assert 0.5 < start < min(ends) and told == f"Accuracy (axis starts at {100 * start:.3g}%)"
+    lost = replace(few.erasures[0].erased.relation, accuracy_after=0.0)
+    run = replace(few.erasures[0], erased=replace(few.erasures[0].erased, relation=lost))
+    figure = by_relation.erasures([run], {})
+    assert figure.subfigs[1].get_supxlabel() == "Accuracy"
+
+
 def test_one_relation_has_neither_a_total_nor_others(tmp_path):
     found = outcomes.read(synthetic.write(tmp_path, 1))
     changes = by_relation.changes(found.modified, 0.0, found.labels)

@@ -78,6 +78,8 @@ def test_rows_of_one_unit_share_an_axis():
     assert second.zero == first.zero == pytest.approx(2 + 96 * 20 / 50)
     assert first.width == pytest.approx(96 * 20 / 50, abs=0.02)
     assert (third.zero, third.ours, third.paper) == (2.0, 98.0, 50.0)
+    (alone, _), _ = formats.grouped(rows, judged=False)  # the published number is not on the axis
+    assert (alone.low, alone.paper) == (2.0, None) and alone.width == pytest.approx(76.8)
 
 
 def test_commits_are_short_and_keep_their_mark():

@@ -8,6 +8,7 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,7 +16,7 @@ from knowledge_neurons import report
 from knowledge_neurons.report import page
 from knowledge_neurons.report.comparability import TABLES, Comparability
 from knowledge_neurons.report.formats import digits, number
-from knowledge_neurons.results import outcomes
+from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.change_files import write_summary
 from knowledge_neurons.results.comparison import log_odds_beside
@@ -75,8 +76,34 @@ def test_only_the_pages_own_script_may_run(plain):
     script = html.rsplit("<script>", 1)[1].split("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
-    assert not re.search(r"\s(src|href)=[\"'](?!#|data:,)", html)
+    assert not re.search(r"\ssrc=", html)
     assert "@import" not in html and "url(http" not in html
+
+
+def test_links_lead_to_files_of_the_folder_to_the_paper_and_to_its_code(tmp_path):
+    """Names are escaped; what is gone is not linked; every section names its own files."""
+    made = writer(tmp_path)
+    made.everything()
+    odd = made.results.root / "kn" / "kn_bag-a:b%.json"
+    write_atomic(odd, b"[]")
+    write_manifest(odd, {})
+    gone = made.results.maps("P36")
+    gone.unlink()
+    html = report.render(made.results)
+    links = set(re.findall(r'\shref="(?!#|data:,)([^"]+)"', html))
+    outside = {link for link in links if ":" in link}
+    assert outside == {published.PAPER_URL, published.CODE_URL}
+    names = {unquote(link) for link in links - outside}
+    assert all((made.results.root / name).is_file() for name in names)
+    assert names >= {"TREx-all-P19.rlt.jsonl", "kn/kn_bag-a:b%.json", "erase/P19.jsonl"}
+    assert "maps/P36.jsonl" not in names and "maps/P19.jsonl" in names
+
+
+def test_templates_are_read_in_one_sitting():
+    """No line runs out of sight, no file is longer than a module may be."""
+    for path in (ROOT / "src/knowledge_neurons/report").glob("*.jinja"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 300 and max(map(len, lines)) <= 125, path.name
 
 
 # --- what the page says ----------------------------------------------------------------------
@@ -97,8 +124,11 @@ def test_the_template_leaves_no_gaps(plain):
 def test_another_model_is_told_and_no_verdict_is_passed(plain):
     _, html = plain
     assert "the paper&#39;s is bert-base-cased with 12 layers" in html
-    assert "not comparable" in html
-    assert "inside the interval" not in html and "outside the interval" not in html
+    assert html.count("Not comparable with the paper") == 1
+    assert 'class="verdict' not in html and ">Difference<" not in html
+    tiles = html[html.index('<dl class="tiles">') : html.index('<section id="facts">')]
+    assert tiles.count("<dd>") == 4 and "paper" not in tiles
+    assert html.index('id="comparable"') < html.index('<dl class="tiles">')
 
 
 @pytest.mark.parametrize(
@@ -147,7 +177,7 @@ def test_changes_of_log_odds_stand_below_the_shares(tmp_path):
     write_summary(results.changes_summary, old)
     write_manifest(results.changes_summary, synthetic.IDENTITY)
     html = report.render(results)
-    assert "There are no log-odds: stage 3 kept none" in html and 'id="log-odds"' not in html
+    assert "There are no log-odds:\nstage 3 kept none" in html and 'id="log-odds"' not in html
 
 
 def test_the_audit_is_pooled_over_relations(tmp_path):
@@ -253,8 +283,11 @@ def test_a_comparable_run_is_judged(plain, monkeypatch, verified):
         assert "Comparable with the paper" in html and all(v in html for v in verdicts)
     else:
         assert ">not verified<" in html and not any(v in html for v in verdicts)
-    assert '<p class="aside">Not comparable with the paper: stage 7 has neurons 5' in html
-    assert html.count(">not comparable<") == 2  # Table 5's: P19 and all others
+    tiles = html[html.index('<dl class="tiles">') : html.index('<section id="facts">')]
+    assert tiles.count("<small>paper") == 4
+    erasures = html[html.index('<section id="erasures">') : html.index('<section id="maps">')]
+    assert "Not compared with the paper's: stage 7 has neurons 5, the paper 20.</p>" in erasures
+    assert ">+106.6" in erasures and 'class="verdict' not in erasures
 
 
 def trigger_file(results: Results, relation: str, sentences: list[int]) -> None:

@@ -144,13 +144,14 @@ def erasures(found: Sequence[Erasure], labels: Mapping[str, str]) -> Figure:
             first, second = figure.subfigures(1, 2, width_ratios=BESIDE)
         for panel in _read_panels(first, rows, _growth_bars, signed_percent):
             _zero_line(panel)
-        _read_panels(second, rows, _before_and_after, percent)
+        start = _read_panels(second, rows, _before_and_after, percent)[0].get_xlim()[0]
         _name_rows(first.axes, rows, names)
         _name_rows(second.axes, rows, names, named=len(rows) <= FEW)
         erased = Patch(color=BLUE, label="the relation's neurons erased")
         _legend(figure, [erased, Patch(color=GREEN, label="as many random ones")])
         label_below(first, "Increase of perplexity")
-        label_below(second, "Accuracy")
+        not_zero = f" (axis starts at {100 * start:.3g}%)" if start > 0 else ""
+        label_below(second, f"Accuracy{not_zero}")
     return figure
 
 

@@ -47,8 +47,8 @@ class Picture:
     figure: Figure
 
 
-def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
-    """Everything that can be drawn, one after the other.
+def draw(results: Results, found: Outcomes, paper_look: bool = False) -> Iterator[Picture]:
+    """Everything that can be drawn, one after the other.  paper_look: of Figure 3.
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
@@ -58,7 +58,7 @@ def draw(results: Results, found: Outcomes) -> Iterator[Picture]:
     """
     labels = found.labels
     if found.statistics:
-        yield distribution(results, found.statistics)
+        yield distribution(results, found.statistics, paper_look)
     if found.modified:
         theirs = [results.root / name for name in found.modified.theirs]
         for name, factor in (("suppress", SUPPRESS), ("amplify", AMPLIFY)):
@@ -98,9 +98,12 @@ def languages(results: Results, sharing: Sharing) -> Picture:
     return Picture("languages", [results.sharing], of_languages.sharing(sharing))
 
 
-def distribution(results: Results, statistics: Mapping[str, Statistics]) -> Picture:
-    """Figure 3."""
-    figure = plots.layer_distribution(*(one.layers for one in statistics.values()))
+def distribution(
+    results: Results, statistics: Mapping[str, Statistics], paper_look: bool = False
+) -> Picture:
+    """Figure 3, in the paper's look or with bars from zero."""
+    layers = (one.layers for one in statistics.values())
+    figure = plots.layer_distribution(*layers, paper_look=paper_look)
     return Picture("kneurons_distribution", [results.statistics], figure)
 
 

@@ -72,7 +72,7 @@ def _map(panel: Axes, values: np.ndarray, languages: Sequence[str], top: float) 
 
 
 def _bars(panel: Axes, independent: Sequence[float], specific: Sequence[float]) -> None:
-    layers = np.arange(1, len(independent) + 1)
+    layers = np.arange(len(independent))
     for values, shift, color, label in (
         (independent, -0.2, BLUE, "independent of language"),
         (specific, 0.2, ORANGE, "in one language alone"),
@@ -81,7 +81,7 @@ def _bars(panel: Axes, independent: Sequence[float], specific: Sequence[float]) 
             layers + shift, values, width=0.4, color=color, linewidth=0, label=label, zorder=2
         )
     panel.set_title("Neurons of a fact")
-    panel.set_xlabel("Layer")
+    panel.set_xlabel("Layer, from 0")
     panel.set_ylabel("Neurons a fact")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(axis="x", visible=False)

@@ -38,6 +38,7 @@ COLORS = {KNOWLEDGE: BLUE, BASELINE: ORANGE, CONTROL: GREEN}
 INK = "#262626"  # text, axes, intervals; nothing else has this colour, see `svg`
 DARK, LIGHT = "#1a1a1a", "#ffffff"  # of numbers in squares, whose colours are the same on any page
 COLUMN, TEXT = 3.4, 7.0  # inches, a column and the text of a two-column paper
+DPI = 300  # of a PNG, what printers of journals ask for
 MOST_TICKS = 14  # layers that are numbered at the width of a column
 
 STYLE = {
@@ -108,7 +109,7 @@ NATS = Unit("log-odds", "Change of log-odds (nats)", signed)
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write path.pdf (vector text) and path.png (200 dpi), each atomically; return both paths.
+    """Write path.pdf (vector text) and path.png (DPI), each atomically; return both paths.
 
     The same figure gives the same bytes: no date is written.
     """
@@ -116,7 +117,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         content = io.BytesIO()
         with styled():  # the font type is chosen when the file is written
-            figure.savefig(content, format=suffix[1:], dpi=200, metadata=metadata)
+            figure.savefig(content, format=suffix[1:], dpi=DPI, metadata=metadata)
         target = path.with_name(path.name + suffix)
         write_atomic(target, content.getvalue())
         written.append(target)
@@ -151,28 +152,30 @@ def svg(figure: Figure) -> str:
 # --- layers, factors, counts -----------------------------------------------------------------
 
 
-def layer_distribution(*kinds: Sequence[float]) -> Figure:
+def layer_distribution(*kinds: Sequence[float], paper_look: bool = False) -> Figure:
     """Figure 3: share of the facts' neurons in each layer, ours above, the baseline's below.
 
     kinds: of each of KINDS the shares from layer 0, summing to 1; the baseline's may be missing.
-    Bars are mirrored about zero as in the paper.  DEVIATION: the axis tells true percentages
-    (difference 7).
+    DEVIATION: bars rise from zero (difference 7).  paper_look: they are mirrored about zero as in
+    the paper, and the axis tells true percentages on both sides.
     """
-    layers = range(1, len(kinds[0]) + 1)
+    layers = range(len(kinds[0]))
     with styled():
         figure = Figure(figsize=(COLUMN, 0.8 + len(kinds)), layout="constrained")
         figure.set_label("Figure 3: share of the neurons in each layer")
         panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
         for panel, kind, shares in zip(panels, KINDS, kinds, strict=False):
-            heights, bottoms = [2 * share for share in shares], [-share for share in shares]
-            panel.bar(layers, heights, bottom=bottoms, color=COLORS[kind], linewidth=0, zorder=2)
+            panel.bar(layers, shares, color=COLORS[kind], linewidth=0, zorder=2)
+            if paper_look:
+                below = [-share for share in shares]
+                panel.bar(layers, below, color=COLORS[kind], linewidth=0, zorder=2)
             top = 1.1 * max(*shares, 0.01)
-            panel.set_ylim(-top, top)
+            panel.set_ylim(-top if paper_look else 0, top)
             panel.set_title(NAMES[kind].capitalize())
-            panel.set_ylabel("Percentage")
+            panel.set_ylabel("Share of neurons")
             panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(abs(y))))
             panel.grid(axis="x", visible=False)
-        panels[-1].set_xlabel("Layer")
+        panels[-1].set_xlabel("Layer, from 0")
         panels[-1].set_xticks(layers[:: math.ceil(len(layers) / MOST_TICKS)])
     return figure
 

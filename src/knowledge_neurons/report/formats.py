@@ -123,14 +123,18 @@ class Placed:
     width: float
 
 
-def grouped(rows: Sequence[Comparison]) -> list[list[Placed]]:
-    """Rows of one quantity together; the axis is the same for all rows of one unit."""
+def grouped(rows: Sequence[Comparison], judged: bool = True) -> list[list[Placed]]:
+    """Rows of one quantity together; the axis is the same for all rows of one unit.
+
+    judged: whether the paper's numbers are on it too, which they are where they can be compared.
+    """
     placed = []
     for row in rows:
         values = [0.0]
         for other in rows:
             if other.unit == row.unit:
-                values += [v for v in (other.ours, other.paper) if v is not None]
+                shown = (other.ours, other.paper) if judged else (other.ours,)
+                values += [value for value in shown if value is not None]
                 values += other.interval or ()
         low, high = min(values), max(values)
         span = (high - low) or 1.0
@@ -140,7 +144,8 @@ def grouped(rows: Sequence[Comparison]) -> list[list[Placed]]:
 
         ends = [place(value) for value in row.interval or (None, None)]
         width = round(ends[1] - ends[0], 2) if row.interval else 0.0
-        placed.append(Placed(row, place(0.0), place(row.ours), place(row.paper), ends[0], width))
+        paper = place(row.paper) if judged else None
+        placed.append(Placed(row, place(0.0), place(row.ours), paper, ends[0], width))
     return [list(group) for _, group in groupby(placed, key=lambda one: one.row.quantity)]
 
 

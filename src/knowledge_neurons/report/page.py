@@ -19,6 +19,7 @@ from knowledge_neurons.figures import gallery, plots
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.report.sources import sources_of
 from knowledge_neurons.report.ways import of_one_prompt, of_scorers
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
@@ -62,17 +63,20 @@ STAGES = {
     10: "questions of critics",
     11: "ways compared",
 }
+SCRIPTS, OF_FACTS = ("contents.js", "saving.js"), ("map.js", "browser.js")
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
 
-def render(results: Results) -> str:
-    """The report of a results folder, as HTML.
+def render(results: Results, paper_look: bool = False) -> str:
+    """The report of a results folder, as HTML.  paper_look: of Figure 3.
 
     Raises ValueError for a folder without results, and for a file that is broken.
     """
     found = outcomes.read(results)
     made, edited = provenance(found.manifests), main_run(found.edits)
-    script = asset("map.js") + asset("browser.js")  # one, of which the policy has one digest
+    embedded = embed(results)
+    # One script, of which the policy has the digest; that of the facts only where there are any.
+    script = "".join(map(asset, SCRIPTS + OF_FACTS if embedded else SCRIPTS))
     return (
         environment()
         .get_template("page.html.jinja")
@@ -82,6 +86,7 @@ def render(results: Results) -> str:
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             comparable=comparability(found.manifests),
             missing=found.missing,
+            sources=sources_of(results, found.manifests),
             found=found,
             made=made,
             run=run_of(found.manifests),
@@ -90,7 +95,7 @@ def render(results: Results) -> str:
             reach=reach_table(found.reach) if found.reach else {},
             judged=editors_table(found.editors) if found.editors else {},
             judged_on=editors_title(found.editors) if found.editors else "",
-            figures=drawn(results, found),
+            figures=drawn(results, found, paper_look),
             effect_columns=EFFECT_COLUMNS,
             random_column=RANDOM_COLUMN,
             effects=with_twins(found.controls),
@@ -105,7 +110,7 @@ def render(results: Results) -> str:
             outside_band=outside_band(found.manifests),
             resamples=RESAMPLES,
             edit_draw=edited.draw if edited else "",
-            embedded=embed(results),
+            embedded=embedded,
             strongest=STRONGEST,
             **quadrature_of(made),
         )
@@ -218,9 +223,10 @@ def _changed(modified: Modified, factor: float) -> list[Comparison]:
     return changes_beside(modified.overall, factor) + log_odds_beside(modified, factor)
 
 
-def drawn(results: Results, found: Outcomes) -> dict[str, Markup]:
+def drawn(results: Results, found: Outcomes, paper_look: bool) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    made = {one.name: Markup(plots.svg(one.figure)) for one in gallery.draw(results, found)}
+    pictures = gallery.draw(results, found, paper_look)
+    made = {one.name: Markup(plots.svg(one.figure)) for one in pictures}
     return {name: made[name] for name in sorted(made, key=by_number)}
 
 

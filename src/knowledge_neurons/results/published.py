@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+PAPER_URL = "https://arxiv.org/abs/2104.08696"
+CODE_URL = "https://github.com/Hunter-DDM/knowledge-neurons"
+
 
 @dataclass(frozen=True)
 class Table:

@@ -238,6 +238,13 @@ class SentenceSettings(ModelSettings):
     pairs: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Settings):
+    """What stage 8 is told, which reads results alone.  paper_look: of Figure 3."""
+
+    paper_look: bool
+
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -269,11 +276,14 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
     return kind(**{one.name: known[one.name] for one in fields(kind) if one.name in known})
 
 
-def of_results(description: str) -> Settings:
-    """The settings of a stage that reads results alone."""
+def of_drawing(description: str) -> Drawing:
+    """The settings of both halves of stage 8, which are called with the same arguments."""
     parser = Parser(description=description)
     add_results(parser)
-    return settings(Settings, parser.parse_args())
+    parser.add_argument(
+        "--paper_look", action="store_true", help="mirror the bars of Figure 3, as the paper does"
+    )
+    return settings(Drawing, parser.parse_args())
 
 
 def _results(args: argparse.Namespace, own: str) -> Results:
