@@ -16,10 +16,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.report.beside import HIGHEST, LOWEST
+from knowledge_neurons.report.browser import joined
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
 from knowledge_neurons.report.ways import of_one_prompt, of_scorers
+from knowledge_neurons.report.written import SHOWN_WORDS
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Modified
@@ -72,12 +75,12 @@ def render(results: Results) -> str:
     """
     found = outcomes.read(results)
     made, edited = provenance(found.manifests), main_run(found.edits)
-    script = asset("map.js") + asset("browser.js")  # one, of which the policy has one digest
+    script = joined()  # one, of which the policy has one digest
     return (
         environment()
         .get_template("page.html.jinja")
         .render(
-            style=Markup(asset("style.css")),
+            style=Markup(asset("style.css") + asset("browser.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             comparable=comparability(found.manifests),
@@ -107,6 +110,8 @@ def render(results: Results) -> str:
             edit_draw=edited.draw if edited else "",
             embedded=embed(results),
             strongest=STRONGEST,
+            sentence_ends=(HIGHEST, LOWEST),
+            words_shown=SHOWN_WORDS,
             **quadrature_of(made),
         )
     )
