@@ -31,13 +31,13 @@ from knowledge_neurons.results.json_files import encode_float32, write_json
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.results.maps import summary_of, write_summary
-from knowledge_neurons.results.neuron_words import NeuronWords, write_neuron_words
 from knowledge_neurons.results.neurons import write_neurons
 from knowledge_neurons.results.scores import encode_fact_scores
 from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
 from tests.reference import synthetic
 from tests.reference.made_maps import made_map
+from tests.reference.made_words import word, write_words
 
 SEED = 42
 QUADRATURE = {
@@ -165,7 +165,7 @@ class Writer:
             lines, rng = [], random.Random(f"{SEED} {name} sentences")
             for index, (fact, own) in enumerate(zip(facts, self.neurons[name], strict=True)):
                 start = f"{fact.head} and {fact.tail}, sentence"
-                more = ["".join(f" {_word(rng)}" for _ in range(self.shape.filler)) for _ in "1234"]
+                more = ["".join(f" {word(rng)}" for _ in range(self.shape.filler)) for _ in "1234"]
                 texts = [f"{start} {place}{other}." for place, other in enumerate(more)]
                 ranked = [Triggered(4.0 - i, t, t, t.split()) for i, t in enumerate(texts)]
                 found = Triggers(name, index, fact.head, label, fact.tail, ranked, {})
@@ -188,23 +188,7 @@ class Writer:
             path = self.results.maps(name)
             self._lines(path, [encode_float32(record) for record in records])
             write_summary(self.results.map_summary(name), summary_of(records))
-        self.neuron_words()
-
-    def neuron_words(self) -> None:
-        """Ten words at either end, and eight that write alike, of every neuron of a fact."""
-        rng = random.Random(f"{SEED} words")
-        neurons = sorted({n for facts in self.neurons.values() for own in facts for n in own})
-
-        def words() -> list[tuple[str, float]]:
-            return [(_word(rng), 0.4 - 0.2 * rng.random()) for _ in range(10)]
-
-        write_neuron_words(
-            self.results,
-            (
-                NeuronWords(n, words(), words(), [(*rng.choice(neurons), 0.3) for _ in range(8)])
-                for n in neurons
-            ),
-        )
+        write_words(self.results, self.neurons.values())
 
     def dose_response(self) -> None:
         self._synthetic("curves", 1)
@@ -279,10 +263,6 @@ class Writer:
         return ActivationRecord(
             name, index, fact.head, fact.tail, sentences, 0, {}, 0, neurons, means
         )
-
-
-def _word(rng: random.Random) -> str:
-    return f"word{rng.randrange(9999)}"
 
 
 def _changes(records: dict[str, list[ChangeRecord]]) -> dict[str, Any]:

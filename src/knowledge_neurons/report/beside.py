@@ -6,11 +6,12 @@ Columns, an entry a fact, None where its stage has no record of it; numbers have
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from knowledge_neurons.report.packing import number, short
+from knowledge_neurons.report.packing import MOST, number, short
 from knowledge_neurons.results.activations import SENTENCE_KINDS, ActivationRecord, read_activations
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, ChangeRecord, read_changes
 from knowledge_neurons.results.edits import CHOSEN, EditRecord, read_edits
@@ -74,18 +75,19 @@ def activations_of(results: Results, name: str, facts: int) -> dict[str, list]:
 
 
 def sentences_of(results: Results, name: str, facts: int) -> dict[str, list]:
-    """`sentences`: how many were ranked, and of both ends some, the answer's place marked, with the
-    sum of the fact's neurons' activations there."""
+    """`sentences`, of the first MOST facts that have any: how many were ranked, and of both ends
+    some, the answer's place marked, with the sum of the fact's neurons' activations there."""
     path = results.triggers(name)
     if not path.exists():
         return {}
 
-    def ends(record: TriggerRecord) -> list[Any] | None:
+    def ends(record: TriggerRecord) -> list[Any]:
         kept = record.top[:HIGHEST], record.bottom[:LOWEST]
         told = [[[short(s["activation"]), s["masked"]] for s in some] for some in kept]
-        return [record.sentences, *told] if record.sentences else None
+        return [record.sentences, *told]
 
-    return {"sentences": _placed(read_triggers(path), facts, ends)}
+    ranked = islice((one for one in read_triggers(path) if one.sentences), MOST)
+    return {"sentences": _placed(ranked, facts, ends)}
 
 
 def edits_of(results: Results) -> Mapping[str, dict[int, list[dict[str, Any]]]]:

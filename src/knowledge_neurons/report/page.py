@@ -21,6 +21,7 @@ from knowledge_neurons.report.browser import joined
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.report.packing import MOST
 from knowledge_neurons.report.ways import of_one_prompt, of_scorers
 from knowledge_neurons.report.written import SHOWN_WORDS
 from knowledge_neurons.results import outcomes, published
@@ -111,6 +112,7 @@ def render(results: Results) -> str:
             embedded=embed(results),
             strongest=STRONGEST,
             sentence_ends=(HIGHEST, LOWEST),
+            with_sentences=MOST,
             words_shown=SHOWN_WORDS,
             **quadrature_of(made),
         )

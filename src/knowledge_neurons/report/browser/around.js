@@ -16,7 +16,7 @@ function onTexts(known) {
   TEXTS.forEach((text, kind) => {
     const values = rows.map((row) => row[kind]), step = Math.max(1, values.length / DOTS);
     const drawn = Array.from({ length: Math.ceil(values.length / step) }, (_, one) => values[Math.floor(one * step)]);
-    const strip = make("div", { className: "track", title: `${signed(Math.min(...values), 2)} to ${signed(Math.max(...values), 2)}` });
+    const strip = make("div", { className: "track" });
     for (const [value, className] of [[0, "zero"], ...drawn.map((one) => [one, ""]), [mean(values), "mean"]]) {
       const mark = make("i", { className });
       mark.style.left = place(value);
@@ -24,8 +24,8 @@ function onTexts(known) {
     }
     grid.append(make("span", {}, text), strip, make("span", { className: "n" }, signed(mean(values), 2)));
   });
-  return part(title, note(`At [MASK] in place of the answer, ${signed(least, 2)} to ${signed(most, 2)}: a dot for each of ` +
-    `${counted(rows.length, "fact")}, the line at 0, the bar and the number their mean.`), grid);
+  return part(title, note(`At [MASK] in place of the answer, from ${signed(least, 2)} to ${signed(most, 2)}: a dot for ` +
+    `each of ${counted(rows.length, "fact")}, the line at 0, the bar and the number their mean.`), grid);
 }
 
 // Stage 5 tells the sum over a fact's neurons, not one of them: said above the sentences.
@@ -35,10 +35,12 @@ function wakingSentences(data, known) {
     (one.known.sentences?.[end] ?? []).map(([sum, text]) => ({ sum, text, fact: one.fact }))));
   const [top, bottom] = ends.map((some) => [...new Map(some.map((one) => [one.text, one])).values()]
     .sort((a, b) => b.sum - a.sum));
-  if (!top.length) return part(title, make("p", {}, "No sentences were ranked for its facts (5_run_trigger_examples.sh)."));
+  if (!top.length) {
+    return part(title, make("p", {}, "No sentences were ranked for its facts (5_run_trigger_examples.sh)."));
+  }
   const row = ({ sum, text, fact }) => [masked(text, "[MASK]", ""), signed(sum, 2), factLink(data, fact)];
   const heads = [["Sentence", false], ["Sum", true], ["Fact", false]];
-  return part(title, note("Of its facts' sentences; the sum is over all neurons of the fact, of which this is one."),
+  return part(title, note("Of its facts' sentences; the sum is over all neurons of the fact, of which it is one."),
     table("Sentences that wake it most", heads, top.slice(0, 5).map(row), "Most"),
     table("Sentences that wake it least", heads, bottom.slice(-3).map(row), "Least"));
 }
@@ -54,7 +56,8 @@ function together(data, neuron, owned) {
   if (!shared.size) return part(title, make("p", {}, "None: it stands alone in its facts."));
   const rows = largestFirst([...shared].sort((a, b) => a[0] - b[0])).slice(0, 8).map(([one, count]) =>
     [neuronLink(data, one), `${count} of ${owned.length}`, `${count} of ${data.owners.get(one).length}`]);
-  return part(title, table(title, [["Layer, neuron", false], ["Of this one's facts", true], ["Of its own facts", true]], rows));
+  const heads = [["Layer, neuron", false], ["Of this one's facts", true], ["Of its own facts", true]];
+  return part(title, table(title, heads, rows));
 }
 
 // --- maps ---

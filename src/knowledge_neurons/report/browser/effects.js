@@ -25,7 +25,8 @@ function otherAsked(data, [id, number, before, off, doubled]) {
   const relation = data.relations.find((one) => one.id === id);
   const asked = relation ? factLink(data, data.facts[relation.start + number]) : `${id} fact ${number}`;
   return make("p", {}, "The same neurons, another fact asked: ", asked,
-    `: ${chance(before)}, × 0 ${chance(off)} (${percent(off / before - 1)}), × 2 ${chance(doubled)} (${percent(doubled / before - 1)}).`);
+    `: ${chance(before)}, × 0 ${chance(off)} (${percent(off / before - 1)}), ` +
+      `× 2 ${chance(doubled)} (${percent(doubled / before - 1)}).`);
 }
 
 // --- dose and response ---
@@ -37,7 +38,7 @@ function doseResponse(known) {
   if (!known.doses) return "";
   const { factors } = known.doses;
   const kinds = Object.keys(CURVES).filter((kind) => known.doses[kind]);
-  const [width, height, left, foot] = [520, 170, 44, 26];
+  const [width, height, left, foot] = [380, 160, 40, 26];
   const most = Math.max(...kinds.flatMap((kind) => known.doses[kind]));
   const [least, last] = [factors[0], factors[factors.length - 1]];
   const x = (factor) => left + ((width - left - 12) * (factor - least)) / (last - least || 1);
@@ -48,7 +49,8 @@ function doseResponse(known) {
   const text = (at, where, anchor, said) => svg.append(draw("text", { x: at, y: where, "text-anchor": anchor }, said));
   svg.append(draw("line", { class: "row", x1: left, x2: width, y1: y(0), y2: y(0) }));
   for (const p of [0, most]) text(left - 8, y(p) + 4, "end", p ? chance(p) : "0");
-  for (const factor of factors) text(x(factor), height - 6, "middle", `× ${factor}`);
+  const named = factors.filter((_, place) => factors.length < 6 || place % 2 === 0); // as many as there is room for
+  for (const factor of named) text(x(factor), height - 6, "middle", `× ${factor}`);
   for (const kind of kinds) {
     const points = factors.map((factor, place) => `${x(factor)},${y(known.doses[kind][place])}`);
     svg.append(draw("polyline", { class: kind, points: points.join(" ") }));

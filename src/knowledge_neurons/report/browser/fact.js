@@ -58,8 +58,8 @@ function picture(data, fact, known, chosen) {
   const heights = known.union.map((_, column) => mean(rows.map((row) => row[column])));
   const own = new Set(fact.neurons);
   const grid = make("div", { className: data.layers > 6 ? "layers many" : "layers", role: "img",
-    "aria-label": `${fact.scored ? "Scores by layer" : "Layer"} and neuron: ${counted(heights.filter(Boolean).length, "neuron")} ` +
-      `in ${data.layers} layers, ${own.size} of them knowledge neurons` });
+    "aria-label": `${fact.scored ? "Scores by layer" : "Layer"} and neuron: ` +
+      `${counted(heights.filter(Boolean).length, "neuron")} in ${data.layers} layers, ${own.size} of them knowledge neurons` });
   const strips = [];
   for (let layer = data.layers - 1; layer >= 0; layer--) {
     strips[layer] = make("div", { className: "strip" });
@@ -115,7 +115,8 @@ function neuronTable(data, fact, known) {
 function baselineOf(data, fact, known) {
   if (!known.baseline?.length) return "";
   const own = new Set(fact.neurons);
-  const links = known.baseline.map((neuron) => make("li", {}, neuronLink(data, neuron), own.has(neuron) ? " (both)" : ""));
+  const links = known.baseline.map((neuron) =>
+    make("li", {}, neuronLink(data, neuron), own.has(neuron) ? " (both)" : ""));
   return part("The baseline's neurons", note("Those of the highest activation, without attribution."),
     make("ul", { className: "shared" }, ...links));
 }
@@ -124,7 +125,8 @@ function baselineOf(data, fact, known) {
 function sharers(data, sharing, fact) {
   const others = sharing.filter((one) => one !== fact);
   const here = others.filter((one) => one.place === fact.place).length;
-  const box = make("details", {}, make("summary", {}, `${here} more of this relation, ${others.length - here} of others`));
+  const box = make("details", {}, make("summary", {},
+    `${here} more of this relation, ${others.length - here} of others`));
   box.addEventListener("toggle", () => {
     if (box.childElementCount > 1) return;
     const items = others.slice(0, 60).map((one) => make("li", {}, factLink(data, one)));
@@ -142,8 +144,9 @@ function neighbours(data, fact) {
     }
   }
   const nearest = largestFirst([...shared].sort((a, b) => a[0] - b[0])).slice(0, 8);
-  if (!nearest.length) return part("Facts that share most of them", make("p", {}, "No other fact has any of these neurons."));
-  return part("Facts that share most of them", make("ul", { className: "shared" }, ...nearest.map(([one, count]) =>
+  const title = "Facts that share most of them";
+  if (!nearest.length) return part(title, make("p", {}, "No other fact has any of these neurons."));
+  return part(title, make("ul", { className: "shared" }, ...nearest.map(([one, count]) =>
     make("li", {}, factLink(data, data.facts[one]), make("small", {}, ` ${count} of ${fact.neurons.length}`)))));
 }
 

@@ -25,7 +25,8 @@ async function neuronView(data, neuron, relations = RELATIONS_READ) {
 }
 
 function neuronHeading(data, neuron, owned, places) {
-  const told = owned.length ? `knowledge neuron of ${counted(owned.length, "fact")} in ${counted(places.length, "relation")}`
+  const told = owned.length
+    ? `knowledge neuron of ${counted(owned.length, "fact")} in ${counted(places.length, "relation")}`
     : "no knowledge neuron of any fact here";
   return make("div", {}, make("h3", { tabIndex: -1 }, `Neuron ${nameOf(neuron, data.stride)}`),
     note(`layer ${Math.floor(neuron / data.stride)} of 0 to ${data.layers - 1}, neuron ${neuron % data.stride} ` +
@@ -83,7 +84,7 @@ function servedFacts(data, neuron, known) {
   const inner = make("div", { className: "inner heat", tabIndex: 0, role: "region", "aria-label": title },
     make("table", {}, make("thead", {}, head), body));
   return part(title, note("A square is a prompt, the darker the higher the neuron's score there, as a share of the " +
-    "prompt's largest; it leads to the prompt."), inner, more);
+    "prompt's largest; it leads to the prompt. Empty: not among the scores that are here."), inner, more);
 }
 
 function servedRow(data, { fact, known, own }) {

@@ -2,7 +2,9 @@
 // `stride` plus its index; a fact's neurons are in the order of the file.
 
 async function unpack(element) {
-  const bytes = Uint8Array.from(atob(element.textContent), (c) => c.charCodeAt(0));
+  // A loop: Uint8Array.from takes ten times as long.
+  const text = atob(element.textContent), bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
 }

@@ -7,7 +7,8 @@ async function relationsView(data, places, go) {
   const all = places.map((place) => relationOf(data, place));
   const names = places.map((place) => data.relations[place].id);
   return [relationsHeading(data, places), comparedWith(data, places, go),
-    part("In numbers", table("In numbers", [["", false], ...names.map((name) => [name, true])], numbersOf(all, columns))),
+    part("In numbers", table("In numbers", [["", false], ...names.map((name) => [name, true])],
+      numbersOf(all, columns))),
     layersOf(data, all, names), mostShared(data, all, names)];
 }
 
