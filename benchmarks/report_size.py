@@ -113,7 +113,9 @@ SEARCH = """(text) => {
 
 def measure(folder: Path, facts: int, scores: float) -> dict[str, object]:
     results = Results(folder)
-    made = Writer(results, make_relations(facts), Shape(layers=12, width=3072, scores=scores))
+    made = Writer(
+        results, make_relations(facts), Shape(layers=12, width=3072, scores=scores, filler=18)
+    )
     started = time.perf_counter()
     made.everything()
     written = time.perf_counter() - started

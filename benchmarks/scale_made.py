@@ -93,7 +93,7 @@ def results(folder: Path, facts: int) -> None:
     from benchmarks.report_size import make_relations
     from tests.reference.made_results import Shape, Writer
 
-    shape = Shape(layers=LAYERS, width=WIDTH, scores=SCORES)
+    shape = Shape(layers=LAYERS, width=WIDTH, scores=SCORES, filler=18)
     Writer(Results(folder), make_relations(facts), shape).everything()
 
 

@@ -8,6 +8,8 @@ they are switched off, one by one and together, with random neurons beside, and 
 beside what was predicted.  maps/<REL>.jsonl holds a line a fact, <REL>.json what they come to,
 figs/neuron_map-<REL>.pdf and .png show it.  A fact of four neurons takes about 3 s of one core on
 SmolLM2, more with more neurons, layers and --wordings.
+
+neurons/words.jsonl holds what the neurons of every relation's facts write, which needs no prompts.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from knowledge_neurons.results.maps import (
 )
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages.describing import describe
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
 from knowledge_neurons.types import KNOWLEDGE
 
@@ -122,6 +125,7 @@ def main() -> None:
         write_manifest(summary, identity, arguments=settings.given)
         picture = gallery.neuron_map(results, name, found[name], labels)
         written += [path, summary, *gallery.save(results, picture, settings.given)]
+    written.append(describe(inputs))
     if len(relations) > 1:
         found["all"] = together(settings, relations)
     for name, one in found.items():

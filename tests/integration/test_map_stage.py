@@ -14,6 +14,7 @@ from knowledge_neurons import KnowledgeNeurons
 from knowledge_neurons.report import embedding
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.maps import read_maps, read_summaries
+from knowledge_neurons.results.neuron_words import read_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Ended, Place, fine, refused
@@ -153,3 +154,17 @@ def test_stage_8_shows_it(own):
         assert froms == [edge[:2] for edge in node.edges]
         assert packed["adds"] == pytest.approx([edge[2] for edge in node.edges], rel=1e-2)
         assert packed["off"] == pytest.approx([o.measured for o in first.of_edges(node)], rel=1e-2)
+
+
+def test_the_words_of_every_neuron_lie_beside_the_maps(mapped):
+    """Every neuron of every fact, once, with the library's words; not written twice."""
+    place = mapped[0]
+    results = Results(place.results)
+    neurons = read_fact_neurons(results.fact_neurons("P36", False))
+    found = read_neuron_words(results)
+    assert [one.neuron for one in found] == sorted({n for own in neurons for n in own})
+    written = KnowledgeNeurons.from_pretrained(MODEL).what_writes(found[0].neuron)
+    assert [word for word, _ in found[0].up] == [word for word, _ in written.up]
+    before = results.neuron_words.stat().st_mtime_ns
+    fine(place.here(STAGE_9, "--relations", "P36", "--edges", EDGES))
+    assert results.neuron_words.stat().st_mtime_ns == before

@@ -206,7 +206,7 @@ def test_the_picture_shows_the_scores_and_the_refined_neurons(opened):
     """A strip for each layer, the highest on top; as many thick lines as knowledge neurons."""
     page = opened.page
     expect(page.locator("#fact .layers > span")).to_have_text(["layer 2", "layer 1", "layer 0", ""])
-    refined = page.locator("#fact tbody tr").count()
+    refined = page.locator("#fact [aria-label='Knowledge neurons'] tbody tr").count()
     assert refined >= 2 and page.locator("#fact .strip i.refined").count() == refined
     told = page.locator("#fact .layers").get_attribute("aria-label")
     assert f"in 3 layers, {refined} of them knowledge neurons" in told

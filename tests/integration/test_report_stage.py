@@ -6,6 +6,7 @@ Run: pytest tests/integration/test_report_stage.py
 import tomllib
 from fnmatch import fnmatch
 from importlib.resources import files
+from typing import Any
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.report import embedding
@@ -14,9 +15,9 @@ from tests.integration.stages import BAGS, fine, refused
 STAGE = "8_plot_report.py"
 
 
-def embedded(html: str, relation: str) -> dict:
-    """A relation's details as the page carries them."""
-    start = f'data-relation="{relation}">'
+def embedded(html: str, relation: str, part: str = "relation") -> Any:
+    """A relation's details as the page carries them, or its texts."""
+    start = f'data-{part}="{relation}">'
     return embedding.unpack(html[html.index(start) + len(start) :].split("<", 1)[0])
 
 
@@ -40,7 +41,7 @@ def test_the_report_grows_with_the_stages(own):
     details = embedded(second, "P36")
     assert all(len(prompts) == 4 for prompts in details["own"])
     texts = [prompt[0] for prompt in BAGS["P36"][0]]
-    assert details["prompts"][0] == texts
+    assert embedded(second, "P36", "texts")[0] == texts
     fine(own.here(STAGE))
     assert report.read_text() == second, "the same files give the same bytes"
 
@@ -72,11 +73,13 @@ def test_a_broken_file_is_named(own):
 
 
 def test_an_installed_package_has_all_files_of_the_report():
-    """Everything in the package that is no Python is named as package data."""
+    """Everything in its packages that is no Python is named as package data; and there is some."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["package-data"]["knowledge_neurons.report"]
-    there = [one.name for one in files("knowledge_neurons.report").iterdir() if one.is_file()]
-    others = [name for name in there if not name.endswith(".py")]
-    folder = ROOT / "src" / "knowledge_neurons" / "report"
-    assert sorted(there) == sorted(one.name for one in folder.iterdir() if one.is_file())
-    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in others)
+    for package in ("knowledge_neurons.report", "knowledge_neurons.report.browser"):
+        patterns = project["tool"]["setuptools"]["package-data"][package]
+        there = [one.name for one in files(package).iterdir() if one.is_file()]
+        others = [name for name in there if not name.endswith(".py")]
+        assert others
+        folder = ROOT / "src" / package.replace(".", "/")
+        assert sorted(there) == sorted(one.name for one in folder.iterdir() if one.is_file())
+        assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in others)

@@ -37,6 +37,7 @@ from knowledge_neurons.results.triggers import Triggered, Triggers, encode_trigg
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
 from tests.reference import synthetic
 from tests.reference.made_maps import made_map
+from tests.reference.made_words import word, write_words
 
 SEED = 42
 QUADRATURE = {
@@ -64,12 +65,16 @@ class MadeFact:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the model, and how many scores a prompt has on average (exponential, 3 at least)."""
+    """Sizes of the model, and how many scores a prompt has on average (exponential, 3 at least).
+
+    filler: words of a sentence besides head and tail.
+    """
 
     layers: int = 3
     width: int = 40
     scores: float = 8.0
     model: str = "models/tiny"
+    filler: int = 0
 
 
 @dataclass
@@ -157,9 +162,11 @@ class Writer:
 
     def stage_5(self) -> None:
         for name, (label, facts) in self.relations.items():
-            lines = []
+            lines, rng = [], random.Random(f"{SEED} {name} sentences")
             for index, (fact, own) in enumerate(zip(facts, self.neurons[name], strict=True)):
-                texts = [f"{fact.head} and {fact.tail}, sentence {place}." for place in range(4)]
+                start = f"{fact.head} and {fact.tail}, sentence"
+                more = ["".join(f" {word(rng)}" for _ in range(self.shape.filler)) for _ in "1234"]
+                texts = [f"{start} {place}{other}." for place, other in enumerate(more)]
                 ranked = [Triggered(4.0 - i, t, t, t.split()) for i, t in enumerate(texts)]
                 found = Triggers(name, index, fact.head, label, fact.tail, ranked, {})
                 lines.append(encode_triggers(found, own, 2))
@@ -181,6 +188,7 @@ class Writer:
             path = self.results.maps(name)
             self._lines(path, [encode_float32(record) for record in records])
             write_summary(self.results.map_summary(name), summary_of(records))
+        write_words(self.results, self.neurons.values())
 
     def dose_response(self) -> None:
         self._synthetic("curves", 1)

@@ -4,17 +4,23 @@ import base64
 import gzip
 import itertools
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knowledge_neurons import report
-from knowledge_neurons.report import embedding
+from knowledge_neurons.report import beside, embedding
+from knowledge_neurons.results.activations import read_activations
+from knowledge_neurons.results.changes import read_changes
+from knowledge_neurons.results.edits import read_edits
 from knowledge_neurons.results.layout import Results, manifest_path
-from knowledge_neurons.results.neurons import write_neurons
+from knowledge_neurons.results.neuron_words import NeuronWords, write_neuron_words
+from knowledge_neurons.results.neurons import read_fact_neurons, write_neurons
 from knowledge_neurons.results.scores import encode_fact_scores, read_fact_scores
-from knowledge_neurons.types import PromptScores, Triplet
+from knowledge_neurons.types import Neuron, PromptScores, Triplet
+from tests.reference import synthetic
 from tests.reference.made_results import MadeFact, Writer
 
 PROMPTS = ("{} lives in [MASK] .", "the home of {} is [MASK] .")
@@ -52,6 +58,7 @@ def test_every_fact_prompt_and_score_is_embedded(made):
     assert index["relations"][1]["label"] == "capital (of a state)"
     for row in index["relations"]:
         details = embedding.unpack(found.relations[row["id"]])
+        texts = embedding.unpack(found.texts[row["id"]])
         scored = list(read_fact_scores(made.results.scores(row["id"])))
         assert row["names"] == ["Ann", "Bob"][: len(scored)]
         assert row["answers"] == ["Rome", "Oslo"][: len(scored)]
@@ -59,7 +66,7 @@ def test_every_fact_prompt_and_score_is_embedded(made):
             union = list(itertools.accumulate(details["neurons"][fact]))
             neurons = [divmod(number, embedding.STRIDE) for number in row["neurons"][fact]]
             assert neurons == made.neurons[row["id"]][fact]
-            assert details["prompts"][fact][0] == f"{row['names'][fact]} lives in [MASK]."
+            assert texts[fact][0] == f"{row['names'][fact]} lives in [MASK]."
             scores = details["scores"][fact]
             for place, prompt in enumerate(prompts):
                 largest = max(triplet.score for triplet in prompt.of_answer)
@@ -144,7 +151,7 @@ def test_without_neurons_the_shape_is_that_of_what_is_known(tmp_path):
     assert details["neurons"] == [[2 * stride + 9, 2 * stride - 9, 3], []]
     assert details["scores"] == [[100, 0, 0, 0, 100, 0], []]
     assert details["largest"] == [[1.0, 0.5], []]
-    assert found.bytes == len(found.index) + len(found.relations["P19"])
+    assert found.bytes == sum(map(len, (found.index, found.relations["P19"], found.texts["P19"])))
 
 
 def test_prompts_of_which_scores_are_left_out_are_counted(tmp_path):
@@ -182,3 +189,64 @@ def test_the_strongest_scores_of_a_prompt_are_kept():
 )
 def test_tokens_become_text_again(tokens, text):
     assert embedding.text_of(tokens.split()) == text
+
+
+def test_what_later_stages_found_stands_beside_a_fact(made):
+    """Against their records: the baseline's neurons, activations, sentences at both ends."""
+    made.everything()
+    details = embedding.unpack(embedding.embed(made.results).relations["P19"])
+    results = made.results
+    baseline = read_fact_neurons(results.fact_neurons("P19", True))
+    assert [[divmod(n, embedding.STRIDE) for n in own] for own in details["baseline"]] == baseline
+    record = read_activations(results.activations("P19"))[1]
+    for place, means in enumerate(details["activations"][1]):
+        expected = [record.means["neurons"][kind][place] for kind in ("both", "head", "random")]
+        assert means == pytest.approx(expected, rel=5e-3)
+    count, top, bottom = details["sentences"][1]
+    assert count == 4
+    assert [text for _, text in top] == [f"Bob and Oslo, sentence {i}." for i in (0, 1)]
+    assert bottom == [[1.0, "Bob and Oslo, sentence 3."]]
+    assert details["nats"] == [None, None], "records of earlier versions have no log-odds"
+
+
+def test_log_odds_doses_and_edits_are_means_over_prompts(tmp_path):
+    """Of whole records, facts without one between them; runs by count are left out."""
+    results = synthetic.write(tmp_path, 1, ("modified", "edits"))
+    (name,) = synthetic.relations_of(1)
+    records = read_changes(results.changes(name))
+    results.curve_records(name).parent.mkdir()
+    results.changes(name).rename(results.curve_records(name))
+    doses = beside.doses_of(results, name, len(records) + 1)["doses"]
+    assert doses[-1] is None and doses[0]["factors"] == [0.0, 1.0, 2.0]
+    for kind in ("neurons", "baseline"):
+        means = [fmean(records[3].own.edited[kind][factor]) for factor in (0.0, 1.0, 2.0)]
+        assert doses[3][kind] == pytest.approx(means, rel=5e-3)
+    (nats,) = beside.nats_of(records[2:3], 3)["nats"][2:]
+    odds = records[2].own.log_odds
+    for change, factor in zip(nats, (0.0, 2.0), strict=True):
+        after = fmean(odds.edited["neurons"][factor])
+        assert change == pytest.approx(after - fmean(odds.original), rel=1e-2)
+    own = [one for one in read_edits(results.edits("edit-1-8")) if one.kind == "knowledge"]
+    found = beside.edits_of(results)[name]
+    assert sum(map(len, found.values())) == len(own)
+    told = found[own[0].fact][0]
+    assert (told["old"], told["new"], told["lambdas"]) == ("a", "b", [1.0, 8.0])
+    assert told["p_old"] == [0.8, 0.1] and told["p_new"] == [0.1, 0.5]
+
+
+def test_words_are_packed_by_layer(made):
+    """Of each neuron eight at either end and five that write alike, as places and percents."""
+    made.everything()
+    words = [(f"w{i}", 0.5 - i / 100) for i in range(10)]
+    alike = [(1, i, 0.3) for i in range(8)]
+    found = [NeuronWords(Neuron(*n), words, words[::-1], alike) for n in ((0, 3), (2, 5), (2, 9))]
+    write_neuron_words(made.results, found)
+    packed = embedding.embed(made.results)
+    assert embedding.unpack(packed.index)["written"] == sorted(packed.words) == [0, 2]
+    layer = embedding.unpack(packed.words[2])
+    assert list(layer["neurons"]) == ["5", "9"]
+    up, down, others = layer["neurons"]["5"]
+    assert [layer["words"][place] for place in up[::2]] == [word for word, _ in words[:8]]
+    assert up[1::2] == [50, 49, 48, 47, 46, 45, 44, 43]
+    assert [layer["words"][place] for place in down[::2]] == [w for w, _ in words[:1:-1]]
+    assert others == [part for i in range(5) for part in (embedding.STRIDE + i, 30)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from knowledge_neurons.editing import patches, slots
+from knowledge_neurons.experiments.neuron_words import words_of
 from knowledge_neurons.library.model import Model
 from knowledge_neurons.library.shown import Shown, Table, several
 from knowledge_neurons.networks.pretrained import fingerprint
@@ -83,33 +84,17 @@ class Written(Shown):
 class Writing(Model):
     """Value slots read, changed for the length of a block, and kept in files."""
 
-    @torch.no_grad()
     def what_writes(self, neuron: Sequence[int], k: int = 10) -> Written:
         """The k words that a neuron's value slot pushes up most and down most.
 
-        A word's number is the cosine of the value slot and the word's direction in the stream, the
-        output embedding less the mean of all words: what lifts all alike says nothing, and long
-        embeddings, which are those of rare words, do not come first for their length.
+        A word's number is the cosine of the value slot and the word's direction in the stream, see
+        `experiments.neuron_words`.
         """
         chosen = self._neurons(neuron)
         if len(chosen) != 1 or k < 1:
             raise ValueError(f"{len(chosen)} neurons, {k} words: expected one neuron, 1 or more")
-        slot = slots.value_slots(self.model, chosen)[0].float()  # (D,)
-        words = self.model.words.float()  # (V, D)
-        mean = words.mean(dim=0)
-        sizes = (words.norm(dim=1) ** 2 - 2 * words @ mean + mean @ mean).clamp_min(1e-12).sqrt()
-        cosines = ((words @ slot - mean @ slot) / (sizes * slot.norm().clamp_min(1e-12))).cpu()
-        _check_finite(cosines)
-        special = self.tokenizer.special
-        usable = [n for n in range(min(len(cosines), len(self.tokenizer))) if n not in special]
-        cosines = cosines[usable]  # a copy: (words that are no special tokens,)
-        ends = cosines.topk(min(k, len(usable))), (-cosines).topk(min(k, len(usable)))
-        up, down = ([usable[place] for place in end.indices.tolist()] for end in ends)
-        return Written(
-            chosen[0],
-            self._words(up, ends[0].values),
-            self._words(down, -ends[1].values),
-        )
+        found = next(words_of(self.model, self.tokenizer, chosen, k, alike=0))
+        return Written(found.neuron, found.up, found.down)
 
     # --- computing a change ---
 
@@ -239,10 +224,6 @@ class Writing(Model):
                     "changes to one `applied`"
                 )
 
-    def _words(self, tokens: Sequence[int], values: Tensor) -> list[tuple[str, float]]:
-        told = [self.tokenizer.text([token]) for token in tokens]
-        return list(zip(told, values.tolist(), strict=True))
-
 
 def _checked_lambdas(lambdas: Sequence[float]) -> tuple[float, float]:
     """Two numbers; ValueError for anything else."""
@@ -253,8 +234,3 @@ def _checked_lambdas(lambdas: Sequence[float]) -> tuple[float, float]:
     if not (math.isfinite(first) and math.isfinite(second)):
         raise ValueError(f"lambdas {lambdas}: expected two numbers, not NaN nor infinite")
     return first, second
-
-
-def _check_finite(products: Tensor) -> None:
-    if not torch.isfinite(products).all():
-        raise ValueError("the value slot or the words hold NaN or infinity: are weights damaged?")

@@ -1,8 +1,9 @@
 """What the report's fact browser shows, packed into the page: every fact of every relation.
 
 An index of all facts is unpacked when the page opens, a relation's details when one of its facts is
-looked at.  Both are columns of JSON, gzipped and in base64, so no text of the data can end a script
-or start one.  Neurons are numbers, see `packing`.
+looked at, its prompts when they are searched too, a layer's words when one of its neurons is.  All
+are columns of JSON, gzipped and in base64, so no text of the data can end a script or start one.
+Neurons are numbers, see `packing`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,17 @@ from typing import Any
 
 import msgspec
 
+from knowledge_neurons.report.beside import (
+    activations_of,
+    baseline_of,
+    doses_of,
+    edits_of,
+    nats_of,
+    sentences_of,
+)
 from knowledge_neurons.report.mapped import maps_of
 from knowledge_neurons.report.packing import STRIDE, index_of, layer_of, number, short
+from knowledge_neurons.report.written import written_of
 from knowledge_neurons.results.activations import read_activations
 from knowledge_neurons.results.adopted import read_facts
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, read_changes
@@ -36,22 +46,30 @@ STRONGEST = 48  # scores of a prompt that are embedded, at most
 
 @dataclass(frozen=True)
 class Embedded:
-    """The packed index and relations, and what they hold.
+    """The packed index, relations' details and prompts, layers' words, and what they hold.
 
-    cut: prompts of which only the STRONGEST scores are there.  unscored: relations without any,
-    whose neurons are adopted.
+    facts, prompts: how many.  cut: prompts of which only the STRONGEST scores are there.
+    unscored: relations without any, whose neurons are adopted.
     """
 
     index: str
     relations: Mapping[str, str]
+    texts: Mapping[str, str]
+    words: Mapping[int, str]
     facts: int
     prompts: int
     cut: int
     unscored: int
 
     @property
+    def parts(self) -> dict[str, Mapping[Any, str]]:
+        """What the page calls each part -> its texts by name."""
+        return {"relation": self.relations, "texts": self.texts, "layer": self.words}
+
+    @property
     def bytes(self) -> int:
-        return len(self.index) + sum(map(len, self.relations.values()))
+        parts = self.parts.values()
+        return len(self.index) + sum(len(one) for part in parts for one in part.values())
 
 
 def embed(results: Results) -> Embedded | None:
@@ -61,10 +79,12 @@ def embed(results: Results) -> Embedded | None:
     names = sorted(scored | set(results.told_relations()), key=by_number)
     if not names:
         return None
-    packed, rows, cut, prompts = {}, [], 0, 0
+    packed, texts, rows, cut, prompts = {}, {}, [], 0, 0
+    edits, words = edits_of(results), written_of(results)
     for name in names:
         relation = (read_relation if name in scored else read_told)(results, name)
-        packed[name] = pack(relation.details)
+        packed[name] = pack({**relation.details, "edits": edits.get(name, {})})
+        texts[name] = pack(relation.texts)
         rows.append(relation.row)
         prompts += relation.prompts
         cut += relation.cut
@@ -74,9 +94,12 @@ def embed(results: Results) -> Embedded | None:
         "layers": max(layers for layers, _ in shapes),
         "width": max(width for _, width in shapes),
         "relations": rows,
+        "written": sorted(words),
     }
     facts = sum(len(row["names"]) for row in rows)
-    return Embedded(pack(index), packed, facts, prompts, cut, len(names) - len(scored))
+    written = {layer: pack(own) for layer, own in words.items()}
+    unscored = len(names) - len(scored)
+    return Embedded(pack(index), packed, texts, written, facts, prompts, cut, unscored)
 
 
 def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:
@@ -102,10 +125,11 @@ def unpack(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation's row of the index and its details: columns, an entry a fact."""
+    """A relation's row of the index, its details (columns, an entry a fact) and facts' prompts."""
 
     row: dict[str, Any]
     details: dict[str, list]
+    texts: list[list[str]]
     prompts: int
     cut: int
 
@@ -127,18 +151,17 @@ def read_relation(results: Results, name: str) -> Relation:
         "answers": [fact[0].answer if fact else "" for fact in facts],
         "neurons": neurons,
         "highest": [max((part(n) for n in used), default=0) for part in (layer_of, index_of)],
+        "mapped": results.maps(name).exists(),
     }
     details = {
-        "prompts": texts,
         "predicted": [[prompt.predicted for prompt in fact] for fact in facts],
         "largest": [[short(largest(p.of_answer)) for p in fact] for fact in facts],
         "neurons": [differences(union) for union in unions],
         "scores": [percentages(*pair) for pair in zip(unions, kept, strict=True)],
-        **_asked(results, name, len(facts)),
-        **maps_of(results, name, len(facts)),
+        **_later(results, name, len(facts)),
     }
     cut = sum(len(p.of_answer) > STRONGEST for fact in facts for p in fact)
-    return Relation(row, details, sum(map(len, facts)), cut)
+    return Relation(row, details, texts, sum(map(len, facts)), cut)
 
 
 def read_told(results: Results, name: str) -> Relation:
@@ -154,10 +177,10 @@ def read_told(results: Results, name: str) -> Relation:
         "answers": [fact.answer for fact in told.facts],
         "neurons": neurons,
         "highest": [max(map(part, used), default=0) for part in (layer_of, index_of)],
+        "mapped": results.maps(name).exists(),
         "unscored": True,
     }
-    asked = _asked(results, name, len(texts)) | maps_of(results, name, len(texts))
-    return Relation(row, {"prompts": texts, **asked}, sum(map(len, texts)), 0)
+    return Relation(row, _later(results, name, len(texts)), texts, sum(map(len, texts)), 0)
 
 
 def _neurons(results: Results, name: str, facts: int, source: Path) -> list[list[int]]:
@@ -181,6 +204,14 @@ def _heads(results: Results, name: str) -> dict[int, str]:
     return {record.fact: record.head for record in read_activations(path)}
 
 
+def _later(results: Results, name: str, facts: int) -> dict[str, list]:
+    """Columns of what the stages after 2 know."""
+    found = _asked(results, name, facts)
+    for columns_of in (baseline_of, doses_of, activations_of, sentences_of, maps_of):
+        found |= columns_of(results, name, facts)
+    return found
+
+
 def _asked(results: Results, name: str, facts: int) -> dict[str, list]:
     """Stage 3: P(right answer) as it is, suppressed, amplified, of each prompt; None where it was
     not asked.  `other`: relation, fact and the three means, of the other relation's fact."""
@@ -193,7 +224,7 @@ def _asked(results: Results, name: str, facts: int) -> dict[str, list]:
         means = record.other and [short(sum(p) / len(p)) for p in _states(record.other)]
         other.append(record.other and [record.other.relation, record.other.fact, *means])
     missing = [None] * (facts - len(own))
-    return {"own": own + missing, "other": other + missing}
+    return {"own": own + missing, "other": other + missing, **nats_of(records, facts)}
 
 
 def _states(outcome) -> tuple[Sequence[float], ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_neurons.report.packing import number, short
+from knowledge_neurons.report.packing import MOST, number, short
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.maps import MapRecord, Node, read_maps
 from knowledge_neurons.types import Neuron
 
 
 def maps_of(results: Results, relation: str, facts: int) -> dict[str, list]:
-    """`maps`: of each fact its map, None where it has none; nothing where stage 9 has not run.
+    """`maps`: of each fact its map, None where it has none, and after the first MOST that have one;
+    nothing where stage 9 has not run.
 
     Raises ValueError for maps of more facts than there are.
     """
@@ -19,12 +20,14 @@ def maps_of(results: Results, relation: str, facts: int) -> dict[str, list]:
     if not path.exists():
         return {}
     found: list[dict[str, Any] | None] = [None] * facts
+    count = 0
     for record in read_maps(path):
         if record.fact >= facts:
             raise ValueError(
                 f"{path} has fact {record.fact}, the relation has {facts}: run stage 9 again"
             )
-        if record.nodes:
+        if record.nodes and count < MOST:
+            count += 1
             nodes = [_packed(record, node) for node in record.nodes]
             found[record.fact] = {"wordings": record.wordings, "nodes": nodes}
     return {"maps": found}

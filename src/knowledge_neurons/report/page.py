@@ -16,11 +16,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.report.beside import HIGHEST, LOWEST
+from knowledge_neurons.report.browser import joined
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
+from knowledge_neurons.report.packing import MOST
 from knowledge_neurons.report.sources import sources_of
 from knowledge_neurons.report.ways import of_one_prompt, of_scorers
+from knowledge_neurons.report.written import SHOWN_WORDS
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Modified
@@ -63,7 +67,7 @@ STAGES = {
     10: "questions of critics",
     11: "ways compared",
 }
-SCRIPTS, OF_FACTS = ("contents.js", "saving.js"), ("map.js", "browser.js")
+SCRIPTS = ("contents.js", "saving.js")
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
 
@@ -76,12 +80,12 @@ def render(results: Results, paper_look: bool = False) -> str:
     made, edited = provenance(found.manifests), main_run(found.edits)
     embedded = embed(results)
     # One script, of which the policy has the digest; that of the facts only where there are any.
-    script = "".join(map(asset, SCRIPTS + OF_FACTS if embedded else SCRIPTS))
+    script = "".join(map(asset, SCRIPTS)) + (joined() if embedded else "")
     return (
         environment()
         .get_template("page.html.jinja")
         .render(
-            style=Markup(asset("style.css")),
+            style=Markup(asset("style.css") + asset("browser.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             comparable=comparability(found.manifests),
@@ -112,6 +116,9 @@ def render(results: Results, paper_look: bool = False) -> str:
             edit_draw=edited.draw if edited else "",
             embedded=embedded,
             strongest=STRONGEST,
+            sentence_ends=(HIGHEST, LOWEST),
+            with_sentences=MOST,
+            words_shown=SHOWN_WORDS,
             **quadrature_of(made),
         )
     )

@@ -254,6 +254,11 @@ class Results:
         """Relations that have a summary of stage 9, sorted by name."""
         return _summarised(self.root / "maps")
 
+    @property
+    def neuron_words(self) -> Path:
+        """What the neurons of all facts write."""
+        return self.root / "neurons" / "words.jsonl"
+
     def questioned(self, question: str) -> Path:
         """Stage 10's records of another question: symmetry, editors, stability-REL."""
         return self.root / "controls" / f"{question}.jsonl"

@@ -1,22 +1,12 @@
-"use strict";
 // A fact's neuron map: what drives its neurons, from the answer on top down to the lowest layer.
 // Rows are layers; a node is chosen by pointer, by touch or by the arrow keys, and says its edges in
 // numbers below.  All text is set as text.
 //
-// drawMap(map, tools): map is what `mapped.py` packs; tools are the browser's { make, named, percent,
-// counted, stride, answer }.
+// drawMap(map, tools): map is what `mapped.py` packs; tools: { stride, answer, neuronLink }.
 const drawMap = (() => {
   const WIDTH = 720, LEFT = 64, TOP = 30, FEW_ROWS = 12;
   const ANSWER = "answer";
-  const SVG = "http://www.w3.org/2000/svg";
   const layerOf = (node, stride) => Math.floor(node / stride);
-
-  function draw(tag, attributes = {}, ...children) {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
 
   // Every edge: from a driver to a neuron, as a share of its activation; from a neuron to the answer,
   // in probability.  weight: of the strongest edge to the same end, signed.
@@ -123,10 +113,10 @@ const drawMap = (() => {
     return draw("g", {}, mark, label);
   }
 
-  function spoken(node, own, { named, answer, stride }) {
+  function spoken(node, own, { answer, stride }) {
     if (node === ANSWER) return `the answer, ${answer}`;
     const words = layerOf(node, stride) === 0 ? ", in layer 0" : "";
-    return `${own.has(node) ? "knowledge neuron" : "driver"} ${named(node)}${words}`;
+    return `${own.has(node) ? "knowledge neuron" : "driver"} ${nameOf(node, stride)}${words}`;
   }
 
   // The node that an arrow key leads to: along its row, or the nearest of the next row.
@@ -144,13 +134,13 @@ const drawMap = (() => {
 
   // What is known of one node, in words and as a table of its edges.
   function said(node, map, edges, tools) {
-    const { make, percent, counted } = tools;
     if (node === ANSWER) {
       return [make("p", {}, "What the fact's neurons add to its probability."),
-        table("Drivers of the answer", edges.filter((edge) => edge.to === ANSWER), tools)];
+        edgeTable("Drivers of the answer", edges.filter((edge) => edge.to === ANSWER), tools)];
     }
     const own = map.nodes.find((one) => one.neuron === node);
-    const parts = [make("p", {}, make("strong", {}, spoken(node, new Set(own ? [node] : []), tools)))];
+    const parts = [make("p", {}, make("strong", {}, spoken(node, new Set(own ? [node] : []), tools)), ": ",
+      tools.neuronLink(node))];
     if (own) {
       parts.push(make("p", {}, `Its activation is ${own.active}; it adds ${own.score} to P(answer). `,
         own.from.length ? `These ${counted(own.from.length, "driver")} hold ${(100 * own.share).toFixed(1)} % of all ` +
@@ -160,38 +150,31 @@ const drawMap = (() => {
         const random = own.random === null ? "" : `, as many random neurons ${percent(own.random / (own.active || 1))}`;
         parts.push(make("p", {}, `All that add to it off at once: ${measured} (predicted ${predicted})${random}.`));
       }
-      if (own.from.length) parts.push(table("What drives it", edges.filter((edge) => edge.to === node), tools));
+      if (own.from.length) parts.push(edgeTable("What drives it", edges.filter((edge) => edge.to === node), tools));
     }
     const driven = edges.filter((edge) => edge.from === node && edge.to !== ANSWER);
-    if (driven.length) parts.push(table("What it drives", driven, tools));
+    if (driven.length) parts.push(edgeTable("What it drives", driven, tools));
     return parts;
   }
 
   // Edges with their numbers, each a row.
-  function table(title, edges, { make, named, percent }) {
-    const heads = ["From", "To", "Adds", "Off: predicted", "Off: measured"];
-    const shared = (share) => cell(share === undefined ? "–" : percent(share));
-    const name = (node) => (node === ANSWER ? "P(answer)" : named(node));
-    const cell = (text) => make("td", { className: "n" }, text);
-    const rows = edges.map((edge) => make("tr", {}, make("th", { scope: "row" }, name(edge.from)),
-      make("td", {}, name(edge.to)),
-      cell(edge.to === ANSWER ? `${edge.adds < 0 ? "−" : "+"}${Math.abs(edge.adds)}` : percent(edge.adds)),
-      shared(edge.predicted), shared(edge.off)));
-    const head = make("thead", {}, make("tr", {}, ...heads.map((text, place) =>
-      make("th", { scope: "col", className: place > 1 ? "n" : "" }, text))));
-    return make("div", { className: "inner", tabIndex: 0, role: "region", "aria-label": title },
-      make("table", {}, make("caption", {}, title), head, make("tbody", {}, ...rows)));
+  function edgeTable(title, edges, { neuronLink }) {
+    const heads = ["From", "To", "Adds", "Off: predicted", "Off: measured"].map((text, place) => [text, place > 1]);
+    const shared = (share) => (share === undefined ? "–" : percent(share));
+    const rows = edges.map((edge) => [neuronLink(edge.from), edge.to === ANSWER ? "P(answer)" : neuronLink(edge.to),
+      edge.to === ANSWER ? `${edge.adds < 0 ? "−" : "+"}${Math.abs(edge.adds)}` : percent(edge.adds),
+      shared(edge.predicted), shared(edge.off)]);
+    return table(title, heads, rows, title);
   }
 
   return (map, tools) => {
-    const { make, counted } = tools;
     const edges = edgesOf(map);
     const told = make("div", { className: "told", "aria-live": "polite" },
       make("p", {}, "Choose a neuron: point at it, touch it, or move with the arrow keys."));
     const drawn = picture(map, edges, tools, (node) => told.replaceChildren(...said(node, map, edges, tools)));
     const every = make("details", {}, make("summary", {}, `All ${counted(edges.length, "edge")} as a table`));
     every.addEventListener("toggle", () => {
-      if (every.childElementCount === 1) every.append(table("All edges", edges, tools));
+      if (every.childElementCount === 1) every.append(edgeTable("All edges", edges, tools));
     });
     return make("div", { className: "map" }, make("h4", {}, "What drives these neurons"),
       make("p", {}, make("small", {}, "Strongest neurons of lower layers by what they add to a neuron's " +
