@@ -232,6 +232,10 @@ def test_the_contents_stay_in_sight_and_mark_the_section(opened):
         bar, text = page.locator("nav").bounding_box(), head.bounding_box()
         beside = bar["x"] + bar["width"] <= text["x"]
         assert beside or bar["y"] + bar["height"] <= text["y"]
+    page.mouse.move(200, 600)  # away from the bar, which then follows by itself
+    page.locator("#cost").evaluate("section => section.scrollIntoView()")
+    expect(page.locator("nav a[aria-current]")).to_have_attribute("href", "#cost")
+    expect(page.locator("nav a[aria-current]")).to_be_in_viewport(ratio=1)
     page.evaluate("scrollTo(0, 0)")
     expect(page.locator("nav a[aria-current]")).to_have_count(0)
 

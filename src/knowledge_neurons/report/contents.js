@@ -8,6 +8,7 @@
     nav.querySelector("[aria-current]")?.removeAttribute("aria-current");
     if (!link) return;
     link.setAttribute("aria-current", "true");
+    if (nav.matches(":hover")) return; // no link moves away from the pointer
     nav.scrollLeft = link.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
   }
 
