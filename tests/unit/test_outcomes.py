@@ -157,7 +157,7 @@ def test_labels_come_from_triggers_or_scores(results, found, tmp_path):
 
 
 def test_missing_names_what_to_run(found, tmp_path):
-    assert found.missing == {"sweep": RUN["sweep"]}
+    assert found.missing == {part: RUN[part] for part in ("sweep", "controls")}
     for number, part in enumerate(synthetic.PARTS):
         rest = [other for other in ("statistics", "triggers") if other != part]
         folder = tmp_path / str(number)
