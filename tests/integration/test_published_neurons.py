@@ -234,7 +234,7 @@ def test_the_report_says_whose_neurons_they_are(place):
     (births,) = (row for row in rows["relations"] if row["id"] == "P19")
     assert (rows["layers"], rows["width"], births["names"][0]) == (12, 3072, "ann")
     assert births["unscored"] and births["neurons"][3] == []
-    prompts = embedding.unpack(packed.relations["P19"])["prompts"]
+    prompts = embedding.unpack(packed.texts["P19"])
     assert prompts[0][0] == "ann was born in [MASK]." and packed.prompts == 84
 
 

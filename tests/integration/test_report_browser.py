@@ -154,6 +154,10 @@ def test_published_neurons_are_shown_without_scores(browser, tmp_path):
         ["Layer, neuron", "Facts that have it"]
     )
     expect(page.locator("#fact")).to_contain_text("1 more of this relation")
+    page.locator("#fact th a").click()
+    expect(page.locator("#fact h3")).to_have_text("Neuron [1, 5]")
+    expect(page.locator("#fact")).to_contain_text("of 2 facts in 1 relation")
+    assert page.locator("#fact .heat td.n").all_inner_texts() == ["–"] * 4
     page.locator("#list a", has_text="C").click()
     expect(page.locator("#fact h3")).to_have_text("C → Paris")
     expect(page.locator("#fact")).to_contain_text("not among those whose neurons were published")

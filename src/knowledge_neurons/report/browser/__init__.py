@@ -16,4 +16,4 @@ def joined(*names: str) -> str:
     """These modules, by default all, as one script; nothing of it is global."""
     folder = files("knowledge_neurons.report.browser")
     texts = (folder.joinpath(f"{name}.js").read_text("utf-8") for name in names or MODULES)
-    return '"use strict";\n(() => {\n' + "\n".join(texts) + "})();\n"
+    return '(() => {\n"use strict";\n' + "\n".join(texts) + "})();\n"

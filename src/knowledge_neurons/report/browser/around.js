@@ -30,7 +30,7 @@ function onTexts(known) {
 
 // Stage 5 tells the sum over a fact's neurons, not one of them: said above the sentences.
 function wakingSentences(data, known) {
-  const title = "Sentences that wake it";
+  const title = "Sentences that wake its facts' neurons";
   const ends = [1, 2].map((end) => known.flatMap((one) =>
     (one.known.sentences?.[end] ?? []).map(([sum, text]) => ({ sum, text, fact: one.fact }))));
   const [top, bottom] = ends.map((some) => [...new Map(some.map((one) => [one.text, one])).values()]
@@ -40,7 +40,7 @@ function wakingSentences(data, known) {
   }
   const row = ({ sum, text, fact }) => [masked(text, "[MASK]", ""), signed(sum, 2), factLink(data, fact)];
   const heads = [["Sentence", false], ["Sum", true], ["Fact", false]];
-  return part(title, note("Of its facts' sentences; the sum is over all neurons of the fact, of which it is one."),
+  return part(title, note("The sum is over all neurons of the fact, of which it is one: stage 5 does not tell them apart."),
     table("Sentences that wake it most", heads, top.slice(0, 5).map(row), "Most"),
     table("Sentences that wake it least", heads, bottom.slice(-3).map(row), "Least"));
 }
