@@ -73,7 +73,7 @@ def real_model(found: dict, beyond: dict | None) -> str:
 
 
 def whose(found: dict, beyond: dict | None) -> str:
-    """The fact's or the relation's, the fact's or the wording's."""
+    """The fact's or the relation's, and whether other wordings feel it."""
     off = {one["kind"]: one for one in effects_of(found, beyond) if one["factor"] == 0}
     few = next(off[kind] for kind in FEW if kind in off)
     clean = off.get(REST, off[KNOWLEDGE])  # found without the prompts held out
@@ -82,8 +82,8 @@ def whose(found: dict, beyond: dict | None) -> str:
         f"Most of what refinement finds is the relation's: of a fact's "
         f"{number(off[KNOWLEDGE]['neurons'], 1)} neurons {number(few['neurons'], 1)} are of few "
         f"facts, and those alone take {-100 * few['changes']['own']['value']:.0f} % of P(answer). "
-        f"It is not the wording's: prompts held out from finding them lose {held_out:.0f} %, the "
-        f"others {own:.0f} %."
+        f"Other wordings feel them too: prompts held out from finding them lose {held_out:.0f} %, "
+        f"the others {own:.0f} %."
     )
 
 
@@ -135,13 +135,18 @@ def in_short(beyond: dict | None) -> str:
     ranks = agreement(beyond)
     best = max(ranks, key=ranks.__getitem__)
     beside = "" if best == "ig" else f"; integrated gradients {number(ranks['ig'], 2)}"
+    own, template = (
+        number(beyond["localisation"]["overlaps"][key]["value"], 2)
+        for key in ("wordings", "same_wording")
+    )
+    one, smoothed = (100 * beyond[f"{way}_precision"] for way in ("one_prompt", "smooth"))
     return (
-        f"The neuron map foretells what switching drivers off does with r = "
-        f"{number(beyond['map_r'], 2)}. Of all scorers {SCORERS.get(best, best)} ranks neurons "
-        f"most as switching them off does ({number(ranks[best], 2)}{beside}). Of one prompt's "
-        f"strongest neurons "
-        f"{100 * beyond['one_prompt_precision']:.0f} % are the fact's, smoothed "
-        f"{100 * beyond['smooth_precision']:.0f} %."
+        f"Single prompts are another matter: coarse neurons of two wordings of a fact overlap by "
+        f"{own}, of two facts asked by one wording by {template}. Of one prompt's strongest "
+        f"neurons {one:.0f} % are the fact's, smoothed {smoothed:.0f} %. The neuron map foretells "
+        f"what switching drivers off does with r = {number(beyond['map_r'], 2)}. Of all scorers "
+        f"{SCORERS.get(best, best)} ranks neurons most as switching them off does "
+        f"({number(ranks[best], 2)}{beside})."
     )
 
 

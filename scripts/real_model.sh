@@ -22,7 +22,7 @@ calls=(
     "6_run_edit.sh 1 8 --draw distinct --facts_per_relation 5 --save_patches"
     "7_run_erase.sh P36"
     "9_neuron_map.sh P36"
-    "10_controls.sh --from ../data/COUNTERFACT/world_counterfact.json"
+    "10_controls.sh --sample 3 --from ../data/COUNTERFACT/world_counterfact.json"
     "8_run_plot.sh"
 )
 model="" yes=""
@@ -36,7 +36,7 @@ while (($#)); do
     shift
 done
 [[ ! -e $model ]] || model=$(realpath "$model")  # stages run in src/
-echo "about 21 minutes on 2 quiet cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"
+echo "about half an hour on 2 quiet cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"
 use_environment models
 
 export KN_MODEL=${model:-$root/models/smollm2} KN_RESULTS=$root/results/smollm2
