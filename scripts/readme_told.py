@@ -141,12 +141,11 @@ def in_short(beyond: dict | None) -> str:
     )
     one, smoothed = (100 * beyond[f"{way}_precision"] for way in ("one_prompt", "smooth"))
     return (
-        f"Single prompts are another matter: coarse neurons of two wordings of a fact overlap by "
-        f"{own}, of two facts asked by one wording by {template}. Of one prompt's strongest "
-        f"neurons {one:.0f} % are the fact's, smoothed {smoothed:.0f} %. The neuron map foretells "
-        f"what switching drivers off does with r = {number(beyond['map_r'], 2)}. Of all scorers "
-        f"{SCORERS.get(best, best)} ranks neurons most as switching them off does "
-        f"({number(ranks[best], 2)}{beside})."
+        f"Coarse neurons of two wordings of a fact overlap by {own}, of two facts in one wording "
+        f"by {template}. One prompt's strongest are the fact's to {one:.0f} %, smoothed "
+        f"{smoothed:.0f} %. The neuron map foretells what switching drivers off does with r = "
+        f"{number(beyond['map_r'], 2)}. Of all scorers {SCORERS.get(best, best)} ranks neurons "
+        f"most as switching them off does ({number(ranks[best], 2)}{beside})."
     )
 
 

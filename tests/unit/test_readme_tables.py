@@ -128,7 +128,7 @@ def test_studies_beyond_the_paper_are_told_once_they_are_there(records):
     assert "rare of them" not in made and "-80.0" not in made
     assert "0.99. Of all scorers log-probability increase ranks" in made
     assert "(0.71; integrated gradients 0.60)" in made.replace("\n", " ")
-    assert "overlap by 0.21, of two facts asked by one wording by 0.20." in made.replace("\n", " ")
+    assert "overlap by 0.21, of two facts in one wording by 0.20." in made.replace("\n", " ")
     assert len(made.split()) <= 1500
     at_length = readme_tables.with_numbers(RESULTS.read_text()).replace("\n", " ")
     assert "increase 0.71, integrated gradients 0.60, logit contribution 0.25." in at_length
