@@ -87,6 +87,7 @@ def same_by_two_workers(place: Place, script: str, address: str, *flags: str) ->
     "script, flags",
     [
         ("3_modify_activation.py", ()),
+        ("9_map_neurons.py", ("--relations", "P19", "--max_facts", "2")),
         ("10_question_neurons.py", ("--sample", "3")),
         ("4_check_weights_distant.py", ()),
         ("5_find_trigger_examples.py", ()),
