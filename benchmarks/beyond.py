@@ -3,6 +3,7 @@
 
     python -m benchmarks.beyond --work DIR           # SmolLM2 where it can be had; about an hour
     python -m benchmarks.beyond demo --work DIR      # the embedded model, about five minutes
+    python -m benchmarks.beyond bert-base-cased --work DIR    # needs the hub, scripts/get_data.py
     python -m benchmarks.beyond --work DIR --shown   # runs nothing, writes record and page
 
 The stages 1, 2, 9, 10 and 11 are run over facts that the model knows, as users run them; DIR keeps
@@ -40,7 +41,7 @@ from knowledge_neurons.results.single_prompt import read_one_prompt_summary
 from knowledge_neurons.results.stability import read_stability
 from knowledge_neurons.results.symmetry import read_reach
 
-SMOLLM2, DEMO = "smollm2", "demo"
+SMOLLM2, DEMO, BERT = "smollm2", "demo", "bert-base-cased"
 RECORD = "benchmarks/results/beyond_{}.json"
 TIMED = (1, 9)  # facts that are mapped to time one
 
@@ -49,11 +50,12 @@ TIMED = (1, 9)  # facts that are mapped to time one
 class Case:
     """A model, its data, and how much is asked.
 
-    prepares: calls before the stages.  score, questions, ways: flags of stages 1, 10 and 11.
+    model: folder or name on the hub.  prepares: calls before the stages.  relations: that are scored,
+    none for all.  score, questions, ways: flags of stages 1, 10 and 11.
     mapped: relations.  cases: of edits.
     """
 
-    model: Path
+    model: Path | str
     prompts: str
     pairs: str
     prepares: Sequence[Sequence[str]]
@@ -62,6 +64,7 @@ class Case:
     questions: Sequence[str]
     ways: Sequence[str]
     cases: str
+    relations: Sequence[str] = ()
 
 
 WORLD = "data/WORLD/world"
@@ -93,6 +96,18 @@ CASES = {
         (),
         ("--facts", "5"),
         "data/COUNTERFACT/sample_counterfact.json",
+    ),
+    BERT: Case(
+        BERT,
+        "data/PARAREL/data_all_allbags.json",
+        "data/PARAREL/query_pairs.json",
+        (),
+        ("--max_facts", "50", "--oov", "skip", "--keep", "0.02"),
+        "P36",
+        ("--oov", "skip"),
+        ("--facts", "10", "--oov", "skip"),
+        "data/COUNTERFACT/world_counterfact.json",
+        ("P19", "P36", "P101"),
     ),
 }
 
@@ -126,7 +141,7 @@ class Runner:
     @property
     def relations(self) -> list[str]:
         prompts = ROOT / self._environment["KN_DATA"]
-        return sorted(json.loads(prompts.read_bytes()))
+        return [*self.case.relations] or sorted(json.loads(prompts.read_bytes()))
 
 
 def measure(case: Case, work: Path) -> dict[str, Any]:
@@ -219,7 +234,7 @@ def main() -> int:
 
 def fetched() -> bool:
     """Whether SmolLM2 is there, or could be fetched now."""
-    if (CASES[SMOLLM2].model / "config.json").exists():
+    if (ROOT / "models/smollm2/config.json").exists():
         return True
     return not subprocess.run(python("scripts/get_smollm2.py"), cwd=ROOT).returncode
 

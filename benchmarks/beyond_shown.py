@@ -23,7 +23,7 @@ from knowledge_neurons.results.symmetry import EDITED_IN_WORDS
 
 DOCS, RECORDS = ROOT / "docs", ROOT / "benchmarks/results"
 PAGE = DOCS / "findings.md"
-MODELS = {"smollm2": "SmolLM2", "demo": "embedded model"}
+MODELS = {"smollm2": "SmolLM2", "demo": "embedded model", "bert-base-cased": "bert-base-cased"}
 Records = dict[str, dict[str, Any]]  # model -> its record
 
 

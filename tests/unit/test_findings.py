@@ -10,7 +10,7 @@ PAGE = beyond_shown.PAGE
 def test_the_tables_are_those_of_the_records():
     """`python -m benchmarks.beyond --shown` would change no table."""
     found = beyond_shown.records()
-    assert list(found) == list(beyond_shown.MODELS)
+    assert {"smollm2", "demo"} <= found.keys()
     text = PAGE.read_text()
     assert beyond_shown.with_tables(text, found) == text
 
@@ -19,7 +19,7 @@ def test_every_table_has_rows_of_both_models():
     found = beyond_shown.records()
     for name, table in beyond_shown.TABLES.items():
         heads, *rows = table(found)
-        assert {row[0] for row in rows} == set(beyond_shown.MODELS.values()), name
+        assert {row[0] for row in rows} == {beyond_shown.MODELS[one] for one in found}, name
         assert all(len(row) == len(heads) for row in rows)
 
 
