@@ -50,9 +50,9 @@ TIMED = (1, 9)  # facts that are mapped to time one
 class Case:
     """A model, its data, and how much is asked.
 
-    model: folder or name on the hub.  prepares: calls before the stages.  relations: that are scored,
-    none for all.  score, questions, ways: flags of stages 1, 10 and 11.
-    mapped: relations.  cases: of edits.
+    model: folder or name on the hub.  prepares: calls before the stages.  score, questions, ways:
+    flags of stages 1, 10 and 11.  mapped: relations.  cases: of edits.  relations: that are scored,
+    none for all.
     """
 
     model: Path | str
@@ -102,10 +102,10 @@ CASES = {
         "data/PARAREL/data_all_allbags.json",
         "data/PARAREL/query_pairs.json",
         (),
-        ("--max_facts", "50", "--oov", "skip", "--keep", "0.02"),
+        ("--max_facts", "50", "--keep", "0.02"),
         "P36",
-        ("--oov", "skip"),
-        ("--facts", "10", "--oov", "skip"),
+        (),
+        ("--facts", "10"),
         "data/COUNTERFACT/world_counterfact.json",
         ("P19", "P36", "P101"),
     ),
