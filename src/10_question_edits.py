@@ -224,7 +224,8 @@ def main() -> None:
     else:
         inputs = with_model(settings, cases, {}, {})
     if EDITORS in ask:
-        of_cases = inputs.identity | {"data_sha256": sha256_of(cases)}
+        own = {name: one for name, one in inputs.identity.items() if name != "data_sha256"}
+        of_cases = own | {"cases_sha256": sha256_of(cases)}  # they are no prompts of the stages
         question_editors(replace(inputs, identity=of_cases))
 
 
