@@ -75,7 +75,8 @@ def _maps(found: Records) -> Iterator[list[str]]:
             held = own["validation"]
             numbers = [held["edges"]["r"], held["upper"]["r"], held["edges"]["slope"]]
             shares = [held["edges"]["sign"], held["taken"], held["taken_by_random"], own["share"]]
-            cells = [f"{one:.3f}" for one in numbers] + [f"{one:.1%}" for one in shares]
+            cells = [f"{one:.3f}" for one in numbers]
+            cells += [f"{round(100 * one, 1) or 0.0:.1f} %" for one in shares]  # no -0.0
             yield [MODELS[name], relation, str(own["facts"]), str(own["neurons"]), *cells]
 
 
@@ -85,7 +86,9 @@ def _scorers(found: Records) -> Iterator[list[str]]:
         for one in record["scorers"]["scorers"]:
             cells = [_told(one[key]) for key in ("agreement", "deletion", "insertion", "overlap")]
             every = record["scorers"]["neurons"] / one["neurons"]
-            seconds = f"{one['seconds']:.2g}" if every < 1.01 else f"{one['seconds'] * every:.2g}*"
+            whole = one["seconds"] * every
+            seconds = f"{whole:.0f}" if whole >= 10 else f"{whole:.2g}"
+            seconds += "*" * (every > 1.01)
             yield [MODELS[name], one["scorer"], *cells, seconds]
 
 
