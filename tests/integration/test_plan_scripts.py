@@ -82,7 +82,8 @@ def stubbed(bare) -> Path:
         (stages / f"{number}_run_{name}.sh").write_text(
             'echo "$(basename "$0") $*" >> "$HOME/log"\n'
         )
-    (stages / "9_neuron_map.sh").write_text('echo "$(basename "$0") $*" >> "$HOME/log"\n')
+    for name in ("9_neuron_map", "10_controls"):
+        (stages / f"{name}.sh").write_text('echo "$(basename "$0") $*" >> "$HOME/log"\n')
     return bare
 
 
@@ -134,7 +135,7 @@ def test_a_plan_of_the_demo(tmp_path):
     assert ended.returncode == 0, ended.stderr
     plan = json.loads(ended.stdout)
     assert (plan["facts"], plan["prompts"]) == (4, 32)
-    assert sorted(plan["stages"], key=int) == [str(stage) for stage in range(1, 10)]
+    assert sorted(plan["stages"], key=int) == [str(stage) for stage in range(1, 11)]
     assert all(stage["hours"] > 0 for stage in plan["stages"].values())
     assert 0 < plan["hours"] < 1 and set(plan["seconds_a_prompt"]) == {"float32", "bfloat16"}
     assert not list(tmp_path.iterdir())

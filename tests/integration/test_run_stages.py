@@ -63,18 +63,19 @@ def test_all_stages_run_and_say_how_long_is_left(whole):
             "edit/edit-1-8-top_k.json",
             "erase/P19.json",
             "maps/P36.json",
+            "controls/editors.json",
             "figs/dose_response-P19.pdf",
             "figs/suppress.pdf",
             "report.html",
         ),
     ):
         assert (results / name).exists(), name
-    steps = re.findall(r"^\[(\d+) of 13\] (.+)$", ended.stdout, re.M)
-    assert [int(number) for number, _ in steps] == list(range(1, 14))
+    steps = re.findall(r"^\[(\d+) of 14\] (.+)$", ended.stdout, re.M)
+    assert [int(number) for number, _ in steps] == list(range(1, 15))
     assert steps[0][1] == "stage 1 P19"
     assert all(re.search(r", whole run [\d:]+ left$", said) for _, said in steps[1:])
     kept = json.loads((results / "run.json").read_bytes())["steps"]
-    assert len(kept) == 13 and all(step["done"] and step["seconds"] > 0 for step in kept.values())
+    assert len(kept) == 14 and all(step["done"] and step["seconds"] > 0 for step in kept.values())
     assert re.search(r"stage 8 +[\d.]+ s", ended.stdout)
 
 
