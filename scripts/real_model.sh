@@ -39,7 +39,7 @@ done
 echo "about half an hour on 2 quiet cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"
 use_environment models
 
-export KN_MODEL=${model:-$root/models/smollm2} KN_RESULTS=$root/results/smollm2
+export KN_MODEL=${model:-$root/models/smollm2} KN_RESULTS=$root/results/smollm2 KN_WHOLE_RUN=1
 world=$root/data/WORLD/world
 asked=(--data_path "${world}_allbags.json" --sentences "${world}_distant_{}.json")
 python "$root/scripts/plan.py" "${asked[@]}" --max_facts 13 \

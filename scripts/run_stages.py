@@ -27,6 +27,7 @@ from tqdm import tqdm
 from knowledge_neurons import ROOT
 from knowledge_neurons.runs.executor import LOCAL
 from knowledge_neurons.stages import arguments, numbers, tables
+from knowledge_neurons.stages.numbered import WHOLE_RUN
 from knowledge_neurons.stages.run_log import Log, Step
 from knowledge_neurons.stages.workers import WHO_WORKS, add_workers, engine
 from knowledge_neurons.text import data
@@ -244,6 +245,7 @@ def main() -> None:
         "KN_DATA": str(settings.data),
         "KN_RESULTS": str(settings.output),
         "KN_LANGUAGE": settings.language,
+        WHOLE_RUN: "1",
     }
     given = {name: value for name, value in chosen.items() if value}
     if lacks_sentences(settings):

@@ -81,6 +81,7 @@ def test_records_have_the_neurons_of_stage_2(controlled):
     for told in ("own, held out", "those in at most 1 other fact x 0", "t = 0.2", "p = 0.7"):
         assert told in ended.out
     assert str(results.controls_summary) in ended.out
+    assert ended.out.endswith("next: bash 8_run_plot.sh\n")
 
 
 def test_wordings_of_a_fact_agree_more_than_facts(controlled):

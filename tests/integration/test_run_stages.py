@@ -76,7 +76,7 @@ def test_all_stages_run_and_say_how_long_is_left(whole):
     assert all(re.search(r", whole run [\d:]+ left$", said) for _, said in steps[1:])
     kept = json.loads((results / "run.json").read_bytes())["steps"]
     assert len(kept) == 14 and all(step["done"] and step["seconds"] > 0 for step in kept.values())
-    assert re.search(r"stage 8 +[\d.]+ s", ended.stdout)
+    assert re.search(r"stage 8 +[\d.]+ s", ended.stdout) and "next:" not in ended.stdout
 
 
 def test_the_embedded_model_shows_what_the_paper_says(whole):
