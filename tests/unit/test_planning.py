@@ -340,3 +340,7 @@ def test_calls_that_cannot_be_read_are_one_line_too(wrong, tmp_path, monkeypatch
     assert said.count("\n") == 1 and wrong[1] in said
     with pytest.raises((ValueError, OSError), match=wrong[1]):
         planning.main(flags)
+
+
+def test_every_stage_that_can_be_planned_has_a_name_in_the_table():
+    assert set(planning.NAMES) == {KNOWN, *calls.STAGES}

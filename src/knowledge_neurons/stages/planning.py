@@ -31,6 +31,7 @@ DESCRIPTION = "What a run will cost: operations, hours by stage, memory, disk, w
 ASKED_OVER = 1.0  # hours
 NAMES = {KNOWN: "facts known", 1: "1 scores", 2: "2 neurons", 3: "3 changes", 4: "4 sentences"}
 NAMES |= {5: "5 triggers", 6: "6 edits", 7: "7 erasures", 8: "8 report", 9: "9 neuron maps"}
+NAMES |= {10: "10 controls"}
 
 
 @dataclass(frozen=True, kw_only=True)
