@@ -230,6 +230,7 @@ def main() -> None:
             print(f"{question} is left out: these neurons were published without their scores")
             continue
         written += ASK[question](inputs, relations, scored)
+    inputs.executor.close()  # the other script has workers of its own
     for path in written:
         print(f"wrote {path}")
 

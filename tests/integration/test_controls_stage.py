@@ -16,8 +16,9 @@ from knowledge_neurons.results.localisation import read_localisation
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.results.stability import read_stability
+from knowledge_neurons.runs.executor import InThisProcess
 from tests.integration.editable import MODEL, SAMPLE
-from tests.integration.stages import Ended, Place, fine
+from tests.integration.stages import Ended, Place, fine, refused
 
 STAGE_10, ASKED = "10_question_neurons.py", "whose,localisation,stability"
 FACTS = 12  # of each relation
@@ -152,6 +153,27 @@ def test_other_scores_stand_beside(controlled, tmp_path):
     assert (place.results / "controls/stability.json").read_bytes() == before
     missing = beside.here(STAGE_10, "--ask", "stability", "--against", tmp_path / "nowhere")
     assert missing.code == 2 and "run stages 1 and 2" in missing.err
+
+
+def test_workers_end_with_the_first_script(controlled, monkeypatch):
+    """The second, in the same process, starts workers of its own; Ray would refuse it."""
+    place, _ = controlled
+    ended = []
+    monkeypatch.setattr(InThisProcess, "close", lambda self: ended.append(self))
+    fine(place.here(STAGE_10, "--sample", 5))
+    assert len(ended) == 1
+
+
+def test_scores_stored_from_different_shares_are_asked_apart(controlled, tmp_path):
+    """Their neurons could not be refined at the same thresholds."""
+    place, _ = controlled
+    mixed = replace(place, results=tmp_path / "mixed")
+    for relation, keep in (("P19", 0.05), ("P36", 0.1)):
+        fine(mixed.score(relation, "--keep", keep, "--max_facts", 4))
+        fine(mixed.here("2_get_kn.py", "--relations", relation))
+    flags = ("--ask", "stability", "--sample", 0)
+    refused(mixed.here(STAGE_10, *flags), "different --keep", "--relations")
+    fine(mixed.here(STAGE_10, *flags, "--relations", "P19"))
 
 
 def test_scores_must_be_there(controlled, tmp_path):

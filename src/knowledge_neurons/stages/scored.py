@@ -51,7 +51,8 @@ def read_scored(
 ) -> dict[str, Scored]:
     """Relation -> what its scores give; those whose neurons were published have none.
 
-    Raises ValueError for scores that are missing, or of other facts or neurons than these.
+    Raises ValueError for scores that are missing, of other facts or neurons than these, or stored
+    from different shares of the largest.
     """
     found = {}
     with progress(len(relations), "reading scores", "relation") as bar:
@@ -61,6 +62,12 @@ def read_scored(
             if "adopted" not in manifest.get("identity", {}):
                 found[relation.name] = _scored(results, relation, manifest, held_out, seed)
             bar.update()
+    if len({tuple(one.cells) for one in found.values()}) > 1:
+        raise ValueError(
+            f"the scores in {results.root} were stored with different --keep, so that relations "
+            "cannot be refined at the same thresholds: ask them apart with --relations, or run "
+            "stage 1 again for one of them"
+        )
     return found
 
 
