@@ -118,7 +118,7 @@ def test_memory_of_many_facts_is_bounded(monkeypatch):
 
 def test_what_was_learnt_inside_an_edit_is_forgotten(monkeypatch):
     """Shared neurons of the edited model are not those of the model, nor is its calibration."""
-    monkeypatch.setattr(scoring, "PAYS", 18)
+    monkeypatch.setattr(scoring.quadrature_audit, "PAYS", 18)
     kn, fresh = asked.bert(), asked.bert()
     with kn.erased([(1, 12)]):
         kn.find([TINY[0]] * 3, "Paris", coarse=0.1)

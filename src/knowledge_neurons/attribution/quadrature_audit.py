@@ -32,6 +32,7 @@ from knowledge_neurons.text.encoding import Tokens, encode_fact
 from knowledge_neurons.types import Batch, Count, Prompt
 
 CALIBRATED = 16  # prompts
+PAYS = 64  # prompts, from which it is cheaper to calibrate first
 # Of a relation's prompts 1 %, at least 16; of small relations 5 %, at least 4, for a prompt in full
 # costs as much as seven or eight others.
 AUDITED_SHARE, FEWEST_AUDITED, SMALL_SHARE, FEWEST_OF_SMALL = 0.01, 16, 0.05, 4
@@ -70,6 +71,11 @@ def draw_sample(
         if len(sample) == CALIBRATED:
             break
     return sample
+
+
+def evenly(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    """CALIBRATED of these prompts, spread evenly over them; none of fewer than pay for it."""
+    return prompts[:: len(prompts) // CALIBRATED][:CALIBRATED] if len(prompts) >= PAYS else []
 
 
 def calibrate(engine: Engine, sample: Sequence[Prompt]) -> Engine:

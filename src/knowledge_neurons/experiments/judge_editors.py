@@ -31,7 +31,6 @@ from knowledge_neurons.text.encoding import Encoded, Tokens, encode_facts
 from knowledge_neurons.types import CONTROL, Neuron, Prompt
 
 NEURONS = 5  # of a case, at most
-PAYS = 64  # cases, from which it is cheaper to calibrate first
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,7 @@ def engine_for(model: Network, tokenizer: Tokens, asked: Sequence[AskedCase]) ->
     """An engine for the prompts to rewrite; where they are many, calibrated on some of them."""
     settings = Settings(keep=refine.THRESHOLDS.coarse, baseline=False)
     engine = fact_scores.prepare(model, tokenizer, settings)
-    if len(asked) < PAYS:
-        return engine
-    every = len(asked) // quadrature_audit.CALIBRATED
-    sample = [one.true[0] for one in asked[::every][: quadrature_audit.CALIBRATED]]
+    sample = quadrature_audit.evenly([one.true[0] for one in asked])
     return quadrature_audit.calibrate(engine, sample)
 
 

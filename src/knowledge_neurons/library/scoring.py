@@ -24,7 +24,6 @@ from knowledge_neurons.library.scores import Kept, Scores
 from knowledge_neurons.neurons import refine
 from knowledge_neurons.types import Prompt, PromptScores
 
-PAYS = 64  # prompts of a call, from which it is cheaper to calibrate first
 AT_ONCE = 4  # facts whose every score is held, where thresholds need them all
 
 
@@ -83,9 +82,7 @@ class Scoring(Model):
             return engine
         how = map(tuple, settings.rule)
         key = (self.state, *how, settings.tolerance, settings.layers, settings.target)
-        if key not in self._points and len(prompts) >= PAYS:
-            every = len(prompts) // quadrature_audit.CALIBRATED
-            sample = prompts[::every][: quadrature_audit.CALIBRATED]
+        if key not in self._points and (sample := quadrature_audit.evenly(prompts)):
             self._points[key] = quadrature_audit.calibrate(engine, sample).scheme.first
         if key in self._points:
             return quadrature_audit.calibrated(engine, self._points[key])
