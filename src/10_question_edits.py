@@ -214,10 +214,7 @@ def main() -> None:
     if not ask:
         return
     cases = settings.cases
-    if EDITORS in ask:
-        read_cases(cases)  # what is wrong with it is said before the model is loaded
     if SYMMETRY in ask:
-        read_inverses(settings.inverses)
         inputs = open_inputs(settings)
         question_symmetry(inputs)
         inputs = replace(inputs, source=cases, bags={}, facts={})

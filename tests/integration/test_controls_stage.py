@@ -185,6 +185,13 @@ def test_scores_must_be_there(controlled, tmp_path):
     assert bare.here(STAGE_10, "--ask", "whom").code == 2
 
 
+def test_files_of_edits_are_looked_at_before_neurons_are_questioned(controlled, tmp_path):
+    """The shell runs both programs: an hour of the first is not spent on a name that is wrong."""
+    place, _ = controlled
+    for flag in ("--from", "--inverses"):
+        refused(place.here(STAGE_10, flag, tmp_path / "none.json"), "none.json: no such file")
+
+
 def test_controls_stand_in_the_report(controlled):
     place, _ = controlled
     fine(place.here("8_plot_report.py"))

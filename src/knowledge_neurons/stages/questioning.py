@@ -13,6 +13,8 @@ from knowledge_neurons.results.localisation import LOCALISATION
 from knowledge_neurons.results.stability import STABILITY
 from knowledge_neurons.results.symmetry import SYMMETRY
 from knowledge_neurons.stages import arguments, numbers
+from knowledge_neurons.text.counterfact import read_cases
+from knowledge_neurons.text.inverses import read_inverses
 
 WHOSE = "whose"
 OF_NEURONS = (WHOSE, LOCALISATION, STABILITY)
@@ -48,6 +50,7 @@ class Settings(arguments.ModelSettings):
 
 
 def parse(description: str) -> Settings:
+    """The same for both programs; what is wrong with the files of edits is said before any work."""
     parser = arguments.of_neurons(description)
     every = (*OF_NEURONS, *OF_EDITS)
     parser.add_argument(
@@ -61,7 +64,12 @@ def parse(description: str) -> Settings:
     arguments.add_seed(parser, "all that is drawn, and of intervals")
     _add_neurons(parser)
     _add_edits(parser)
-    return arguments.settings(Settings, parser.parse_args())
+    settings = arguments.settings(Settings, parser.parse_args())
+    if EDITORS in settings.ask or not settings.ask:
+        read_cases(settings.cases)
+    if SYMMETRY in settings.ask or not settings.ask:
+        read_inverses(settings.inverses)
+    return settings
 
 
 def _add_neurons(parser: argparse.ArgumentParser) -> None:

@@ -119,6 +119,8 @@ def smoothings(text: str) -> tuple[Smoothing, ...]:
     found = []
     for part in text.split(","):
         try:
+            if ":" not in part:
+                raise ValueError("no noise")
             *place, copies, noise = part.strip().rsplit(":", 2)
             found.append(Smoothing(int(copies), float(noise), *place))
         except ValueError as error:
