@@ -54,3 +54,10 @@ def test_quadrature_of_each_relation_that_has_an_audit():
 def test_files_of_the_released_code_have_no_manifests():
     made = provenance({})
     assert made.seconds == {} and made.models == [] and made.versions == {}
+
+
+def test_every_question_of_stage_10_costs_time():
+    """Those about neurons, of each relation, as those about edits."""
+    names = ("P19.jsonl", "stability-P19.jsonl", "symmetry.jsonl", "editors.jsonl")
+    manifests = {f"controls/{name}": {"wall_seconds": 2.0} for name in names}
+    assert provenance(manifests).seconds == {10: 8.0}

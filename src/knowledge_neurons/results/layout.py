@@ -28,7 +28,7 @@ EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
 MAPS = r"maps/[^/]+\.jsonl"
-QUESTIONED_EDITS = r"controls/(?:symmetry|editors)\.jsonl"
+CONTROLS = r"controls/[^/]+\.jsonl"
 WAYS = r"ways/(?:scorers|one_prompt)-[^/.]+\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
 

@@ -23,7 +23,7 @@ TIMED = {
     6: layout.EDITS,
     7: layout.ERASURES,
     9: layout.MAPS,
-    10: layout.QUESTIONED_EDITS,
+    10: layout.CONTROLS,
     11: layout.WAYS,
 }
 
