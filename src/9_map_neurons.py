@@ -9,7 +9,10 @@ beside what was predicted.  maps/<REL>.jsonl holds a line a fact, <REL>.json wha
 figs/neuron_map-<REL>.pdf and .png show it.  A fact of four neurons takes about 3 s of one core on
 SmolLM2, more with more neurons, layers and --wordings.
 
-neurons/words.jsonl holds what the neurons of every relation's facts write, which needs no prompts.
+neurons/ holds a line for each neuron of a fact: alone-<REL>.jsonl what it does by itself, beside
+random neurons of its layer; words.jsonl, of every relation's, what it writes; activity.jsonl what
+wakes it, of prompts and sentences (where there are any) drawn from all relations, and which neurons
+fire like it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from knowledge_neurons.experiments import neuron_maps
+from knowledge_neurons.experiments import neuron_activity, neuron_maps
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.results.json_files import encode_float32
 from knowledge_neurons.results.manifests import write_manifest
@@ -35,7 +38,12 @@ from knowledge_neurons.results.maps import (
 )
 from knowledge_neurons.runs.grow import Job, grow
 from knowledge_neurons.stages import arguments, numbers, tables
-from knowledge_neurons.stages.describing import describe
+from knowledge_neurons.stages.describing import (
+    open_described,
+    write_activity_of,
+    write_alone,
+    write_words,
+)
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
 from knowledge_neurons.types import KNOWLEDGE
 
@@ -43,13 +51,15 @@ GROUP = 4  # facts worked on together: what an interruption loses
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(arguments.ModelSettings):
+class Settings(arguments.SentenceSettings):
     """edges: of a neuron.  wordings: of a fact.  lowest: the first layer that may drive, or None
-    for the first that is scored.  max_facts: that are mapped, of those that stage 1 took."""
+    for the first that is scored.  texts: prompts, and sentences, that neurons are read on.
+    max_facts: that are mapped, of those that stage 1 took."""
 
     edges: int
     wordings: int
     lowest: int | None
+    texts: int
 
 
 def parse() -> Settings:
@@ -73,7 +83,14 @@ def parse() -> Settings:
         type=numbers.whole(0, 1 << 12),
         help="first layer whose neurons may drive (default: 0, of a decoder 1)",
     )
-    arguments.add_seed(parser, "the random neurons")
+    parser.add_argument(
+        "--texts",
+        type=numbers.count,
+        default=neuron_activity.TEXTS,
+        help="prompts, and sentences, that neurons are read on, as many of each relation (2000)",
+    )
+    arguments.add_sentences(parser)
+    arguments.add_seed(parser, "the random neurons and the texts")
     return arguments.settings(Settings, parser.parse_args())
 
 
@@ -114,6 +131,7 @@ def main() -> None:
     )
     told = settings.edges, settings.wordings, settings.lowest
     how = neuron_maps.settings_for(model, *told)
+    described = open_described(inputs)
     results, found, written = settings.results, {}, []
     labels: Mapping[str, str] = {one.name: one.facts[0].label for one in relations}
     for relation in relations:
@@ -125,7 +143,8 @@ def main() -> None:
         write_manifest(summary, identity, arguments=settings.given)
         picture = gallery.neuron_map(results, name, found[name], labels)
         written += [path, summary, *gallery.save(results, picture, settings.given)]
-    written.append(describe(inputs))
+        written.append(write_alone(inputs, relation))
+    written += [write_words(described), write_activity_of(described)]
     if len(relations) > 1:
         found["all"] = together(settings, relations)
     for name, one in found.items():

@@ -6,20 +6,27 @@ Run: pytest tests/integration/test_map_stage.py
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from knowledge_neurons import KnowledgeNeurons
+from knowledge_neurons.experiments import distant_activation
 from knowledge_neurons.report import embedding
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.maps import read_maps, read_summaries
+from knowledge_neurons.results.neuron_activity import read_activity
 from knowledge_neurons.results.neuron_words import read_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons
+from knowledge_neurons.results.neurons_alone import read_alone
+from knowledge_neurons.text.encoding import encode_open
+from knowledge_neurons.types import Neuron
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Ended, Place, fine, refused
 
 STAGE_9 = "9_map_neurons.py"
+SENTENCES = SAMPLE.parents[1] / "BINGREL"
 FACTS, EDGES = 6, 5
 RECORDS = "maps/P36.jsonl"
 
@@ -31,9 +38,19 @@ def mapped(one_thread, tmp_path_factory) -> tuple[Place, Ended]:
     sample = json.loads(SAMPLE.read_bytes())
     (folder / "data.json").write_text(json.dumps({"P36": sample["P36"][:FACTS]}))
     place = Place(MODEL, folder / "data.json", folder / "results")
+    sentences = json.loads((SENTENCES / "sample_distant_P36.json").read_bytes())[:FACTS]
+    (folder / "sentences_P36.json").write_text(json.dumps(sentences))
+    pairs = json.loads((SAMPLE.parent / "sample_query_pairs.json").read_bytes())
+    (folder / "pairs.json").write_text(json.dumps({"P36": pairs["P36"][:FACTS]}))
     fine(place.score("P36"))
     fine(place.here("2_get_kn.py"))
-    return place, fine(place.shell("9_neuron_map.sh", "P36", "--edges", EDGES))
+    return place, fine(place.shell("9_neuron_map.sh", "P36", "--edges", EDGES, *with_texts(place)))
+
+
+def with_texts(place: Place) -> list[object]:
+    """The flags that name its sentences."""
+    folder = place.data.parent
+    return ["--sentences", folder / "sentences_{}.json", "--pairs", folder / "pairs.json"]
 
 
 @pytest.fixture
@@ -168,3 +185,47 @@ def test_the_words_of_every_neuron_lie_beside_the_maps(mapped):
     before = results.neuron_words.stat().st_mtime_ns
     fine(place.here(STAGE_9, "--relations", "P36", "--edges", EDGES))
     assert results.neuron_words.stat().st_mtime_ns == before
+
+
+def test_what_wakes_every_neuron_and_what_each_does_alone(mapped):
+    """By the library: activations on the texts told, P with the neuron off; written once."""
+    place = mapped[0]
+    results = Results(place.results)
+    neurons = read_fact_neurons(results.fact_neurons("P36", False))
+    found = read_activity(results)
+    assert [one.neuron for one in found] == sorted({n for own in neurons for n in own})
+    kn = KnowledgeNeurons.from_pretrained(MODEL)
+    bags = json.loads(place.data.read_bytes())["P36"]
+    one = found[-1]
+    for fired in (*one.prompts.most, *one.prompts.least):
+        assert fired.text in [row[0] for row in bags[fired.fact]]
+    fired = one.prompts.most[0]
+    (prompt,) = encode_open([fired.text], kn.tokenizer, 128)
+    read = distant_activation.neuron_activations(kn.model, [prompt], [[one.neuron]])
+    assert read[0][0] == pytest.approx(fired.activation, rel=1e-4)
+    assert one.means["own"] > one.means["relation"] and "both" in one.means
+    records = list(read_alone(results.neurons_alone("P36")))
+    assert [alone.neuron for alone in records] == [told.neuron for told in found]
+    alone = records[-1]
+    assert len(alone.asked) == 8 and {i for _, i, _ in alone.asked} <= {
+        i for i, own in enumerate(neurons) if alone.neuron in own
+    }
+    _, index, prompt = alone.asked[0]
+    text, answer, _ = bags[index][prompt]
+    others = alone.neuron, Neuron(alone.neuron.layer, alone.random[0])
+    for off, p in zip(others, alone.probabilities[0][1:], strict=True):
+        told = kn.suppress([text], answer, [off]).probabilities
+        assert (told[0][0], told[1][0]) == pytest.approx((alone.probabilities[0][0], p), rel=1e-4)
+    before = results.neuron_activity.stat().st_mtime_ns
+    fine(place.here(STAGE_9, "--relations", "P36", "--edges", EDGES, *with_texts(place)))
+    assert results.neuron_activity.stat().st_mtime_ns == before
+
+
+def test_what_is_wrong_with_sentences_is_said_before_any_work(own):
+    folder = own.data.parent
+    wrong = own.results.parent / "wrong_{}.json"
+    Path(str(wrong).format("P36")).write_text("[]")
+    shutil.rmtree(own.results / "maps")
+    flags = ("--sentences", wrong, "--pairs", folder / "pairs.json")
+    refused(own.here(STAGE_9, *flags), "expected a list of the 6 facts that P36 has")
+    assert not (own.results / "maps").exists()

@@ -3,11 +3,15 @@
 Run: pytest tests/integration/test_report_neuron.py      (needs Chromium, as test_report_browser)
 """
 
+from statistics import fmean
+
 import pytest
 
 from knowledge_neurons import report
 from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.neuron_activity import read_activity
 from knowledge_neurons.results.neuron_words import read_neuron_words
+from knowledge_neurons.results.neurons_alone import read_alone
 from tests.reference.made_results import MadeFact, Shape, Writer
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -114,8 +118,44 @@ def test_a_neurons_page_holds_what_the_files_say(page, made):
         other in own and (layer, index) in own for facts in made.neurons.values() for own in facts
     )
     assert shared == f"{both} of {count}"
-    assert rows(page, "Sentences that wake it most")
     expect(told.locator(".dots .mean")).to_have_count(3)
+
+
+def test_a_neurons_page_says_what_wakes_it_and_what_it_does_alone(page, made):
+    """Texts, histogram, neurons that fire like it and its effect, as the files have them."""
+    (layer, index), owners = busiest(made)
+    at(page, made, f"#neuron={layer}/{index}")
+    titled(page, f"Neuron [{layer}, {index}]")
+    told = page.locator("#fact")
+    found = next(one for one in read_activity(made.results) if one.neuron == (layer, index))
+    for name, ends in (("Prompts", found.prompts), ("Sentences", found.sentences)):
+        for which, fired in (("most", ends.most[:4]), ("least", ends.least[:2])):
+            shown = rows(page, f"{name} that wake it {which}")
+            assert [row[0] for row in shown] == [one.text for one in fired]
+            assert [row[1] for row in shown] == [signed(one.activation, 2) for one in fired]
+    strips = told.locator(".histogram .track")
+    expect(strips).to_have_count(5)
+    counts = found.counts["relation"]
+    bars = strips.nth(1).locator("i")
+    assert [bar.get_attribute("title").split(": ")[1] for bar in bars.all()] == [
+        f"{count} of {sum(counts)}" for count in counts
+    ]
+    like = told.locator("h4", has_text="Neurons that fire like it").locator("..")
+    names = [f"[{layer}, {index}]" for layer, index, _ in found.alike[:5]]
+    assert like.locator("a").all_inner_texts() == names
+    alone = [
+        one for name in owners for one in read_alone(made.results.neurons_alone(name))
+        if one.neuron == (layer, index)
+    ]  # fmt: skip
+    prompts = sum(len(one.asked) for one in alone)
+    nats = fmean(row[1] - row[0] for one in alone for row in one.log_odds)
+    effect = told.locator("h4", has_text="Switched off alone").locator("..")
+    expect(effect).to_contain_text(f"on {prompts} prompts of its facts")
+    expect(effect).to_contain_text(f"In log-odds: {signed(nats, 3)} nats")
+
+
+def signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def test_every_neuron_named_leads_to_its_page(page, made):
@@ -170,7 +210,7 @@ def test_what_is_missing_names_its_stage(browser, tmp_path):
     page = browser.new_page()
     layer, index = writer.neurons["P1"][0][0]
     at(page, writer, f"#neuron={layer}/{index}")
-    for stage in ("4_run_distant.sh", "5_run_trigger_examples.sh", "9_neuron_map.sh"):
+    for stage in ("4_run_distant.sh", "9_neuron_map.sh"):
         expect(page.locator("#fact")).to_contain_text(stage)
     assert len(rows(page, "Facts it serves, by prompt")) == 1
     page.close()
@@ -219,6 +259,8 @@ def test_the_baselines_neurons_and_the_edits_stand_beside_a_fact(page, made):
     at(page, made, "#P1/0")
     expect(page.locator("#fact h4", has_text="The baseline's neurons")).to_have_count(1)
     assert rows(page, "Edits of this fact")[0][:2] == ["a → b", "1 and 8"]
+    ranked = rows(page, "Sentences that wake its neurons")
+    assert [row[1] for row in ranked] == ["+4.00", "+3.00", "+1.00"]
 
 
 # --- how it looks ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ INDEX = {
     "layers": 3,
     "width": 60,
     "written": [2],
+    "active": [2],
     "relations": [
         {
             "id": "P36",

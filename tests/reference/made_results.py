@@ -37,7 +37,7 @@ from knowledge_neurons.results.triggers import Triggered, Triggers, encode_trigg
 from knowledge_neurons.types import KINDS, Neuron, PromptScores, Triplet
 from tests.reference import synthetic
 from tests.reference.made_maps import made_map
-from tests.reference.made_words import word, write_words
+from tests.reference.made_words import made_alone, word, write_waking, write_words
 
 SEED = 42
 QUADRATURE = {
@@ -188,7 +188,10 @@ class Writer:
             path = self.results.maps(name)
             self._lines(path, [encode_float32(record) for record in records])
             write_summary(self.results.map_summary(name), summary_of(records))
+            alone = made_alone(name, self.neurons[name])
+            self._lines(self.results.neurons_alone(name), [encode_float32(one) for one in alone])
         write_words(self.results, self.neurons.values())
+        write_waking(self.results, self.neurons, max(8, self.shape.filler))
 
     def dose_response(self) -> None:
         self._synthetic("curves", 1)

@@ -17,6 +17,7 @@ from knowledge_neurons.attribution.quadrature_audit import Record
 from knowledge_neurons.editing import patches
 from knowledge_neurons.figures import gallery
 from knowledge_neurons.report import embedding, page
+from knowledge_neurons.report.active import active_of
 from knowledge_neurons.report.comparability import comparability
 from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.activations import (
@@ -32,6 +33,7 @@ from knowledge_neurons.results.json_files import decode, write_json
 from knowledge_neurons.results.layout import Results, manifest_path
 from knowledge_neurons.results.manifests import read_manifest, read_records
 from knowledge_neurons.results.maps import read_maps, summary_of
+from knowledge_neurons.results.neuron_words import read_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.provenance import provenance
 from knowledge_neurons.results.scores import read_fact_scores
@@ -132,6 +134,9 @@ READERS: dict[str, Callable[[Results], object]] = {
     "erase/P19.json": drawn,
     "maps/P19.jsonl": lambda r: summary_of(read_maps(r.maps("P19"))),
     "maps/P19.json": drawn,
+    "neurons/words.jsonl": read_neuron_words,
+    "neurons/activity.jsonl": active_of,
+    "neurons/alone-P19.jsonl": active_of,
     "manifests/TREx-all-P19.rlt.jsonl.manifest.json": everything,
     "kn/manifests/kn_bag-P19.json.manifest.json": everything,
     "distant/manifests/P19.jsonl.manifest.json": everything,

@@ -16,8 +16,10 @@ from knowledge_neurons.results.activations import read_activations
 from knowledge_neurons.results.changes import read_changes
 from knowledge_neurons.results.edits import read_edits
 from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.neuron_activity import read_activity
 from knowledge_neurons.results.neuron_words import NeuronWords, write_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons, write_neurons
+from knowledge_neurons.results.neurons_alone import read_alone
 from knowledge_neurons.results.scores import encode_fact_scores, read_fact_scores
 from knowledge_neurons.types import Neuron, PromptScores, Triplet
 from tests.reference import synthetic
@@ -250,3 +252,48 @@ def test_words_are_packed_by_layer(made):
     assert up[1::2] == [50, 49, 48, 47, 46, 45, 44, 43]
     assert [layer["words"][place] for place in down[::2]] == [w for w, _ in words[:1:-1]]
     assert others == [part for i in range(5) for part in (embedding.STRIDE + i, 30)]
+
+
+def test_what_wakes_neurons_is_packed_by_layer(made):
+    """Four texts and two at the ends, the mean and histogram of each kind, five that fire alike."""
+    made.everything()
+    found = read_activity(made.results)
+    packed = embedding.embed(made.results)
+    layers = {one.neuron.layer for one in found}
+    assert embedding.unpack(packed.index)["active"] == sorted(packed.active) == sorted(layers)
+    one = found[0]
+    layer = embedding.unpack(packed.active[one.neuron.layer])
+    own = layer["neurons"][str(one.neuron.index)]
+    for ends, packed_ends in ((one.prompts, own["prompts"]), (one.sentences, own["sentences"])):
+        for cut, flat in zip((ends.most[:4], ends.least[:2]), packed_ends, strict=True):
+            assert [layer["texts"][place] for place in flat[::2]] == [list(f[:3]) for f in cut]
+            assert flat[1::2] == pytest.approx([f.activation for f in cut], abs=0.006)
+    assert own["kinds"][1] == [
+        pytest.approx(one.means["relation"], abs=6e-3),
+        *one.counts["relation"],
+    ]
+    assert own["alike"][::2] == [embedding.STRIDE * a + b for a, b, _ in one.alike[:5]]
+
+
+def test_a_neuron_alone_is_told_of_all_relations_together(made):
+    """Prompts, means of P, of changes of log-odds and how far the random ones reach."""
+    made.everything()
+    of_neuron: dict[Neuron, list] = {}
+    for name in made.relations:
+        for one in read_alone(made.results.neurons_alone(name)):
+            of_neuron.setdefault(one.neuron, []).append(one)
+    neuron, records = max(of_neuron.items(), key=lambda pair: len(pair[1]))
+    layer = embedding.unpack(embedding.embed(made.results).active[neuron.layer])
+    prompts, *told = layer["neurons"][str(neuron.index)]["alone"]
+    p = [row for one in records for row in one.probabilities]
+    odds = [row for one in records for row in one.log_odds]
+    assert prompts == len(p) == 8 * len(records)
+    assert told[:3] == pytest.approx([fmean(row[i] for row in p) for i in range(3)], rel=5e-3)
+    changes = [[row[i] - row[0] for row in odds] for i in (1, 2)]
+    expected = [*map(fmean, changes), min(changes[1]), max(changes[1])]
+    assert told[3:7] == pytest.approx(expected, abs=6e-4)
+    assert told[7] == sum(abs(a) > abs(b) for a, b in zip(*changes, strict=True))
+    for name in made.relations:
+        made.results.neurons_alone(name).unlink()
+    layer = embedding.unpack(embedding.embed(made.results).active[neuron.layer])
+    assert layer["neurons"][str(neuron.index)]["alone"] is None

@@ -59,8 +59,8 @@ def test_html_in_the_data_is_escaped_everywhere(tmp_path):
     assert EVIL not in html and "<b>" not in html and "<i>" not in html
     assert "&lt;script&gt;document.title" in html and "&lt;/title&gt;&lt;i&gt;" in html
     scripts = re.findall(r"<script([^>]*)>", html)
-    layers = sum("data-layer" in one for one in scripts)
-    assert len(scripts) == 1 + 2 * 2 + layers + 1  # index, relations, prompts, words, the browser
+    layers = sum("data-layer" in one or "data-active" in one for one in scripts)
+    assert len(scripts) == 1 + 2 * 2 + layers + 1  # index, relations, prompts, neurons, the browser
     assert html.count("</script>") == len(scripts)
     assert scripts[-1] == "" and all("application/gzip" in tag for tag in scripts[:-1])
 

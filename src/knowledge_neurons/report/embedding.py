@@ -1,8 +1,9 @@
 """What the report's fact browser shows, packed into the page: every fact of every relation.
 
 An index of all facts is unpacked when the page opens, a relation's details when one of its facts is
-looked at, its prompts when they are searched too, a layer's words when one of its neurons is.  All
-are columns of JSON, gzipped and in base64, so no text of the data can end a script or start one.
+looked at, its prompts when they are searched too, of a layer what its neurons write and what wakes
+them when one of these is.  All are columns of JSON, gzipped and in base64, so no text of the data
+can end a script or start one.
 Neurons are numbers, see `packing`.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from knowledge_neurons.report.active import active_of
 from knowledge_neurons.report.beside import (
     activations_of,
     baseline_of,
@@ -46,7 +48,8 @@ STRONGEST = 48  # scores of a prompt that are embedded, at most
 
 @dataclass(frozen=True)
 class Embedded:
-    """The packed index, relations' details and prompts, layers' words, and what they hold.
+    """The packed index, relations' details and prompts, what layers' neurons write and what wakes
+    them, and what all hold.
 
     facts, prompts: how many.  cut: prompts of which only the STRONGEST scores are there.
     unscored: relations without any, whose neurons are adopted.
@@ -56,6 +59,7 @@ class Embedded:
     relations: Mapping[str, str]
     texts: Mapping[str, str]
     words: Mapping[int, str]
+    active: Mapping[int, str]
     facts: int
     prompts: int
     cut: int
@@ -64,7 +68,8 @@ class Embedded:
     @property
     def parts(self) -> dict[str, Mapping[Any, str]]:
         """What the page calls each part -> its texts by name."""
-        return {"relation": self.relations, "texts": self.texts, "layer": self.words}
+        own = {"relation": self.relations, "texts": self.texts}
+        return {**own, "layer": self.words, "active": self.active}
 
     @property
     def bytes(self) -> int:
@@ -80,7 +85,7 @@ def embed(results: Results) -> Embedded | None:
     if not names:
         return None
     packed, texts, rows, cut, prompts = {}, {}, [], 0, 0
-    edits, words = edits_of(results), written_of(results)
+    edits, words, active = edits_of(results), written_of(results), active_of(results)
     for name in names:
         relation = (read_relation if name in scored else read_told)(results, name)
         packed[name] = pack({**relation.details, "edits": edits.get(name, {})})
@@ -95,11 +100,12 @@ def embed(results: Results) -> Embedded | None:
         "width": max(width for _, width in shapes),
         "relations": rows,
         "written": sorted(words),
+        "active": sorted(active),
     }
     facts = sum(len(row["names"]) for row in rows)
-    written = {layer: pack(own) for layer, own in words.items()}
+    layers = ({layer: pack(own) for layer, own in part.items()} for part in (words, active))
     unscored = len(names) - len(scored)
-    return Embedded(pack(index), packed, texts, written, facts, prompts, cut, unscored)
+    return Embedded(pack(index), packed, texts, *layers, facts, prompts, cut, unscored)
 
 
 def _shape(results: Results, row: dict[str, Any]) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from knowledge_neurons.figures import gallery, plots
+from knowledge_neurons.report.active import SHOWN_LEAST, SHOWN_MOST
 from knowledge_neurons.report.beside import HIGHEST, LOWEST
 from knowledge_neurons.report.browser import joined
 from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
@@ -117,6 +118,7 @@ def render(results: Results, paper_look: bool = False) -> str:
             embedded=embedded,
             strongest=STRONGEST,
             sentence_ends=(HIGHEST, LOWEST),
+            waking_ends=(SHOWN_MOST, SHOWN_LEAST),
             with_sentences=MOST,
             words_shown=SHOWN_WORDS,
             **quadrature_of(made),

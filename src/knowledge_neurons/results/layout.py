@@ -259,6 +259,15 @@ class Results:
         """What the neurons of all facts write."""
         return self.root / "neurons" / "words.jsonl"
 
+    @property
+    def neuron_activity(self) -> Path:
+        """What wakes them."""
+        return self.root / "neurons" / "activity.jsonl"
+
+    def neurons_alone(self, relation: str) -> Path:
+        """What each neuron of a relation's facts does by itself."""
+        return self.root / "neurons" / f"alone-{relation}.jsonl"
+
     def questioned(self, question: str) -> Path:
         """Stage 10's records of another question: symmetry, editors, stability-REL."""
         return self.root / "controls" / f"{question}.jsonl"

@@ -27,7 +27,7 @@ class Job:
     identity: what decides them.  name: for the screen.  facts: how many there are.  group: facts
     worked on together.  work: facts, as a range of places -> their records, in order; told: a place
     -> its fact, for people.  keep: writes what else there is of a record, before its line.
-    encode: a record -> its line.  records: of a fact.
+    encode: a record -> its line.  records: of a fact.  unit: what `facts` counts.
     beside: a second file that grows with the first, and how a record is encoded there.
     started: when work on it began.
     """
@@ -40,6 +40,7 @@ class Job:
     work: Work
     encode: Callable[[Any], bytes]
     records: int = 1
+    unit: str = "fact"
     told: Callable[[int], str] | None = None
     keep: Callable[[Any], None] | None = None
     beside: tuple[Path, Callable[[Any], bytes]] | None = None
@@ -95,7 +96,7 @@ def _work(job: Job, lines: GrowingLines, executor: Executor) -> None:
             job.keep(record)
         lines.append(*([encode(record) for record in records] for encode in encoders))
 
-    with progress(job.facts, job.name, "fact", first) as bar, Background(write) as writing:
+    with progress(job.facts, job.name, job.unit, first) as bar, Background(write) as writing:
         found = executor(job.named, groups)
         for number, (group, records) in enumerate(zip(groups, found, strict=True), start=1):
             writing(records)

@@ -1,11 +1,15 @@
-"""Which facts stages 3 and 10 can ask, with what prompts, and what decides the outcome."""
+"""Which facts and prompts stages 3, 9 and 10 can ask, and what decides the outcome."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from knowledge_neurons.experiments.modify_activation import Asked
+from knowledge_neurons.neurons.owners import PromptOf
 from knowledge_neurons.stages.inputs import Inputs, Relation
+from knowledge_neurons.types import Prompt
 
 
 def askable(inputs: Inputs) -> dict[str, list[int]]:
@@ -20,6 +24,17 @@ def asking(inputs: Inputs, fact: tuple[str, int] | None) -> Asked | None:
         return None
     (prompts,) = inputs.encode([inputs.facts[fact[0]][fact[1]]])
     return (*fact, prompts)
+
+
+def prompts_at(inputs: Inputs, places: Iterable[PromptOf]) -> dict[PromptOf, Prompt]:
+    """These prompts, sorted, without those that cannot be asked."""
+    order = sorted(set(places))
+    single = []
+    for relation, index, prompt in order:
+        fact = inputs.facts[relation][index]
+        single.append(replace(fact, prompts=(fact.prompts[prompt],)))
+    found = inputs.encode(single, skip_unknown=True)
+    return {one: own[0] for one, own in zip(order, found, strict=True) if own}
 
 
 def identity_of(inputs: Inputs, relation: Relation) -> dict[str, Any]:

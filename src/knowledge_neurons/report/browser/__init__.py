@@ -8,7 +8,7 @@ from importlib.resources import files
 
 MODULES = (
     *("elements", "packed", "addresses", "search", "list", "effects", "map", "fact"),
-    *("around", "neuron", "relations", "start"),
+    *("waking", "around", "neuron", "relations", "start"),
 )
 
 

@@ -1,4 +1,4 @@
-// What surrounds a neuron: texts that wake it, neurons of the same facts, edges of the maps.
+// What surrounds a neuron: its facts' sentences, neurons of the same facts, edges of the maps.
 
 // known: [{ fact, known, at }], at: the neuron's place among the fact's.
 
@@ -7,7 +7,7 @@ const TEXTS = ["with head and tail", "with the head", "of other facts"]; // stag
 const DOTS = 200; // facts drawn of a kind, evenly from all
 
 function onTexts(known) {
-  const title = "Its activation on sentences";
+  const title = "On its facts' sentences";
   const rows = known.map((one) => one.known.activations?.[one.at]).filter(Boolean);
   if (!rows.length) return part(title, make("p", {}, "No fact of it was read on sentences (4_run_distant.sh)."));
   const [least, most] = [Math.min(0, ...rows.flat()), Math.max(0, ...rows.flat())];
@@ -26,23 +26,6 @@ function onTexts(known) {
   });
   return part(title, note(`At [MASK] in place of the answer, from ${signed(least, 2)} to ${signed(most, 2)}: a dot for ` +
     `each of ${counted(rows.length, "fact")}, the line at 0, the bar and the number their mean.`), grid);
-}
-
-// Stage 5 tells the sum over a fact's neurons, not one of them: said above the sentences.
-function wakingSentences(data, known) {
-  const title = "Sentences that wake its facts' neurons";
-  const ends = [1, 2].map((end) => known.flatMap((one) =>
-    (one.known.sentences?.[end] ?? []).map(([sum, text]) => ({ sum, text, fact: one.fact }))));
-  const [top, bottom] = ends.map((some) => [...new Map(some.map((one) => [one.text, one])).values()]
-    .sort((a, b) => b.sum - a.sum));
-  if (!top.length) {
-    return part(title, make("p", {}, "No sentences were ranked for its facts (5_run_trigger_examples.sh)."));
-  }
-  const row = ({ sum, text, fact }) => [masked(text, "[MASK]", ""), signed(sum, 2), factLink(data, fact)];
-  const heads = [["Sentence", false], ["Sum", true], ["Fact", false]];
-  return part(title, note("The sum is over all neurons of the fact, of which it is one: stage 5 does not tell them apart."),
-    table("Sentences that wake it most", heads, top.slice(0, 5).map(row), "Most"),
-    table("Sentences that wake it least", heads, bottom.slice(-3).map(row), "Least"));
 }
 
 // Neurons that are of the same facts, those of most first.

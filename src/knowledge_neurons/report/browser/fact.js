@@ -10,6 +10,7 @@ async function factView(data, { fact, prompt }, steps, choose) {
   const tools = { neuronLink: (neuron) => neuronLink(data, neuron), stride: data.stride, answer: fact.answer };
   return [factHeading(data, fact), promptChoice(fact, known, first, (chosen) => { look(chosen); choose(chosen); }),
     view, doseResponse(known), neuronTable(data, fact, known), baselineOf(data, fact, known), editsOf(known),
+    factSentences(known),
     known.map ? drawMap(known.map, tools) : "", neighbours(data, fact), stepsOf(data, steps)];
 }
 

@@ -1,4 +1,4 @@
-// A neuron: what it writes, the facts it serves, the texts that wake it, and the neurons around it.
+// A neuron: what it does alone, writes, the facts it serves, what wakes it, and the neurons around it.
 
 const RELATIONS_READ = 6; // whose facts' records are read at first, those that have most of its facts
 
@@ -15,12 +15,14 @@ async function neuronView(data, neuron, relations = RELATIONS_READ) {
   const mapped = data.relations.flatMap(({ mapped: is }, place) => (is ? [place] : []));
   const maps = await mapsOf(data, [...new Set([...read, ...mapped.slice(0, RELATIONS_READ)])]
     .filter((place) => mapped.includes(place)));
+  const [words, active] = await Promise.all([data.wordsOf(neuron), data.activeOf(neuron)]);
   const box = make("div");
   const fill = (parts) => box.replaceChildren(...parts);
   fill([neuronHeading(data, neuron, owned, places), cutOf(places, read, async () =>
-    fill(await neuronView(data, neuron, places.length))), written(data, await data.wordsOf(neuron)),
-  servedFacts(data, neuron, known), onTexts(known), wakingSentences(data, known), together(data, neuron, owned),
-  inMaps(data, neuron, maps)]);
+    fill(await neuronView(data, neuron, places.length))), ...(owned.length ? [byItself(active)] : []),
+  written(data, words), servedFacts(data, neuron, known),
+  ...(owned.length ? [onKinds(active), wakingTexts(data, active), onTexts(known)] : []),
+  firesLike(data, active), together(data, neuron, owned), inMaps(data, neuron, maps)]);
   return [box];
 }
 
@@ -45,7 +47,8 @@ function cutOf(places, read, readAll) {
 function written(data, found) {
   const title = "What it writes";
   if (!data.written.length) {
-    return part(title, make("p", {}, "Not here yet: run 9_neuron_map.sh REL, then stage 8 again."));
+    return part(title, make("p", {},
+      "Not here yet, nor what wakes it and what it does alone: run 9_neuron_map.sh REL, then stage 8 again."));
   }
   if (!found) return part(title, make("p", {}, "Not here: stage 9 reads it of neurons that facts have."));
   const row = (name, some) => make("p", { className: "words" }, make("span", {}, name), ...some.flatMap(([word, by]) =>

@@ -40,17 +40,18 @@ function factsOf(index) {
 
 // The index with its facts, and how to come to the rest: of a relation by its place, of a layer.
 function dataOf(index) {
-  const [details, texts, written] = ["data-relation", "data-texts", "data-layer"].map(held);
+  const [details, texts, written, active] = ["data-relation", "data-texts", "data-layer", "data-active"].map(held);
   const id = (place) => index.relations[place].id;
+  const ofLayer = (layers, unpacked, read) => async (neuron) => {
+    const layer = Math.floor(neuron / index.stride);
+    return layers.includes(layer) ? read(await unpacked(String(layer)), neuron % index.stride) : null;
+  };
   return {
     ...index, ...factsOf(index),
     details: (place) => details(id(place)),
     texts: (place) => texts(id(place)),
-    wordsOf: async (neuron) => {
-      const layer = Math.floor(neuron / index.stride);
-      if (!index.written.includes(layer)) return null;
-      return writtenBy(await written(String(layer)), neuron % index.stride);
-    },
+    wordsOf: ofLayer(index.written, written, writtenBy),
+    activeOf: ofLayer(index.active, active, activeOf),
   };
 }
 
