@@ -163,7 +163,11 @@ def test_passes_of_the_other_stages_by_hand():
     assert works("7_run_erase.sh P36")[7].together == 3 * 19
     assert works("7_run_erase.sh P36 --other_sample 2")[7].together == 3 * (8 + 2)
     found = works("9_neuron_map.sh P36 --max_facts 1 --wordings 2")[9]
-    assert found.points == 2 * 2.5 * 2 and found.edits == work.NEURONS * 22
+    assert found.points == 2 * 2.5 * 2 and found.edits == work.NEURONS * 22 + 2 * 8 * 2 * 2
+    assert found.edited == 8 * 2 * 2 and found.sentences == 12 + 6 and found.starts == 1
+    assert found.together == 19 + 8 * 2 * 6
+    few = works("9_neuron_map.sh P36 --texts 5")[9]
+    assert few.together == 5 + 8 * 2 * 6 and few.sentences == 5
     assert works("9_neuron_map.sh --relations P36,P101")[9].points == 3 * 3 * 2.5 * 2
     assert works("known_facts.py --per_relation 1")[KNOWN].read == pytest.approx(3 * each)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from knowledge_neurons.attribution import adaptive
 from knowledge_neurons.attribution.scorers import IG, SCORERS
-from knowledge_neurons.experiments import choose_facts, neuron_maps
+from knowledge_neurons.experiments import choose_facts, neuron_activity, neuron_maps
 
 KNOWN = 0  # known_facts.py, which comes before the stages
 STAGES = range(1, 11)
@@ -40,7 +40,7 @@ class Call:
     variants: in how many ways stage 6 edits a fact.  edits: of a relation; all_prompts: whether
     those who watch are asked all their prompts.  others: prompts of stage 7's other relations, None
     for all.  taken: facts of a relation that known_facts takes, stage 9 maps or stage 10 samples.
-    wordings: of a fact that stage 9 averages.
+    wordings: of a fact that stage 9 averages; texts: prompts, and sentences, that it draws.
     """
 
     stage: int
@@ -58,6 +58,7 @@ class Call:
     others: int | None = None
     taken: int = 10**9
     wordings: int = neuron_maps.WORDINGS
+    texts: int = neuron_activity.TEXTS
 
 
 def read(lines: Iterable[str]) -> list[Call]:
@@ -101,6 +102,7 @@ def _read(line: str) -> Call:
         args.other_sample,
         _taken(stage, args),
         args.wordings if stage == 9 else neuron_maps.WORDINGS,
+        args.texts,
     )
 
 
@@ -132,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--per_relation", type=int, default=10**9)
     parser.add_argument("--max_facts", type=int, default=0)
     parser.add_argument("--wordings", type=int, default=neuron_maps.WORDINGS)
+    parser.add_argument("--texts", type=int, default=neuron_activity.TEXTS)
     parser.add_argument("--draw", default=choose_facts.RELEASED)
     return parser
 

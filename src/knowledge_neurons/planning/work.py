@@ -2,7 +2,8 @@
 
 The numbers of passes are those of the experiments' code: stage 3 asks a fact's prompts and another
 fact's, each under every edit; stage 6 reads before an edit and after each; stage 7 reads everything
-before and under two edits; stage 9 walks down from every neuron and switches its drivers off.
+before and under two edits; stage 9 walks down from every neuron and switches its drivers off, and
+reads every neuron on texts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from knowledge_neurons.experiments import neuron_maps
 from knowledge_neurons.experiments.choose_facts import Selection
 from knowledge_neurons.networks import operations
 from knowledge_neurons.networks.interface import Network
+from knowledge_neurons.neurons.owners import PROMPTS
 from knowledge_neurons.planning.calls import KNOWN, Call
 from knowledge_neurons.planning.survey import Survey
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS
@@ -32,7 +34,7 @@ CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and 
 INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
 SCORED_POINTS = {"gradient-activation": 1}  # of a layer; all other scorers than ig have none
 EDITED_FROM = 0.6  # of the way up: where the lowest of a fact's neurons lies, and edits start
-NEURONS = 4  # of a fact that is mapped
+NEURONS, DISTINCT = 4, 2  # of a fact that is mapped; for each fact of a relation, of all its facts'
 FACTORS = len((SUPPRESS, AMPLIFY))
 # Edits of a prompt in stage 10: neurons, the rest's and four sets of few facts, each with its
 # random twin, off, the first two doubled too; at each pair of thresholds, some of which are equal.
@@ -264,7 +266,23 @@ def _maps(asked: Asked, call: Call) -> Work:
     done = points * _once_in(asked, None)
     done += edits * operations.edit(network, asked.tokens, network.shape.layers // 2)
     every = survey.prompts_of()
-    return Work(9, starts=1, points=points, edits=edits, tokenised=every, operations=done)
+    work = Work(9, starts=1, points=points, edits=edits, tokenised=every, operations=done)
+    return work + _described(asked, call)
+
+
+def _described(asked: Asked, call: Call) -> Work:
+    """Each neuron of the relations mapped off, and a random one, on prompts of its facts; each of
+    all relations read on such, and on the texts drawn."""
+    network, survey = asked.network, asked.survey
+    own = PROMPTS * DISTINCT
+    facts = survey.facts_of(asked.of(call))
+    work = _edited(asked, 9, own * facts, 2 * own * facts)
+    read = min(call.texts, survey.prompts_of()) + own * survey.facts_of(())
+    sentences = min(call.texts, survey.sentences.both + survey.sentences.head)
+    done = read * operations.reading(network, asked.tokens)
+    done += sentences * operations.reading(network, max(1, round(survey.of_sentence)))
+    found = Work(9, together=read, sentences=sentences, operations=done)
+    return replace(work, starts=0, tokenised=own * facts) + found
 
 
 def _report(asked: Asked, call: Call) -> Work:
