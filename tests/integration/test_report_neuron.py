@@ -216,6 +216,30 @@ def test_what_is_missing_names_its_stage(browser, tmp_path):
     page.close()
 
 
+def test_its_tables_are_saved_as_csv(page, made):
+    """What the page shows, squares as numbers; a button each, however often it is filled."""
+    (layer, index), _ = busiest(made)
+    at(page, made, f"#neuron={layer}/{index}")
+    titled(page, f"Neuron [{layer}, {index}]")
+    tables = page.locator("#fact .inner:has(table)")
+    buttons = page.get_by_role("button", name="CSV:")
+    inside = page.locator("#fact .save")
+    assert inside.count() == tables.count() > 4 and buttons.count() > inside.count()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV: Facts it serves, by prompt").click()
+    assert saved.value.suggested_filename == f"neuron_{layer}_{index}_facts_it_serves_by_prompt.csv"
+    lines = saved.value.path().read_text("utf-8-sig").splitlines()
+    assert lines[0] == "Fact,By prompt,Mean score,Coarse in,Relation"
+    fact, scores, mean, *_ = lines[1].split(",")
+    assert fact == rows(page, "Facts it serves, by prompt")[0][0]
+    numbers = [float(one) for one in scores.split()]
+    assert len(numbers) == 3 and fmean(numbers) == pytest.approx(float(mean), abs=0.006)
+    page.go_back()
+    at(page, made, "#P1")
+    titled(page, "P1 relation 1")
+    assert inside.count() == tables.count() == 2
+
+
 # --- search, relations, facts ----------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@
 
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-  // Drawn cells are left out.  What a group of rows is about, and what stands small below a number,
+  // Drawn cells are left out, but squares that stand for numbers.  What a group of rows is about, and what stands small below a number,
   // are columns of their own.
   function csv(table) {
     const rows = [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.matches(".plot, .bar")));
@@ -41,6 +41,7 @@
     for (const cells of rows) {
       if (cells[0].scope === "rowgroup") { group = told(cells[0], cells[0].innerText); continue; }
       const values = cells.flatMap((cell, i) => {
+        if (cell.matches(".cells")) return [...cell.children].map((one) => one.title.split(":")[0]).join(" ");
         const below = small(cell);
         const value = told(cell, cell.innerText.slice(0, cell.innerText.length - below.length));
         if (!doubled.has(i)) return value;
@@ -51,10 +52,20 @@
     return `\ufeff${lines.join("\r\n")}\r\n`; // the mark tells spreadsheets that it is UTF-8
   }
 
-  for (const box of document.querySelectorAll("main .scroll")) {
+  // of: what the page shows of a fact, neuron or relation, which its tables are of.
+  function offer(box, of = "") {
+    if (box.nextElementSibling?.matches(".save")) return;
     const label = box.getAttribute("aria-label");
-    const name = label.toLowerCase().replace(/[^a-z0-9]+/g, "_").slice(0, 60);
+    const name = `${of} ${label}`.toLowerCase().match(/[a-z0-9]+/g).join("_").slice(0, 80);
     box.after(button("CSV", label, () => save(`${name}.csv`, "text/csv", csv(box.querySelector("table")))));
+  }
+
+  document.querySelectorAll("main .scroll").forEach((box) => offer(box));
+  const shown = document.getElementById("fact"); // filled anew with each fact, neuron, relation
+  if (shown) {
+    const every = () => shown.querySelectorAll(".inner:has(table)")
+      .forEach((box) => offer(box, shown.querySelector("h3")?.textContent ?? ""));
+    new MutationObserver(every).observe(shown, { childList: true, subtree: true });
   }
 
   // --- figures ---
