@@ -43,7 +43,7 @@ from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.text.relations import by_number, split_name
 from knowledge_neurons.types import KNOWLEDGE, Triplet
 
-STRONGEST = 48  # scores of a prompt that are embedded, at most
+STRONGEST = 40  # scores of a prompt that are embedded, at most
 
 
 @dataclass(frozen=True)

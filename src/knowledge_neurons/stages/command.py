@@ -90,10 +90,14 @@ def add_stage(parser: argparse.ArgumentParser) -> None:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="of the results")
+    parser.add_argument(
+        "--beside", metavar="FOLDER,...", default="", help="of other models' results"
+    )
 
 
 def run_report(args: argparse.Namespace) -> None:
-    numbered.run("kn report", numbered.STAGES[8], ["--output_dir", args.folder])
+    given = ["--output_dir", args.folder, "--beside", args.beside]
+    numbered.run("kn report", numbered.STAGES[8], given)
 
 
 def run_stage(args: argparse.Namespace) -> None:
