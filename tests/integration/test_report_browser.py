@@ -324,6 +324,32 @@ def test_facts_are_chosen_by_keyboard_alone(opened):
     expect(page.locator("#fact")).to_contain_text("As a share of the largest score")
 
 
+def test_the_list_is_one_stop_of_the_tabulator(opened):
+    """At the entry that is shown, or the one that arrows came to, else the first."""
+    page, keys = opened.page, opened.page.keyboard
+    listed = "document.activeElement.closest('#list') ? document.activeElement.textContent : null"
+    page.locator("#search").focus()
+    keys.press("Tab")
+    first = page.evaluate(listed)
+    shown = page.locator("#list a[aria-current]")
+    assert first == (
+        shown if shown.count() else page.locator("#list a").first
+    ).inner_text().replace("\n", "")
+    keys.press("Tab")
+    assert page.evaluate(listed) is None
+    keys.press("Shift+Tab")
+    keys.press("ArrowDown")
+    there = page.evaluate(listed)
+    assert there not in (None, first)
+    keys.press("Tab")
+    keys.press("Shift+Tab")
+    assert page.evaluate(listed) == there
+    page.locator("#search").fill("Head2")
+    assert page.locator("#list a[tabindex='0']").count() == 1
+    keys.press("Tab")
+    assert page.evaluate(listed).startswith("Head2")
+
+
 def test_everything_that_can_be_clicked_can_be_reached_by_tab(opened):
     """From the first link on, and past the facts with a link of the contents; what is focused has a
     visible outline."""

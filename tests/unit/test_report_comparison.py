@@ -23,19 +23,7 @@ def row(ours, interval, paper, digits=1):
     ],
 )
 def test_verdicts_of_a_comparable_run(ours, interval, paper, expected):
-    assert row(ours, interval, paper).verdict([]) == expected
-
-
-def test_an_obstacle_takes_the_place_of_every_verdict_on_a_published_number():
-    assert row(34.0, (30.0, 38.0), 34.4).verdict(["another model"]) == Verdict.NOT_COMPARABLE
-    assert row(34.4, None, 34.4).verdict(["another model"]) == Verdict.NOT_COMPARABLE
-    assert row(34.0, None, None).verdict(["another model"]) == Verdict.NOT_PUBLISHED
-
-
-def test_weights_that_nobody_knows_leave_the_verdict_open():
-    assert row(34.0, (30.0, 38.0), 34.4).verdict([], verified=False) == Verdict.NOT_VERIFIED
-    assert row(34.4, None, 34.4).verdict(["3 steps"], verified=False) == Verdict.NOT_COMPARABLE
-    assert row(34.0, None, None).verdict([], verified=False) == Verdict.NOT_PUBLISHED
+    assert row(ours, interval, paper).verdict == expected
 
 
 def test_difference_is_ours_minus_the_papers():

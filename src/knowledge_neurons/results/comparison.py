@@ -1,7 +1,7 @@
 """Ours beside the paper's: the rows of its tables and figures, differences, verdicts.
 
-Built once, for the report and for the screen.  A verdict is passed only where `comparability` finds
-that model, data and settings are the paper's; anything else is another experiment, whatever its
+Built once, for the report and for the screen.  A verdict is shown only where `comparability` finds
+that weights, data and settings are the paper's; anything else is another experiment, whatever its
 numbers.
 """
 
@@ -49,8 +49,6 @@ class Verdict(Enum):
     OUTSIDE = "outside the interval"
     SAME = "same as printed"
     DIFFERENT = "differs from print"
-    NOT_COMPARABLE = "not comparable"
-    NOT_VERIFIED = "not verified"
     NOT_PUBLISHED = "not published"
 
 
@@ -79,18 +77,14 @@ class Comparison:
         """Ours minus the paper's, in its unit (percentage points for percentages)."""
         return None if None in (self.ours, self.paper) else self.ours - self.paper
 
-    def verdict(self, obstacles: Sequence[str], verified: bool = True) -> Verdict:
-        """obstacles: why the run cannot be compared with the paper's, empty where it can; verified:
-        whether its weights are known to be the paper's.
+    @property
+    def verdict(self) -> Verdict:
+        """Of a run that can be compared with the paper's, by weights that are known to be its.
 
         A published number stands for all that round to it: it is inside where one of them is.
         """
         if self.paper is None or self.ours is None:
             return Verdict.NOT_PUBLISHED
-        if obstacles:
-            return Verdict.NOT_COMPARABLE
-        if not verified:
-            return Verdict.NOT_VERIFIED
         if self.interval is None:
             same = f"{self.ours:.{self.digits}f}" == f"{self.paper:.{self.digits}f}"
             return Verdict.SAME if same else Verdict.DIFFERENT

@@ -1,4 +1,5 @@
-// The list of what the search finds, by click and by keyboard.
+// The list of what the search finds, by click and by keyboard: one stop of the tabulator, within
+// which the arrow keys move.
 
 const AT_ONCE = 200; // listed at a time
 
@@ -41,7 +42,7 @@ function listOf(data, controls) {
 
   function entry(one) {
     const href = addressOf(data, one);
-    const under = (text, small) => make("a", { href }, text, make("small", {}, small));
+    const under = (text, small) => make("a", { href, tabIndex: -1 }, text, make("small", {}, small));
     if ("neuron" in one) {
       const facts = data.owners.get(one.neuron)?.length ?? 0;
       return under(`Neuron ${nameOf(one.neuron, data.stride)}`, `of ${counted(facts, "fact")}`);
@@ -57,14 +58,22 @@ function listOf(data, controls) {
   function mark(chosen) {
     marked = chosen;
     controls.list.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    stopAt(controls.list.querySelector("a[tabindex='0']") ?? controls.list.querySelector("a"));
     if (!chosen) return;
     const ways = [addressOf(data, chosen), ...(chosen.fact ? [addressOf(data, { fact: chosen.fact })] : [])];
     const anchor = ways.map((href) => controls.list.querySelector(`a[href="${CSS.escape(href)}"]`)).find(Boolean);
     if (!anchor) return;
     anchor.setAttribute("aria-current", "true");
+    stopAt(anchor);
     const { top, bottom } = anchor.getBoundingClientRect();
     const box = controls.list.getBoundingClientRect();
     if (top < box.top || bottom > box.bottom) controls.list.scrollTop += top - box.top - 40;
+  }
+
+  // The entry that the tabulator comes to.
+  function stopAt(anchor) {
+    for (const one of controls.list.querySelectorAll("a[tabindex='0']")) one.tabIndex = -1;
+    if (anchor) anchor.tabIndex = 0;
   }
 
   function move(event) {
@@ -74,6 +83,7 @@ function listOf(data, controls) {
     const to = { ArrowDown: Math.min(at + 1, last), ArrowUp: at - 1, Home: 0, End: last }[event.key];
     if (to === undefined || last < 0) return;
     event.preventDefault();
+    if (to >= 0) stopAt(anchors[to]);
     (to < 0 ? controls.search : anchors[to]).focus();
   }
 
