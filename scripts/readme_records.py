@@ -8,6 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from knowledge_neurons.results import outcomes
+from knowledge_neurons.results.layout import Results
+from knowledge_neurons.results.neurons_alone import read_alone
+from knowledge_neurons.results.provenance import provenance
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "benchmarks" / "results"
 SLOTS = ("neurons", "baseline")
@@ -73,10 +80,15 @@ def real(folder: Path) -> dict:
     edited = {edit["kind"]: edit for edit in read(folder / "edit/edit-1-8.json")["edits"]}
     erased = read(folder / "erase/P36.json")
     manifest = read(folder / "kn/manifests/statistics.json.manifest.json")
+    found = outcomes.read(Results(folder))
     return {
         "command": "bash scripts/real_model.sh && "
         "python scripts/readme_tables.py --real results/smollm2",
         "made_with": manifest["made_with"],
+        "seconds_of_stages": {
+            stage: round(seconds) for stage, seconds in provenance(found.manifests).seconds.items()
+        },
+        "alone": alone(Results(folder)),
         "model_sha256": known["model_sha256"],
         "known": {
             name: {"asked": one["asked"], "taken": len(one["facts"]), "fewer": one["other"]}
@@ -109,6 +121,31 @@ def real(folder: Path) -> dict:
             for slots in ("erased", "random")
         },
     }  # fmt: skip
+
+
+def alone(results: Results) -> dict:
+    """What one neuron does by itself, of the relations that stage 9 mapped: of each neuron the
+    change of P(answer) by it and by random ones, and of log-odds in nats."""
+    found = [
+        one
+        for relation in results.mapped_relations()
+        for one in read_alone(results.neurons_alone(relation))
+        if one.asked
+    ]
+    p = np.array([np.mean(one.probabilities, axis=0) for one in found])  # (N, 3)
+    nats = np.array([np.mean(one.log_odds, axis=0) for one in found])
+    change, by = p[:, 1:] / p[:, :1] - 1, nats[:, 1:] - nats[:, :1]  # by itself, by random ones
+    return {
+        "relations": results.mapped_relations(),
+        "neurons": len(found),
+        "change": {"median": np.median(change, axis=0).tolist(), "lowest": change.min(0).tolist()},
+        "nats": {"median": np.median(by, axis=0).tolist(), "lowest": by.min(0).tolist()},
+        "larger_on_all_prompts": sum(
+            all(abs(off - as_is) > abs(other - as_is) for as_is, off, other in one.log_odds)
+            for one in found
+        ),
+        "lowers": int((by[:, 0] < 0).sum()),
+    }
 
 
 def published(folder: Path) -> dict:

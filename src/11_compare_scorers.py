@@ -16,7 +16,7 @@ from typing import Any
 
 from knowledge_neurons.experiments import compare_scorers
 from knowledge_neurons.figures import gallery
-from knowledge_neurons.results.layout import seconds_path
+from knowledge_neurons.results.companions import seconds_path
 from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.results.scorers import (
     ScorerRecord,

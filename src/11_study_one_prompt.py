@@ -16,8 +16,8 @@ from typing import Any
 
 from knowledge_neurons.experiments import single_prompt
 from knowledge_neurons.figures import gallery
+from knowledge_neurons.results.companions import seconds_path
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.layout import seconds_path
 from knowledge_neurons.results.manifests import write_manifest
 from knowledge_neurons.results.single_prompt import (
     OnePromptSummary,

@@ -17,7 +17,8 @@ from unittest import mock
 
 from knowledge_neurons import ROOT
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.companions import manifest_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.stages import program
 from knowledge_neurons.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.reference.tiny import TINY, tiny_bert

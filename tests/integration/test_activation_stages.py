@@ -17,7 +17,8 @@ from knowledge_neurons.experiments import (
     trigger_examples,
 )
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.companions import manifest_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import sha256_of
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.text import data

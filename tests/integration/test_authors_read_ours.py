@@ -14,7 +14,7 @@ from statistics import fmean
 
 import pytest
 
-from knowledge_neurons.results.layout import manifest_beside, manifest_path
+from knowledge_neurons.results.companions import manifest_beside, manifest_path
 from tests.integration.stages import BAGS, STAGE_2, Place, fine
 from tests.reference.tiny import TINY
 

@@ -15,7 +15,8 @@ import pytest
 
 from knowledge_neurons import ROOT, KnowledgeNeurons
 from knowledge_neurons.networks.checkpoints import from_pretrained
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.companions import manifest_path
+from knowledge_neurons.results.layout import Results
 from tests.integration.stages import Place, fine, refused
 from tests.reference import multilingual
 

@@ -15,7 +15,7 @@ import torch
 from knowledge_neurons.attribution import quadrature
 from knowledge_neurons.networks import checkpoints
 from knowledge_neurons.results import manifests
-from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.companions import manifest_path
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from tests.integration.stages import BAGS, STAGE_1, Place, fine, refused
 from tests.reference import integrated_gradients as literal

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from knowledge_neurons.results.layout import manifest_path
+from knowledge_neurons.results.companions import manifest_path
 from knowledge_neurons.results.manifests import sha256_of
 from tests.integration.stages import STAGE_2, bag, fine, refused
 from tests.reference import refine as literal_refine

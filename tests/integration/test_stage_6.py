@@ -9,7 +9,8 @@ import pytest
 
 from knowledge_neurons.editing import patches
 from knowledge_neurons.networks import checkpoints
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.companions import manifest_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
 from tests.integration.editable import (
     FACTS,

@@ -13,7 +13,8 @@ import pytest
 from knowledge_neurons import KnowledgeNeurons
 from knowledge_neurons.attribution.smoothing import Smoothing
 from knowledge_neurons.results import scorers, single_prompt
-from knowledge_neurons.results.layout import Results, seconds_path
+from knowledge_neurons.results.companions import seconds_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.runs.executor import InThisProcess
 from tests.integration.editable import MODEL, SAMPLE
 from tests.integration.stages import Ended, Place, fine, refused

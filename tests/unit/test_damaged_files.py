@@ -28,11 +28,12 @@ from knowledge_neurons.results.activations import (
 )
 from knowledge_neurons.results.change_files import authors_averages, read_authors_changes
 from knowledge_neurons.results.changes import average_change, read_changes
+from knowledge_neurons.results.companions import manifest_path
 from knowledge_neurons.results.comparison import comparisons
 from knowledge_neurons.results.edits import read_edits, summarise_edits
 from knowledge_neurons.results.erasures import EDITS, read_erasures, summarise_erasure
 from knowledge_neurons.results.json_files import decode, write_json
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_manifest, read_records
 from knowledge_neurons.results.maps import read_maps, summary_of
 from knowledge_neurons.results.neuron_words import read_neuron_words

@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 
-from knowledge_neurons.results.layout import partial_path
+from knowledge_neurons.results.companions import partial_path
 from knowledge_neurons.results.manifests import read_manifest
 from knowledge_neurons.runs import grow as module
 from knowledge_neurons.runs.grow import Job, grow, progress

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knowledge_neurons.results import growing
+from knowledge_neurons.results.companions import lock_path, manifest_path
 from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.layout import lock_path, manifest_path
 from knowledge_neurons.results.manifests import is_done, read_manifest
 
 IDENTITY = {"relation": "P19", "steps": 20, "outputs": ["ig_gold", "base"]}

@@ -12,6 +12,7 @@ from knowledge_neurons import ROOT
 from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.activations import read_activations, table_row
 from knowledge_neurons.results.changes import average_change, read_changes
+from knowledge_neurons.results.companions import manifest_path
 from knowledge_neurons.results.edits import (
     EDITED,
     EditRecord,
@@ -23,7 +24,7 @@ from knowledge_neurons.results.edits import (
 from knowledge_neurons.results.erasures import ErasureRecord, summarise_erasure
 from knowledge_neurons.results.estimates import Interval
 from knowledge_neurons.results.json_files import convert, encode
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import read_records
 from knowledge_neurons.results.outcomes import RUN
 from knowledge_neurons.results.scores import encode_fact_scores

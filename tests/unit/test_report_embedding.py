@@ -14,8 +14,9 @@ from knowledge_neurons import report
 from knowledge_neurons.report import beside, embedding
 from knowledge_neurons.results.activations import read_activations
 from knowledge_neurons.results.changes import read_changes
+from knowledge_neurons.results.companions import manifest_path
 from knowledge_neurons.results.edits import read_edits
-from knowledge_neurons.results.layout import Results, manifest_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.neuron_activity import read_activity
 from knowledge_neurons.results.neuron_words import NeuronWords, write_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons, write_neurons
@@ -157,25 +158,25 @@ def test_without_neurons_the_shape_is_that_of_what_is_known(tmp_path):
 
 
 def test_prompts_of_which_scores_are_left_out_are_counted(tmp_path):
-    """49 scores are one too many, 48 are not."""
-    many = [Triplet(0, i, 1.0 + i) for i in range(49)]
+    """41 scores are one too many, 40 are not."""
+    many = [Triplet(0, i, 1.0 + i) for i in range(41)]
     scores = PromptScores(["[CLS]"], "Rome", "Oslo", "P19(birth)", of_answer=many)
     results = Results(tmp_path)
     fact = [scores, replace(scores, of_answer=many[1:])]
     results.scores("P19").write_bytes(encode_fact_scores(fact) + b"\n")
     found = embedding.embed(results)
     assert found.cut == 1
-    assert len(embedding.unpack(found.relations["P19"])["neurons"][0]) == 48
+    assert len(embedding.unpack(found.relations["P19"])["neurons"][0]) == 40
 
 
 def test_the_strongest_scores_of_a_prompt_are_kept():
     triplets = [Triplet(0, i, float(i % 70)) for i in range(100)]
     kept = embedding.strongest(triplets)
-    assert len(kept) == 48
+    assert len(kept) == 40 == embedding.STRONGEST
     assert min(t.score for t in kept) >= max(t.score for t in set(triplets) - set(kept))
     assert embedding.strongest(triplets[:10]) == triplets[:10]
     equals = [Triplet(0, i, 1.0) for i in range(60)]
-    assert embedding.strongest(equals) == equals[:48], "of equals the first"
+    assert embedding.strongest(equals) == equals[:40], "of equals the first"
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ import pytest
 
 from knowledge_neurons.results import atomic
 from knowledge_neurons.results.atomic import write_atomic
-from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.growing import GrowingLines
-from knowledge_neurons.results.json_files import check_numbers, write_json
-from knowledge_neurons.results.layout import (
-    Results,
+from knowledge_neurons.results.companions import (
     manifest_beside,
     manifest_path,
     outputs_with_manifest,
 )
+from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.growing import GrowingLines
+from knowledge_neurons.results.json_files import check_numbers, write_json
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import (
     is_done,
     read_json,

@@ -12,8 +12,9 @@ from knowledge_neurons.figures import gallery, of_ways, plots
 from knowledge_neurons.planning import calls
 from knowledge_neurons.report.ways import of_one_prompt, of_scorers
 from knowledge_neurons.results import outcomes, scorers, single_prompt
+from knowledge_neurons.results.companions import seconds_path
 from knowledge_neurons.results.estimates import Estimate, Interval
-from knowledge_neurons.results.layout import Results, seconds_path
+from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.scorers import ScorerRecord, ScorersSummary
 from knowledge_neurons.results.single_prompt import OnePromptSummary, SingleRecord
 from knowledge_neurons.results.ways import Chosen, encode_line, encode_seconds

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from knowledge_neurons.results.atomic import naming_full_disk, rename, sync
+from knowledge_neurons.results.companions import lock_path, partial_path
 from knowledge_neurons.results.json_files import decode
-from knowledge_neurons.results.layout import lock_path, partial_path
 from knowledge_neurons.results.manifests import (
     check_identity,
     is_done,

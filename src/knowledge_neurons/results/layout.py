@@ -1,8 +1,7 @@
-"""Every file of a results folder by its name; no other module knows one.
+"""Every file of a results folder by its name; no other module knows one, but for `companions`.
 
 The names are those of the authors' released stages, so that files of either pipeline feed the
-other; beside each output NAME lies manifests/NAME.manifest.json, out of the way of programs that
-list a folder by the names of its files.
+other.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from knowledge_neurons.results.companions import END, outputs_with_manifest
+
 DEFAULT_PREFIX = "TREx-all"
-END = ".manifest.json"
 
 # The main outputs of each stage, relative to the results folder, as patterns.
 SCORES = r"[^/]+\.rlt\.jsonl"
@@ -28,40 +28,10 @@ EDITS = r"edit/[^/]+\.jsonl"
 PAPER_EDITS = r"edit/edit-1-8\.jsonl"
 ERASURES = r"erase/[^/]+\.jsonl"
 MAPS = r"maps/[^/]+\.jsonl"
+DESCRIBED = r"neurons/[^/]+\.jsonl"
 CONTROLS = r"controls/[^/]+\.jsonl"
 WAYS = r"ways/(?:scorers|one_prompt)-[^/.]+\.jsonl"
 PAPER_ERASURES = r"erase/[^/-]+\.jsonl"
-
-
-def seconds_path(path: Path) -> Path:
-    """What each record of a file cost lies beside it: no two runs take the same time."""
-    return path.with_name(f"{path.stem}.seconds.jsonl")
-
-
-def partial_path(path: Path) -> Path:
-    """What a file is called while it grows."""
-    return path.with_name(f"{path.name}.partial")
-
-
-def lock_path(path: Path) -> Path:
-    """What a run holds while it writes the output; no listing takes it for a result."""
-    return path.with_name(f".{path.name}.lock")
-
-
-def manifest_path(path: Path) -> Path:
-    """Where the manifest of an output is."""
-    return path.parent / "manifests" / f"{path.name}{END}"
-
-
-def manifest_beside(path: Path) -> Path:
-    """Where the manifest of an output was before it had a folder."""
-    return path.with_name(f"{path.name}{END}")
-
-
-def outputs_with_manifest(folder: Path) -> list[Path]:
-    """The outputs in a folder that have a manifest, by name; a manifest's output may be gone."""
-    found = [*folder.glob(f"manifests/*{END}"), *folder.glob(f"*{END}")]
-    return [folder / name for name in sorted({path.name.removesuffix(END) for path in found})]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from msgspec import Meta
 
 import knowledge_neurons_lab
 from knowledge_neurons import CHECKOUT, __version__
+from knowledge_neurons.results.companions import manifest_beside, manifest_path, partial_path
 from knowledge_neurons.results.json_files import (
     check_numbers,
     convert,
@@ -33,7 +34,6 @@ from knowledge_neurons.results.json_files import (
     naming,
     write_json,
 )
-from knowledge_neurons.results.layout import manifest_beside, manifest_path, partial_path
 from knowledge_neurons.types import Adopted, Count, Index, Layer, Neuron, Number, Share
 
 PINNED = (*("torch", "numpy", "scipy", "matplotlib", "seaborn", "tokenizers", "safetensors"),

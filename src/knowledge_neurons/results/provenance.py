@@ -22,7 +22,7 @@ TIMED = {
     5: layout.TRIGGERS,
     6: layout.EDITS,
     7: layout.ERASURES,
-    9: layout.MAPS,
+    9: f"{layout.MAPS}|{layout.DESCRIBED}",
     10: layout.CONTROLS,
     11: layout.WAYS,
 }

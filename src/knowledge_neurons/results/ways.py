@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from knowledge_neurons.results.companions import seconds_path
 from knowledge_neurons.results.json_files import convert, encode, encode_float32, naming
-from knowledge_neurons.results.layout import seconds_path
 from knowledge_neurons.results.manifests import read_records, start_over
 from knowledge_neurons.types import Count, Fact, Index, Number
 

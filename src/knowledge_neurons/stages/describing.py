@@ -7,6 +7,7 @@ are mapped: `open_described` says what is wrong with any of them before any work
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -95,6 +96,11 @@ def is_there(path: Path, identity: Mapping[str, Any]) -> bool:
     return True
 
 
+def _since(started: float) -> dict[str, float]:
+    """What a manifest says of the time a file took."""
+    return {"wall_seconds": round(time.perf_counter() - started, 3)}
+
+
 # --- what they write -------------------------------------------------------------------------
 
 
@@ -106,6 +112,7 @@ def write_words(described: Described) -> Path:
     path, identity = results.neuron_words, described.identity | told
     if is_there(path, identity):
         return path
+    started = time.perf_counter()
     found, neurons = [], list(described.owners)
     if neurons:
         with progress(len(neurons), "words", "neuron") as bar:
@@ -113,7 +120,7 @@ def write_words(described: Described) -> Path:
                 found.append(one)
                 bar.update()
     write_neuron_words(results, found)
-    write_manifest(path, identity, arguments=inputs.settings.given)
+    write_manifest(path, identity, arguments=inputs.settings.given, **_since(started))
     return path
 
 
@@ -170,6 +177,7 @@ def write_activity_of(described: Described) -> Path:
     identity = described.identity | told
     if is_there(path, identity):
         return path
+    started = time.perf_counter()
     texts = [*draw_prompts(described), *draw_sentences(described)]
     with progress(len(texts), "what wakes neurons", "text") as bar:
         asked = [one.prompt for one in texts]
@@ -183,7 +191,8 @@ def write_activity_of(described: Described) -> Path:
         settings.results, neuron_activity.activity_of(texts, read, described.owners, own)
     )
     drawn = {kind: sum(one.kind == kind for one in texts) for kind in (PROMPT, BOTH, HEAD)}
-    write_manifest(path, identity, arguments=settings.given, read=drawn, **inputs.under)
+    told = {"read": drawn, **inputs.under, **_since(started)}
+    write_manifest(path, identity, arguments=settings.given, **told)
     return path
 
 
