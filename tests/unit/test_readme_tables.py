@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))  # its 
 import readme_tables
 import readme_told
 
+from knowledge_neurons.results import published
+
 README, RESULTS, SPEED = readme_tables.PAGES
 
 
@@ -177,3 +179,31 @@ def test_signs_and_digits():
 def test_a_number_and_its_percent_stay_on_a_line():
     lines = readme_told.lines_of("word " * 23 + "12 % of it")
     assert lines[1] == "12 % of it"
+
+
+def test_numbers_that_stand_in_prose_are_those_of_records():
+    """What no mark can make, for it stands in a caption, a comment or the middle of a sentence."""
+    readme, results = (" ".join(page.read_text().split()) for page in (README, RESULTS))
+    training = json.loads((readme_tables.ROOT / "models/demo-bert/training.json").read_text())
+    demo = json.loads((readme_tables.RECORDS / "demo.json").read_text())
+    recipe = training["recipe"]
+    layers, width = recipe["layers"], recipe["neurons"]
+    minutes = ("", "one", "two", "three")[round(training["training_seconds"] / 60)]
+    assert f"Of the embedded model's {layers * width:,} neurons, these four hold" in readme
+    assert f"{layers} layers of {width} neurons, trained for {minutes} minutes" in readme
+    assert f"it has {layers} layers of {width} neurons and was trained for {minutes} min" in results
+    counts = f"{published.RELATIONS} relations, {published.FACTS:,} facts, {published.PROMPTS:,} pr"
+    assert f"# {counts}ompts" in readme
+    held_out = training["held_out_wordings"]
+    assert f"is right for {100 * held_out['top1']:.1f} %, with a mean probability of " in results
+    assert f"probability of {held_out['mean_probability']:.2f} (" in results
+    top = demo["table_2"]["neurons"]["layers"][-1]
+    assert f"{100 * top:.0f} % of its neurons lie in the top layer" in results
+
+
+def test_half_an_hour_is_what_the_real_model_took():
+    """Its stages together, as the record has them, and what stands between them."""
+    for page in (README, RESULTS):
+        assert "half an hour" in page.read_text()
+    real = json.loads((readme_tables.RECORDS / "smollm2.json").read_text())
+    assert 20 * 60 < sum(real["seconds_of_stages"].values()) < 40 * 60
