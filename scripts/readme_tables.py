@@ -225,6 +225,7 @@ TABLES: dict[str, tuple[Callable[..., Iterator[list[str]]], tuple[str, ...]]] = 
 TOLD: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "facts asked": (readme_told.facts_asked, ("smollm2",)),
     "SmolLM2": (readme_told.real_model, ("smollm2", BEYOND)),
+    "one neuron alone": (readme_told.alone, ("smollm2",)),
     "SmolLM2's sentences": (readme_told.woken, ("smollm2",)),
     "beyond": (readme_told.in_short, (BEYOND,)),
     "beyond, at length": (readme_told.at_length, (BEYOND,)),

@@ -122,6 +122,22 @@ def woken(found: dict) -> str:
 # --- beyond the paper ------------------------------------------------------------------------
 
 
+def alone(found: dict) -> str:
+    """What one neuron does by itself."""
+    one = found["alone"]
+    whose = " and ".join(one["relations"])
+    own, other = (number(100 * change, 1, "+") for change in one["change"]["median"])
+    nats, by_random = (number(change, 3, "+") for change in one["nats"]["median"])
+    lowest = number(100 * one["change"]["lowest"][0], 0, "+")
+    return (
+        f"Each of the {one['neurons']} neurons of {whose}'s facts was switched off alone: it "
+        f"changes P(answer) of its facts by {own} % (median; {nats} nats of log-odds; strongest "
+        f"{lowest} %), a random neuron of its layer by {other} % ({by_random} nats). "
+        f"{one['larger_on_all_prompts']} of them move the log-odds of each of eight prompts more "
+        "than the random one does."
+    )
+
+
 def agreement(beyond: dict) -> dict[str, float]:
     """Of each scorer but zero-out itself."""
     ranks = beyond["zero_out_rank_agreement"]

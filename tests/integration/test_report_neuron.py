@@ -129,10 +129,10 @@ def test_a_neurons_page_says_what_wakes_it_and_what_it_does_alone(page, made):
     told = page.locator("#fact")
     found = next(one for one in read_activity(made.results) if one.neuron == (layer, index))
     for name, ends in (("Prompts", found.prompts), ("Sentences", found.sentences)):
-        for which, fired in (("most", ends.most[:4]), ("least", ends.least[:2])):
-            shown = rows(page, f"{name} that wake it {which}")
-            assert [row[0] for row in shown] == [one.text for one in fired]
-            assert [row[1] for row in shown] == [signed(one.activation, 2) for one in fired]
+        fired = [*ends.most[:4], *ends.least[1::-1]]
+        shown = rows(page, f"{name}: the highest 4, then the lowest 2")
+        assert [row[0] for row in shown] == [one.text for one in fired]
+        assert [row[1] for row in shown] == [signed(one.activation, 2) for one in fired]
     strips = told.locator(".histogram .track")
     expect(strips).to_have_count(5)
     counts = found.counts["relation"]

@@ -64,11 +64,14 @@ function wakingTexts(data, active) {
   const heads = [["Text", false], ["Activation", true], ["Fact", false]];
   const row = ({ relation, number, text, activation }) => [masked(text, "[MASK]", ""), signed(activation, 2),
     ownerLink(data, relation, number)];
-  const told = (name, some) => (some.length ? [table(name, heads, some.map(row), name)] : []);
-  const [most, least] = active.prompts, [above, below] = active.sentences;
-  return part(title, note("Of the prompts and sentences that stage 9 drew, as many of each relation; marked is where it is read."),
-    ...told("Prompts that wake it most", most), ...told("Prompts that wake it least", least),
-    ...told("Sentences that wake it most", above), ...told("Sentences that wake it least", below));
+  // Both ends of a ranking, from the highest down.
+  const told = (name, [highest, lowest]) => {
+    const caption = `${name}: the highest ${highest.length}, then the lowest ${lowest.length}`;
+    return highest.length ? [table(caption, heads, [...highest, ...lowest.toReversed()].map(row), caption)] : [];
+  };
+  return part(title, note("Of the prompts and sentences that stage 9 drew, as many of each relation; marked is where it " +
+    "is read. Of a neuron that fires negatively the lowest are those that wake it."),
+  ...told("Prompts", active.prompts), ...told("Sentences", active.sentences));
 }
 
 function ownerLink(data, id, number) {
