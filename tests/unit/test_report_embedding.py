@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from knowledge_neurons import report
 from knowledge_neurons.report import beside, embedding
+from knowledge_neurons.report.prompts import text_of, word_of
 from knowledge_neurons.results.activations import read_activations
 from knowledge_neurons.results.changes import read_changes
 from knowledge_neurons.results.companions import manifest_path
@@ -191,7 +192,34 @@ def test_the_strongest_scores_of_a_prompt_are_kept():
     ],
 )
 def test_tokens_become_text_again(tokens, text):
-    assert embedding.text_of(tokens.split()) == text
+    assert text_of(tokens.split()) == text
+
+
+@pytest.mark.parametrize(
+    "tokens, text",
+    [
+        ("The Ġcapital Ġof ĠFrance Ġis", "The capital of France is [MASK]"),
+        ("<|endoftext|> City : ĠMun ich . ĠCountry :", "City: Munich. Country: [MASK]"),
+        ("<s> ▁The ▁home ▁of ▁Bob , ▁isn ' t", "The home of Bob, isn't [MASK]"),
+        ("<s> The Ġhome Ġof ĠBob Ġis <mask> . </s>", "The home of Bob is [MASK]."),
+        ("<s> ▁The ▁home ▁is <mask> ▁( of ▁Bob ) . </s>", "The home is [MASK] (of Bob)."),
+        ("<s> <mask> Ġis Ġhome </s>", "[MASK] is home"),
+        ("ZÃ¼ rich , Ġin Ġ æĿ± äº¬", "Zürich, in 東京 [MASK]"),
+        ("<s> Ġa <mask> <mask> Ġb </s>", "a [MASK] [MASK] b"),
+    ],
+)
+def test_tokens_of_bytes_and_pieces_too(tokens, text):
+    """What stands around is left out; a decoder's prompt ends where it is asked."""
+    assert text_of(tokens.split()) == text
+
+
+@pytest.mark.parametrize(
+    "token, word",
+    [("ĠGermany", "Germany"), ("▁Paris", "Paris"), ("café", "café"), ("##ing", "##ing"),
+     ("ĠMÃ¼nchen", "München"), ("[MASK]", "[MASK]"), ("東", "東"), ("Ġ", "Ġ")],
+)  # fmt: skip
+def test_a_token_alone_is_a_word(token, word):
+    assert word_of(token) == word
 
 
 def test_what_later_stages_found_stands_beside_a_fact(made):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,6 +30,7 @@ from knowledge_neurons.report.beside import (
 )
 from knowledge_neurons.report.mapped import maps_of
 from knowledge_neurons.report.packing import STRIDE, index_of, layer_of, number, short
+from knowledge_neurons.report.prompts import text_of, word_of
 from knowledge_neurons.report.written import written_of
 from knowledge_neurons.results.activations import read_activations
 from knowledge_neurons.results.adopted import read_facts
@@ -160,7 +160,7 @@ def read_relation(results: Results, name: str) -> Relation:
         "mapped": results.maps(name).exists(),
     }
     details = {
-        "predicted": [[prompt.predicted for prompt in fact] for fact in facts],
+        "predicted": [[word_of(prompt.predicted) for prompt in fact] for fact in facts],
         "largest": [[short(largest(p.of_answer)) for p in fact] for fact in facts],
         "neurons": [differences(union) for union in unions],
         "scores": [percentages(*pair) for pair in zip(unions, kept, strict=True)],
@@ -238,7 +238,7 @@ def _states(outcome) -> tuple[Sequence[float], ...]:
     return outcome.original, edited[SUPPRESS], edited[AMPLIFY]
 
 
-# --- numbers and text ------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------
 
 
 def strongest(triplets: Sequence[Triplet]) -> Sequence[Triplet]:
@@ -266,16 +266,3 @@ def percentages(union: Sequence[int], prompts: Sequence[Sequence[Triplet]]) -> l
 def differences(rising: Sequence[int]) -> list[int]:
     """The first number, then how much each is above the one before it."""
     return [*rising[:1], *(b - a for a, b in pairwise(rising))]
-
-
-def text_of(tokens: Sequence[str]) -> str:
-    """A prompt's tokens put together again, near enough to the text that they are of."""
-    inside = tokens[1:-1] if tokens[:1] == ["[CLS]"] else tokens
-    words: list[str] = []
-    for token in inside:
-        if token.startswith("##") and words:
-            words[-1] += token[2:]
-        else:
-            words.append(token)
-    text = re.sub(r" ([.,;:!?)]|' s\b)", lambda found: found[1].replace(" ", ""), " ".join(words))
-    return text.replace("( ", "(").replace(" - ", "-").replace(" ' ", "'")
