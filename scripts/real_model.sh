@@ -36,7 +36,7 @@ while (($#)); do
     shift
 done
 [[ ! -e $model ]] || model=$(realpath "$model")  # stages run in src/
-echo "about half an hour on 2 quiet cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"
+echo "about 40 minutes on 2 cores, 2 GiB of memory, 1.2 GB of disk (with 93 MB to fetch)"
 use_environment models
 
 export KN_MODEL=${model:-$root/models/smollm2} KN_RESULTS=$root/results/smollm2 KN_WHOLE_RUN=1
