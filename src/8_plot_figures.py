@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from knowledge_neurons.stages import program  # isort: skip
 
-from collections.abc import Sequence
-
 from knowledge_neurons.figures import gallery
-from knowledge_neurons.report.models import Model, depths_of, read_models
 from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import provenance
@@ -30,10 +27,10 @@ def warn_of_mixture(found: Outcomes) -> None:
             print(program.printable(said))
 
 
-def draw(settings: arguments.Drawing, found: Outcomes, models: Sequence[Model]) -> dict[str, str]:
+def draw(settings: arguments.Drawing, found: Outcomes) -> dict[str, str]:
     """Write every figure with its manifests; its name -> the files."""
     written, results = {}, settings.results
-    for picture in gallery.draw(results, found, settings.paper_look, depths_of(models)):
+    for picture in gallery.draw(results, found, settings.paper_look):
         paths = gallery.save(results, picture, settings.given)
         written[picture.name] = ", ".join(path.name for path in paths)
     return written
@@ -42,9 +39,8 @@ def draw(settings: arguments.Drawing, found: Outcomes, models: Sequence[Model]) 
 def main() -> None:
     settings = arguments.of_drawing(__doc__.splitlines()[0])
     found = outcomes.read(settings.results)
-    models = read_models(settings.results, found, settings.beside)
     warn_of_mixture(found)
-    tables.show(f"Figures, in {settings.results.figure('')}", draw(settings, found, models))
+    tables.show(f"Figures, in {settings.results.figure('')}", draw(settings, found))
     if missing := gallery.missing(found):
         tables.show("Not drawn; run first", missing)
 

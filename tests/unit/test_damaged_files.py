@@ -19,7 +19,6 @@ from knowledge_neurons.figures import gallery
 from knowledge_neurons.report import embedding, page
 from knowledge_neurons.report.active import active_of
 from knowledge_neurons.report.comparability import comparability
-from knowledge_neurons.report.ran import run_of
 from knowledge_neurons.results import outcomes
 from knowledge_neurons.results.activations import (
     read_activations,
@@ -29,7 +28,6 @@ from knowledge_neurons.results.activations import (
 from knowledge_neurons.results.change_files import authors_averages, read_authors_changes
 from knowledge_neurons.results.changes import average_change, read_changes
 from knowledge_neurons.results.companions import manifest_path
-from knowledge_neurons.results.comparison import comparisons
 from knowledge_neurons.results.edits import read_edits, summarise_edits
 from knowledge_neurons.results.erasures import EDITS, read_erasures, summarise_erasure
 from knowledge_neurons.results.json_files import decode, write_json
@@ -84,8 +82,8 @@ def everything(results: Results) -> None:
     found = outcomes.read(results)
     made = provenance(found.manifests)
     page.quadrature_of(made)
-    run_of(found.manifests)
-    comparisons(found)
+    page.run_of(found.manifests)
+    page.comparisons(found)
     comparability(found.manifests)
     page.outside_band(found.manifests)
     embedding.embed(results)
@@ -93,7 +91,7 @@ def everything(results: Results) -> None:
 
 def drawn(results: Results) -> None:
     found = outcomes.read(results)
-    comparisons(found)
+    page.comparisons(found)
     list(gallery.draw(results, found))
 
 

@@ -16,7 +16,6 @@ from knowledge_neurons import report
 from knowledge_neurons.report import page
 from knowledge_neurons.report.comparability import TABLES, Comparability
 from knowledge_neurons.report.formats import digits, number
-from knowledge_neurons.report.ran import Run, run_of
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.atomic import write_atomic
 from knowledge_neurons.results.change_files import write_summary
@@ -332,7 +331,7 @@ def test_a_run_is_summed_over_its_relations():
         "prompts_left_out": {"one reason": 2, "another": 3},
         "answers_of_several_tokens": {"2": 3, "3": 1},
     }
-    found = run_of(
+    found = page.run_of(
         {
             "a-P1.rlt.jsonl": told | named | of_a_decoder,
             "a-P2.rlt.jsonl": told | {"layers": 4, "arguments": {"bert_model": "x/base"}},
@@ -340,7 +339,7 @@ def test_a_run_is_summed_over_its_relations():
             "kn/statistics.json": {"facts": 1000},
         }
     )
-    assert found == Run(
+    assert found == page.Run(
         model="base, tiny, unknown",
         layers=[4, 12],
         relations=3,
@@ -352,4 +351,4 @@ def test_a_run_is_summed_over_its_relations():
         skipped=4,
         cut=4,
     )
-    assert run_of({"kn/statistics.json": {"facts": 1000}}) is None
+    assert page.run_of({"kn/statistics.json": {"facts": 1000}}) is None

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from knowledge_neurons.figures import by_relation, of_controls, of_maps, of_ways, plots
 from knowledge_neurons.figures import languages as of_languages
-from knowledge_neurons.figures import models as of_models
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Curve
 from knowledge_neurons.results.controls import Effects
@@ -48,21 +47,13 @@ class Picture:
     figure: Figure
 
 
-def draw(
-    results: Results,
-    found: Outcomes,
-    paper_look: bool = False,
-    depths: Mapping[str, tuple[Path, Sequence[float]]] = {},
-) -> Iterator[Picture]:
-    """Everything that can be drawn, one after the other.
-
-    paper_look: of Figure 3.  depths: run -> its file of statistics and the share of its neurons in
-    each layer, of runs to stand beside each other.
+def draw(results: Results, found: Outcomes, paper_look: bool = False) -> Iterator[Picture]:
+    """Everything that can be drawn, one after the other.  paper_look: of Figure 3.
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
     suppress_log_odds, amplify_log_odds, dose_response_log_odds-REL where the records have them;
-    neuron_map-REL for each relation that has maps; languages, models, scorers and one_prompt; and
+    neuron_map-REL for each relation that has maps; languages, scorers and one_prompt; and
     controls_sharing, _wordings and _thresholds.
     """
     labels = found.labels
@@ -93,9 +84,6 @@ def draw(
         yield from dose_response(results, relation, curve, labels)
     if found.sharing:
         yield languages(results, found.sharing)
-    if depths:
-        figure = of_models.depths({name: layers for name, (_, layers) in depths.items()})
-        yield Picture("models", [path for path, _ in depths.values()], figure)
     for relation, maps in found.maps.items():
         yield neuron_map(results, relation, maps, labels)
     yield from questioned(results, found.controls, found.localisation, found.stability)

@@ -18,7 +18,6 @@ from knowledge_neurons.results.changes import AMPLIFY, ASKED, SUPPRESS, Changes,
 from knowledge_neurons.results.edits import EDITED, EditRun, Summary
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate
-from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.published import Table
 from knowledge_neurons.text.relations import by_number
 from knowledge_neurons.types import BASELINE, CONTROL, KINDS, KNOWLEDGE
@@ -92,25 +91,6 @@ class Comparison:
         low, high = self.interval
         reaches = low <= self.paper + half and self.paper - half <= high
         return Verdict.INSIDE if reaches else Verdict.OUTSIDE
-
-
-def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
-    """Table or figure -> its rows; none where its stage has not run."""
-    modified, activations = found.modified, found.activations
-    run = main_run(found.edits)
-    return {
-        "counts": neurons_beside(found.statistics) if found.statistics else [],
-        "suppressed": _changed(modified, SUPPRESS) if modified else [],
-        "amplified": _changed(modified, AMPLIFY) if modified else [],
-        "activations": activations_beside(activations.overall) if activations else [],
-        "edits": edits_beside(run.summaries) if run else [],
-        "erasures": erasures_beside(found.erasures, found.labels),
-    }
-
-
-def _changed(modified: Modified, factor: float) -> list[Comparison]:
-    """Figure 4 or 5 in percent, then in nats."""
-    return changes_beside(modified.overall, factor) + log_odds_beside(modified, factor)
 
 
 # --- the paper's tables ----------------------------------------------------------------------

@@ -240,11 +240,9 @@ class SentenceSettings(ModelSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing(Settings):
-    """What stage 8 is told, which reads results alone.  paper_look: of Figure 3.  beside: folders
-    of runs of other models."""
+    """What stage 8 is told, which reads results alone.  paper_look: of Figure 3."""
 
     paper_look: bool
-    beside: list[str]
 
 
 S = TypeVar("S", bound=Settings)
@@ -284,9 +282,6 @@ def of_drawing(description: str) -> Drawing:
     add_results(parser)
     parser.add_argument(
         "--paper_look", action="store_true", help="mirror the bars of Figure 3, as the paper does"
-    )
-    parser.add_argument(
-        "--beside", type=names_of, default=[], help="FOLDER,... of results of other models"
     )
     return settings(Drawing, parser.parse_args())
 

@@ -88,12 +88,6 @@ def show_columns(title: str, table: Mapping[str, Sequence[str]]) -> None:
     )
 
 
-def show_models(names: Sequence[str], tables: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    """Runs beside each other, a column each; nothing where there are none."""
-    for title, rows in tables.items():
-        show_columns(title, {"": names, **rows})
-
-
 def pair(*values: float | None) -> str:
     """A number of the knowledge neurons and that of what they are compared with, if anything."""
     return " and ".join("-" if one is None else f"{one:.2f}" for one in values)
