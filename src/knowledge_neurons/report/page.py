@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -35,6 +35,7 @@ from knowledge_neurons.results.controls import (
 from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
 from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS
 from knowledge_neurons.results.metrics import RESAMPLES
+from knowledge_neurons.results.models import ModelRun, models_of, read_runs
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.provenance import Provenance, provenance, run_of
 from knowledge_neurons.results.questioned import editors_table, editors_title, reach_table
@@ -58,12 +59,15 @@ SCRIPTS = ("contents.js", "saving.js")
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
 
-def render(results: Results, paper_look: bool = False) -> str:
-    """The report of a results folder, as HTML.  paper_look: of Figure 3.
+def render(results: Results, paper_look: bool = False, beside: Sequence[Results] = ()) -> str:
+    """The report of a results folder, as HTML.
+
+    paper_look: of Figure 3.  beside: results of other models' runs.
 
     Raises ValueError for a folder without results, and for a file that is broken.
     """
     found = outcomes.read(results)
+    runs = read_runs(results, found, beside)
     made, edited = provenance(found.manifests), main_run(found.edits)
     embedded = embed(results)
     # One script, of which the policy has the digest; that of the facts only where there are any.
@@ -87,7 +91,8 @@ def render(results: Results, paper_look: bool = False) -> str:
             reach=reach_table(found.reach) if found.reach else {},
             judged=editors_table(found.editors) if found.editors else {},
             judged_on=editors_title(found.editors) if found.editors else "",
-            figures=drawn(results, found, paper_look),
+            models=models_of(runs) if runs else None,
+            figures=drawn(results, found, paper_look, runs),
             effect_columns=EFFECT_COLUMNS,
             random_column=RANDOM_COLUMN,
             effects=with_twins(found.controls),
@@ -150,9 +155,11 @@ def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[s
     return found
 
 
-def drawn(results: Results, found: Outcomes, paper_look: bool) -> dict[str, Markup]:
+def drawn(
+    results: Results, found: Outcomes, paper_look: bool, runs: Sequence[ModelRun]
+) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    pictures = gallery.draw(results, found, paper_look)
+    pictures = gallery.draw(results, found, paper_look, runs)
     made = {one.name: Markup(plots.svg(one.figure)) for one in pictures}
     return {name: made[name] for name in sorted(made, key=by_number)}
 
