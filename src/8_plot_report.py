@@ -1,6 +1,6 @@
 """Stage 8, second half: everything that was found, in one page -> results/report.html.
 
-Usage: python 8_plot_report.py [--output_dir DIR]
+Usage: python 8_plot_report.py [--output_dir DIR] [--beside FOLDER,...]
 
 The paper's tables and figures, ours beside the published numbers; what was run, how, what it cost;
 and a browser of all facts.  Reads the files of stages 1 to 7, never the model.  It has no manifest:
@@ -13,13 +13,14 @@ from knowledge_neurons.stages import program  # isort: skip
 
 from knowledge_neurons import report
 from knowledge_neurons.results.atomic import write_atomic
-from knowledge_neurons.stages import arguments
+from knowledge_neurons.stages import drawing
 
 
 def main() -> None:
-    settings = arguments.of_drawing(__doc__.splitlines()[0])
+    settings = drawing.parse(__doc__.splitlines()[0])
     path = settings.results.report
-    write_atomic(path, report.render(settings.results, settings.paper_look).encode())
+    page = report.render(settings.results, settings.paper_look, settings.beside)
+    write_atomic(path, page.encode())
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

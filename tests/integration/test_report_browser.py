@@ -273,6 +273,26 @@ def test_a_table_is_saved_as_csv(opened):
     assert not [cell for row in rows_of(text) for cell in row if re.match(r"[=+\-@].", cell)]
 
 
+def test_models_beside_each_other_on_a_phone(browser, path, tmp_path):
+    """The page does not scroll sideways; table and figure are saved as all others are."""
+    facts = [MadeFact("France", "Paris", PROMPTS)]
+    other = Writer(Results(tmp_path), {"P36": ("capital", facts)}, Shape(layers=5, model="m/other"))
+    for stage in (other.stage_1, other.stage_2):
+        stage()
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    html = tmp_path / "beside.html"
+    html.write_text(report.render(Results(path.parent), beside=[other.results]))
+    page.goto(html.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    name, text = saved(Opened(page), "#models")
+    head, *rows = rows_of(text)
+    assert name == "models_beside_each_other.csv" and head[:3] == ["Quantity", "", "tiny"]
+    assert rows[1][:2] == ["What was run", "layers × neurons of a layer"]
+    assert rows[1][2:] == ["3 × 60", "", "5 × 40"]
+    assert saved(Opened(page), "#models .drawing")[0] == "neurons_by_depth.svg"
+    page.close()
+
+
 def test_a_figure_is_saved_as_svg(opened):
     """On its own: its namespace is named, its ink no longer the page's."""
     name, text = saved(opened, "#neurons .drawing")

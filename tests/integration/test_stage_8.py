@@ -133,6 +133,62 @@ def test_the_papers_look_of_figure_3_is_a_flag_of_both_halves(tmp_path):
     assert pages[0] != pages[1]
 
 
+def test_other_models_runs_beside_this_one(tmp_path):
+    """Named from where the user stands: the table on the screen and in the report, one figure more,
+    all else as it was; the other folder is left as it is."""
+    synthetic.write(tmp_path / "results", 2, ["statistics", "modified"])
+    synthetic.write(tmp_path / "other", 1, ["statistics"])
+    place = place_of(tmp_path)
+    fine(place.shell("8_run_plot.sh"))
+    before, there = bytes_of_figures(place), sorted((tmp_path / "other").rglob("*"))
+    assert "beside" not in place.manifest("figs/suppress.pdf")["arguments"]
+    ended = fine(place.shell("8_run_plot.sh", "--beside", "other"))  # its folder is tmp_path
+    assert "Models beside each other" in ended.out and "../other" in ended.out
+    after = bytes_of_figures(place)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"neurons_by_depth.pdf", "neurons_by_depth.png"}
+    manifest = place.manifest("figs/neurons_by_depth.png")
+    assert manifest["arguments"]["beside"] == ["other"]
+    assert manifest["identity"]["sources_sha256"] == {
+        name: sha256_of(place.results / name)
+        for name in ("kn/statistics.json", "../other/kn/statistics.json")
+    }
+    assert '<section id="models">' in (place.results / "report.html").read_text()
+    assert sorted((tmp_path / "other").rglob("*")) == there
+
+
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        ("{}/nowhere", "no such folder"),
+        ("{}/results", "the folder of this run itself"),
+        ("{}/other,{}/other/../other", "named twice"),
+        ("{}/empty", "nothing of stages 1 to 7"),
+        (",", "expected FOLDER,..."),
+    ],
+)
+def test_a_folder_that_cannot_stand_beside_is_refused_before_any_work(tmp_path, named, problem):
+    for name in ("results", "other"):
+        synthetic.write(tmp_path / name, 1, ["statistics"])
+    (tmp_path / "empty").mkdir()
+    place = place_of(tmp_path)
+    folder = named.format(tmp_path, tmp_path)
+    for script in (STAGE_8, "8_plot_report.py"):
+        refused(place.here(script, "--beside", folder), "--beside", problem, folder.split(",")[-1])
+    assert (
+        not (place.results / "figs").exists() and not place.results.joinpath("report.html").exists()
+    )
+
+
+def test_of_a_language_the_same_language_stands_beside(tmp_path):
+    """A folder is named as --output_dir names it."""
+    synthetic.write(tmp_path / "results/languages/fr", 1, ["statistics"])
+    synthetic.write(tmp_path / "other/languages/fr", 1, ["statistics"])
+    place = place_of(tmp_path)
+    ended = fine(plot(place, "--language", "fr", "--beside", tmp_path / "other"))
+    assert "../../../other/languages/fr" in ended.out
+
+
 def test_edits_without_counts_of_neurons_draw_no_curve(tmp_path):
     """Table 6 alone is not section 5.1's curve."""
     synthetic.write(tmp_path / "results", 2, ["edits"])

@@ -28,6 +28,7 @@ from knowledge_neurons.results.activations import (
 from knowledge_neurons.results.change_files import authors_averages, read_authors_changes
 from knowledge_neurons.results.changes import average_change, read_changes
 from knowledge_neurons.results.companions import manifest_path
+from knowledge_neurons.results.comparison import comparisons
 from knowledge_neurons.results.edits import read_edits, summarise_edits
 from knowledge_neurons.results.erasures import EDITS, read_erasures, summarise_erasure
 from knowledge_neurons.results.json_files import decode, write_json
@@ -36,7 +37,7 @@ from knowledge_neurons.results.manifests import read_manifest, read_records
 from knowledge_neurons.results.maps import read_maps, summary_of
 from knowledge_neurons.results.neuron_words import read_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons
-from knowledge_neurons.results.provenance import provenance
+from knowledge_neurons.results.provenance import provenance, run_of
 from knowledge_neurons.results.scores import read_fact_scores
 from knowledge_neurons.results.triggers import read_triggers
 from tests.reference.json_mutations import mutations
@@ -82,8 +83,8 @@ def everything(results: Results) -> None:
     found = outcomes.read(results)
     made = provenance(found.manifests)
     page.quadrature_of(made)
-    page.run_of(found.manifests)
-    page.comparisons(found)
+    run_of(found.manifests)
+    comparisons(found)
     comparability(found.manifests)
     page.outside_band(found.manifests)
     embedding.embed(results)
@@ -91,7 +92,7 @@ def everything(results: Results) -> None:
 
 def drawn(results: Results) -> None:
     found = outcomes.read(results)
-    page.comparisons(found)
+    comparisons(found)
     list(gallery.draw(results, found))
 
 

@@ -22,6 +22,7 @@ from knowledge_neurons.results.change_files import write_summary
 from knowledge_neurons.results.comparison import log_odds_beside
 from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.manifests import write_manifest
+from knowledge_neurons.results.provenance import Run, run_of
 from knowledge_neurons.results.triggers import Triggered, Triggers, encode_triggers
 from tests.reference import synthetic
 from tests.reference.made_results import QUADRATURE, MadeFact, Writer
@@ -331,7 +332,7 @@ def test_a_run_is_summed_over_its_relations():
         "prompts_left_out": {"one reason": 2, "another": 3},
         "answers_of_several_tokens": {"2": 3, "3": 1},
     }
-    found = page.run_of(
+    found = run_of(
         {
             "a-P1.rlt.jsonl": told | named | of_a_decoder,
             "a-P2.rlt.jsonl": told | {"layers": 4, "arguments": {"bert_model": "x/base"}},
@@ -339,9 +340,10 @@ def test_a_run_is_summed_over_its_relations():
             "kn/statistics.json": {"facts": 1000},
         }
     )
-    assert found == page.Run(
+    assert found == Run(
         model="base, tiny, unknown",
         layers=[4, 12],
+        width=[],
         relations=3,
         facts=20,
         prompts=80,
@@ -351,4 +353,4 @@ def test_a_run_is_summed_over_its_relations():
         skipped=4,
         cut=4,
     )
-    assert page.run_of({"kn/statistics.json": {"facts": 1000}}) is None
+    assert run_of({"kn/statistics.json": {"facts": 1000}}) is None

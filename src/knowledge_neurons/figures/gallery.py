@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from knowledge_neurons.figures import by_relation, of_controls, of_maps, of_ways, plots
+from knowledge_neurons.figures import by_relation, of_controls, of_maps, of_models, of_ways, plots
 from knowledge_neurons.figures import languages as of_languages
 from knowledge_neurons.neurons.neuron_statistics import Statistics
 from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Curve
@@ -21,10 +21,12 @@ from knowledge_neurons.results.layout import Results
 from knowledge_neurons.results.localisation import LOCALISATION, Localisation
 from knowledge_neurons.results.manifests import sha256_of, write_manifest
 from knowledge_neurons.results.maps import MapSummary
+from knowledge_neurons.results.models import ModelRun
 from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.scorers import ScorersSummary
 from knowledge_neurons.results.single_prompt import OnePromptSummary
 from knowledge_neurons.results.stability import STABILITY, Stability
+from knowledge_neurons.types import KNOWLEDGE
 
 # Part of the outcomes -> what is drawn of it.
 PARTS = {
@@ -47,14 +49,18 @@ class Picture:
     figure: Figure
 
 
-def draw(results: Results, found: Outcomes, paper_look: bool = False) -> Iterator[Picture]:
-    """Everything that can be drawn, one after the other.  paper_look: of Figure 3.
+def draw(
+    results: Results, found: Outcomes, paper_look: bool = False, runs: Sequence[ModelRun] = ()
+) -> Iterator[Picture]:
+    """Everything that can be drawn, one after the other.
+
+    paper_look: of Figure 3.  runs: of several models, this one and those beside it.
 
     kneurons_distribution, suppress, amplify, distant, edit_success-L1-L2 for each pair of lambdas,
     erasure, dose_response-REL for each relation: Figures 3 to 5, Table 4, section 5.1, Table 5;
     suppress_log_odds, amplify_log_odds, dose_response_log_odds-REL where the records have them;
     neuron_map-REL for each relation that has maps; languages, scorers and one_prompt; and
-    controls_sharing, _wordings and _thresholds.
+    controls_sharing, _wordings and _thresholds; neurons_by_depth of several models.
     """
     labels = found.labels
     if found.statistics:
@@ -91,6 +97,7 @@ def draw(results: Results, found: Outcomes, paper_look: bool = False) -> Iterato
         yield scorers(results, found.scorers)
     if found.one_prompt:
         yield one_prompt(results, found.one_prompt)
+    yield from depth(runs)
 
 
 def languages(results: Results, sharing: Sharing) -> Picture:
@@ -151,6 +158,15 @@ def scorers(results: Results, found: ScorersSummary) -> Picture:
 def one_prompt(results: Results, found: OnePromptSummary) -> Picture:
     """What one prompt finds."""
     return Picture("one_prompt", [results.one_prompt_summary], of_ways.one_prompt(found))
+
+
+def depth(runs: Sequence[ModelRun]) -> Iterator[Picture]:
+    """Where several models have their neurons; nothing where fewer than two have statistics."""
+    there = {run.name: run for run in runs if run.found.statistics}
+    if len(there) > 1:
+        layers = {name: run.found.statistics[KNOWLEDGE].layers for name, run in there.items()}
+        sources = [run.results.statistics for run in there.values()]
+        yield Picture("neurons_by_depth", sources, of_models.depth(layers))
 
 
 def success(results: Results, run: EditRun) -> Iterator[Picture]:

@@ -8,15 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from knowledge_neurons.figures.plots import BLUE, GREEN, INK, ORANGE, TEXT, percent, styled
+from knowledge_neurons.figures.plots import BLUE, INK, ORANGE, PALETTE, TEXT, percent, styled
 from knowledge_neurons.results.estimates import Estimate
 from knowledge_neurons.results.scorers import ScorersSummary, ScorerSummary
 from knowledge_neurons.results.single_prompt import OnePromptSummary
 
-VERMILION, PURPLE, SKY, GREY = "#D55E00", "#CC79A7", "#56B4E9", "#808080"
 # Colour and marker of each scorer, in the order in which they come.
-COLORS = (BLUE, ORANGE, GREEN, VERMILION, GREY, PURPLE, SKY)
-MARKS = tuple(zip(COLORS, "os^DvPX", strict=True))
+MARKS = tuple(zip(PALETTE, "os^DvPX", strict=True))
 APART = 1.045  # by what factor scorers stand beside each other, so that intervals can be told apart
 ROW = 0.24  # inches
 LEAST = 1e-7  # seconds, for an axis that has no zero

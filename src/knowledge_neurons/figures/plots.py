@@ -35,6 +35,7 @@ from knowledge_neurons.types import BASELINE, CONTROL, KINDS, KNOWLEDGE
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 COLORS = {KNOWLEDGE: BLUE, BASELINE: ORANGE, CONTROL: GREEN}
+PALETTE = (BLUE, ORANGE, GREEN, "#D55E00", "#808080", "#CC79A7", "#56B4E9")  # of many lines
 INK = "#262626"  # text, axes, intervals; nothing else has this colour, see `svg`
 DARK, LIGHT = "#1a1a1a", "#ffffff"  # of numbers in squares, whose colours are the same on any page
 COLUMN, TEXT = 3.4, 7.0  # inches, a column and the text of a two-column paper

@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
 from knowledge_neurons.results import layout, published
 from knowledge_neurons.results.adopted import Taken, taken
 from knowledge_neurons.results.origin import OF_IG, UNNAMED
-from knowledge_neurons.results.provenance import provenance
+from knowledge_neurons.results.provenance import model_name, provenance
 
 # Output, relative to the results folder -> its manifest.
 Manifests = Mapping[str, Mapping[str, Any]]
@@ -170,12 +169,6 @@ def outputs_of(manifests: Manifests, stage: int) -> list[Mapping[str, Any]]:
     """The manifests of a stage's main outputs."""
     patterns = [part.outputs for part in PARTS if part.stage == stage]
     return [m for name, m in manifests.items() if any(re.fullmatch(p, name) for p in patterns)]
-
-
-def model_name(manifest: Mapping[str, Any]) -> str:
-    """The last part of what --bert_model named: a hub name, a folder or an archive."""
-    named = str(manifest.get("arguments", {}).get("bert_model", "unknown"))
-    return PurePath(named).name.removesuffix(".tar.gz")
 
 
 # --- reasons ---------------------------------------------------------------------------------

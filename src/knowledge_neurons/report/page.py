@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -19,7 +17,7 @@ from knowledge_neurons.figures import gallery, plots
 from knowledge_neurons.report.active import SHOWN_LEAST, SHOWN_MOST
 from knowledge_neurons.report.beside import HIGHEST, LOWEST
 from knowledge_neurons.report.browser import joined
-from knowledge_neurons.report.comparability import comparability, model_name, outputs_of
+from knowledge_neurons.report.comparability import comparability
 from knowledge_neurons.report.embedding import STRONGEST, embed
 from knowledge_neurons.report.formats import FILTERS
 from knowledge_neurons.report.packing import MOST
@@ -28,18 +26,7 @@ from knowledge_neurons.report.ways import of_one_prompt, of_scorers
 from knowledge_neurons.report.written import SHOWN_WORDS
 from knowledge_neurons.results import outcomes, published
 from knowledge_neurons.results.adopted import taken
-from knowledge_neurons.results.changes import AMPLIFY, SUPPRESS, Modified
-from knowledge_neurons.results.comparison import (
-    NAMES,
-    Comparison,
-    activations_beside,
-    changes_beside,
-    edits_beside,
-    erasures_beside,
-    log_odds_beside,
-    main_run,
-    neurons_beside,
-)
+from knowledge_neurons.results.comparison import CAPTIONS, NAMES, comparisons, main_run
 from knowledge_neurons.results.controls import (
     EFFECT_COLUMNS,
     RANDOM_COLUMN,
@@ -49,8 +36,9 @@ from knowledge_neurons.results.controls import (
 from knowledge_neurons.results.layout import BASE_NEURONS, NEURONS, Results
 from knowledge_neurons.results.localisation import LEAST, OVERLAP_COLUMNS
 from knowledge_neurons.results.metrics import RESAMPLES
+from knowledge_neurons.results.models import ModelRun, models_of, read_runs
 from knowledge_neurons.results.outcomes import Outcomes
-from knowledge_neurons.results.provenance import Provenance, provenance
+from knowledge_neurons.results.provenance import Provenance, provenance, run_of
 from knowledge_neurons.results.questioned import editors_table, editors_title, reach_table
 from knowledge_neurons.results.triggers import TriggerRecord, read_triggers
 from knowledge_neurons.text.relations import by_number
@@ -72,12 +60,15 @@ SCRIPTS = ("contents.js", "saving.js")
 TRIGGER_FACTS, TRIGGER_SENTENCES = 4, 2  # facts shown; sentences at either end of their ranking
 
 
-def render(results: Results, paper_look: bool = False) -> str:
-    """The report of a results folder, as HTML.  paper_look: of Figure 3.
+def render(results: Results, paper_look: bool = False, beside: Sequence[Results] = ()) -> str:
+    """The report of a results folder, as HTML.
+
+    paper_look: of Figure 3.  beside: results of other models' runs.
 
     Raises ValueError for a folder without results, and for a file that is broken.
     """
     found = outcomes.read(results)
+    runs = read_runs(results, found, beside)
     made, edited = provenance(found.manifests), main_run(found.edits)
     embedded = embed(results)
     # One script, of which the policy has the digest; that of the facts only where there are any.
@@ -97,10 +88,12 @@ def render(results: Results, paper_look: bool = False) -> str:
             run=run_of(found.manifests),
             taken=taken(found.manifests),
             tables=comparisons(found),
+            captions=CAPTIONS,
             reach=reach_table(found.reach) if found.reach else {},
             judged=editors_table(found.editors) if found.editors else {},
             judged_on=editors_title(found.editors) if found.editors else "",
-            figures=drawn(results, found, paper_look),
+            models=models_of(runs) if runs else None,
+            figures=drawn(results, found, paper_look, runs),
             effect_columns=EFFECT_COLUMNS,
             random_column=RANDOM_COLUMN,
             effects=with_twins(found.controls),
@@ -150,55 +143,6 @@ def asset(name: str) -> str:
 # --- parts of the page -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Run:
-    """What stage 1 scored, over all relations.
-
-    scored: "0-11", the layers whose neurons have scores.  left_out: prompts that a decoder cannot
-    read.  several: prompts whose answer has several tokens, by how these were asked.  skipped:
-    facts that cannot be asked.
-    """
-
-    model: str
-    layers: list[int]
-    relations: int
-    facts: int
-    prompts: int
-    scored: list[str]
-    left_out: int
-    several: dict[str, int]
-    skipped: int
-    cut: int
-
-
-def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
-    """None where no manifest of stage 1 is there."""
-    scored = outputs_of(manifests, 1)
-    if not scored:
-        return None
-    return Run(
-        model=", ".join(sorted({model_name(manifest) for manifest in scored})),
-        layers=sorted({manifest["layers"] for manifest in scored if "layers" in manifest}),
-        relations=len(scored),
-        facts=sum(manifest.get("facts", 0) for manifest in scored),
-        prompts=sum(manifest.get("prompts", 0) for manifest in scored),
-        scored=sorted({one.get("identity", {}).get("layers", "") for one in scored} - {""}),
-        left_out=sum(sum(one.get("prompts_left_out", {}).values()) for one in scored),
-        several=_several(scored),
-        skipped=sum(len(manifest.get("skipped_facts", ())) for manifest in scored),
-        cut=sum(manifest.get("prompts_cut", 0) for manifest in scored),
-    )
-
-
-def _several(scored: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How answers of several tokens were asked -> of how many prompts."""
-    found: Counter[str] = Counter()
-    for one in scored:
-        counts = one.get("answers_of_several_tokens", {})
-        found[one.get("identity", {}).get("answers", "own")] += sum(counts.values())
-    return {how: count for how, count in found.items() if count}
-
-
 def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Kind of neurons -> the relations that stage 2 could not bring to 2 to 5 neurons a fact, with
     what they have instead; as far as its manifests say so."""
@@ -213,28 +157,11 @@ def outside_band(manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, list[s
     return found
 
 
-def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
-    """Table or figure -> its rows; none where its stage has not run."""
-    modified, activations = found.modified, found.activations
-    run = main_run(found.edits)
-    return {
-        "counts": neurons_beside(found.statistics) if found.statistics else [],
-        "suppressed": _changed(modified, SUPPRESS) if modified else [],
-        "amplified": _changed(modified, AMPLIFY) if modified else [],
-        "activations": activations_beside(activations.overall) if activations else [],
-        "edits": edits_beside(run.summaries) if run else [],
-        "erasures": erasures_beside(found.erasures, found.labels),
-    }
-
-
-def _changed(modified: Modified, factor: float) -> list[Comparison]:
-    """Figure 4 or 5 in percent, then in nats."""
-    return changes_beside(modified.overall, factor) + log_odds_beside(modified, factor)
-
-
-def drawn(results: Results, found: Outcomes, paper_look: bool) -> dict[str, Markup]:
+def drawn(
+    results: Results, found: Outcomes, paper_look: bool, runs: Sequence[ModelRun]
+) -> dict[str, Markup]:
     """Name of a figure, as its file is called -> the figure as SVG."""
-    pictures = gallery.draw(results, found, paper_look)
+    pictures = gallery.draw(results, found, paper_look, runs)
     made = {one.name: Markup(plots.svg(one.figure)) for one in pictures}
     return {name: made[name] for name in sorted(made, key=by_number)}
 

@@ -18,6 +18,7 @@ from knowledge_neurons.results.changes import AMPLIFY, ASKED, SUPPRESS, Changes,
 from knowledge_neurons.results.edits import EDITED, EditRun, Summary
 from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate
+from knowledge_neurons.results.outcomes import Outcomes
 from knowledge_neurons.results.published import Table
 from knowledge_neurons.text.relations import by_number
 from knowledge_neurons.types import BASELINE, CONTROL, KINDS, KNOWLEDGE
@@ -91,6 +92,36 @@ class Comparison:
         low, high = self.interval
         reaches = low <= self.paper + half and self.paper - half <= high
         return Verdict.INSIDE if reaches else Verdict.OUTSIDE
+
+
+# Table -> what stands over it.
+CAPTIONS = {
+    "counts": "Table 2: neurons of a fact and of pairs of facts",
+    "suppressed": "Figure 4: change of the right answer's probability, neurons suppressed",
+    "amplified": "Figure 5: change of the right answer's probability, neurons amplified",
+    "activations": "Table 4: mean activation on web sentences",
+    "edits": "Table 6: edits of facts",
+    "erasures": "Table 5: growth of the perplexity of right answers",
+}
+
+
+def comparisons(found: Outcomes) -> dict[str, list[Comparison]]:
+    """A key of CAPTIONS -> its rows; none where its stage has not run."""
+    modified, activations = found.modified, found.activations
+    run = main_run(found.edits)
+    return {
+        "counts": neurons_beside(found.statistics) if found.statistics else [],
+        "suppressed": _changed(modified, SUPPRESS) if modified else [],
+        "amplified": _changed(modified, AMPLIFY) if modified else [],
+        "activations": activations_beside(activations.overall) if activations else [],
+        "edits": edits_beside(run.summaries) if run else [],
+        "erasures": erasures_beside(found.erasures, found.labels),
+    }
+
+
+def _changed(modified: Modified, factor: float) -> list[Comparison]:
+    """Figure 4 or 5 in percent, then in nats."""
+    return changes_beside(modified.overall, factor) + log_odds_beside(modified, factor)
 
 
 # --- the paper's tables ----------------------------------------------------------------------

@@ -50,6 +50,10 @@ RUN = {
 }
 
 
+class NoResults(ValueError):
+    """No stage has written anything into a folder."""
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """All that lies in a results folder; what is not there is None or empty, and in `missing`.
@@ -102,8 +106,8 @@ class Outcomes:
 def read(results: Results) -> Outcomes:
     """Read everything that is there.
 
-    Raises ValueError naming a file that is broken, or the folder where no stage has written
-    anything.
+    Raises ValueError naming a file that is broken; NoResults naming the folder where no stage has
+    written anything.
     """
     found = Outcomes(
         statistics=read_statistics(results),
@@ -127,7 +131,7 @@ def read(results: Results) -> Outcomes:
     )
     told = results.scored_relations() or results.told_relations() or found.sharing
     if found.missing == RUN and not (told or found.editors):
-        raise ValueError(
+        raise NoResults(
             f"{results.root}: nothing of stages 1 to 7 is there.  Name another folder, with "
             "KN_RESULTS or as an argument, or run 1_run_mlm.sh REL, 2_run_kn.sh and what follows"
         )

@@ -1,11 +1,12 @@
-"""What results were made with, and what they cost: the manifests of a results folder, summed up."""
+"""What was run, with what, and what it cost: the manifests of a results folder, summed up."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from knowledge_neurons.results import layout
@@ -128,3 +129,63 @@ def _seconds(manifests: Mapping[str, Mapping[str, Any]]) -> dict[int, float]:
             if re.fullmatch(pattern, name) and "wall_seconds" in manifest:
                 seconds[stage] = seconds.get(stage, 0.0) + manifest["wall_seconds"]
     return dict(sorted(seconds.items()))
+
+
+# --- what stage 1 scored ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stage 1 scored, over all relations.
+
+    layers, width: L and F of the model, every different value.  scored: "0-11", the layers whose
+    neurons have scores.  left_out: prompts that a decoder cannot read.  several: prompts whose
+    answer has several tokens, by how these were asked.  skipped: facts that cannot be asked.
+    """
+
+    model: str
+    layers: list[int]
+    width: list[int]
+    relations: int
+    facts: int
+    prompts: int
+    scored: list[str]
+    left_out: int
+    several: dict[str, int]
+    skipped: int
+    cut: int
+
+
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """The last part of what --bert_model named: a hub name, a folder or an archive."""
+    named = str(manifest.get("arguments", {}).get("bert_model", "unknown"))
+    return PurePath(named).name.removesuffix(".tar.gz")
+
+
+def run_of(manifests: Mapping[str, Mapping[str, Any]]) -> Run | None:
+    """None where no manifest of stage 1 is there."""
+    scored = [m for name, m in manifests.items() if re.fullmatch(layout.SCORES, name)]
+    if not scored:
+        return None
+    return Run(
+        model=", ".join(sorted({model_name(manifest) for manifest in scored})),
+        layers=_values(scored, "layers"),
+        width=_values(scored, "neurons_per_layer"),
+        relations=len(scored),
+        facts=sum(manifest.get("facts", 0) for manifest in scored),
+        prompts=sum(manifest.get("prompts", 0) for manifest in scored),
+        scored=sorted({one.get("identity", {}).get("layers", "") for one in scored} - {""}),
+        left_out=sum(sum(one.get("prompts_left_out", {}).values()) for one in scored),
+        several=_several(scored),
+        skipped=sum(len(manifest.get("skipped_facts", ())) for manifest in scored),
+        cut=sum(manifest.get("prompts_cut", 0) for manifest in scored),
+    )
+
+
+def _several(scored: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How answers of several tokens were asked -> of how many prompts."""
+    found: Counter[str] = Counter()
+    for one in scored:
+        counts = one.get("answers_of_several_tokens", {})
+        found[one.get("identity", {}).get("answers", "own")] += sum(counts.values())
+    return {how: count for how, count in found.items() if count}

@@ -238,20 +238,13 @@ class SentenceSettings(ModelSettings):
     pairs: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawing(Settings):
-    """What stage 8 is told, which reads results alone.  paper_look: of Figure 3."""
-
-    paper_look: bool
-
-
 S = TypeVar("S", bound=Settings)
 
 
 def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: Any) -> S:
     """The settings of a stage: arguments of its fields' names, and what is derived from them.
 
-    own: see `_results`.  Raises ValueError for arguments that do not go together.
+    own: see `results_of`.  Raises ValueError for arguments that do not go together.
     """
     languages.resolve(args, PROMPTS, PAIRS, SENTENCES)
     known = vars(args)
@@ -262,7 +255,7 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
     }
     if not known.get("language"):
         given.pop("language", None)
-    known = known | {"results": _results(args, own), "given": given} | derived
+    known = known | {"results": results_of(args, own), "given": given} | derived
     if "max_facts" in known:
         known["max_facts"] = args.max_facts if args.max_facts > 0 else None
     if "no_cuda" in known:
@@ -276,17 +269,7 @@ def settings(kind: type[S], args: argparse.Namespace, own: str = "", **derived: 
     return kind(**{one.name: known[one.name] for one in fields(kind) if one.name in known})
 
 
-def of_drawing(description: str) -> Drawing:
-    """The settings of both halves of stage 8, which are called with the same arguments."""
-    parser = Parser(description=description)
-    add_results(parser)
-    parser.add_argument(
-        "--paper_look", action="store_true", help="mirror the bars of Figure 3, as the paper does"
-    )
-    return settings(Drawing, parser.parse_args())
-
-
-def _results(args: argparse.Namespace, own: str) -> Results:
+def results_of(args: argparse.Namespace, own: str = "") -> Results:
     """The results folder; ValueError for a prefix that could not be found again.
 
     own: the stage's folder in it.  The released scripts give that as --output_dir, beside a

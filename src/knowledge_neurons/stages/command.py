@@ -96,7 +96,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def run_report(args: argparse.Namespace) -> None:
-    given = ["--output_dir", args.folder, "--beside", args.beside]
+    given = ["--output_dir", args.folder, *(["--beside", args.beside] if args.beside else [])]
     numbered.run("kn report", numbered.STAGES[8], given)
 
 

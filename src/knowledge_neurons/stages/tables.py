@@ -17,6 +17,7 @@ from knowledge_neurons.results.erasures import Erasure
 from knowledge_neurons.results.estimates import Estimate, told
 from knowledge_neurons.results.languages import LEVELS, Level, Sharing
 from knowledge_neurons.results.maps import Agreement, MapSummary
+from knowledge_neurons.results.models import Models
 from knowledge_neurons.results.questioned import editors_table, editors_title, reach_table
 from knowledge_neurons.results.scorers import ScorersSummary
 from knowledge_neurons.results.single_prompt import OnePromptSummary
@@ -46,10 +47,14 @@ def show_beside(title: str, rows: Sequence[Comparison], more: Mapping[str, str] 
 
 def _line(row: Comparison) -> str:
     sign = "+" if row.signed else ""
-    ours = None if row.ours is None else Estimate(row.ours, row.interval)
-    line = f"{told(ours, row.digits, sign):>26} {row.unit:1}  {row.detail.replace('→', '->'):20}"
+    line = f"{_ours(row):>26} {row.unit:1}  {row.detail.replace('→', '->'):20}"
     beside = "" if row.paper is None else f"paper {row.paper:{sign}.{row.digits}f} {row.unit}"
     return f"{line}  {beside}".rstrip()
+
+
+def _ours(row: Comparison) -> str:
+    ours = None if row.ours is None else Estimate(row.ours, row.interval)
+    return told(ours, row.digits, "+" if row.signed else "")
 
 
 def show_audit(audit: dict[str, Any]) -> None:
@@ -160,6 +165,25 @@ def show_erasure(found: Erasure) -> None:
                 )
     title = f"Table 5: growth of perplexity, {found.relation} erased with {found.neurons} neurons"
     show_beside(title, erasures_beside([found], {}), more)
+
+
+def show_models(found: Models) -> None:
+    """Stage 8: runs of several models, a column each, as the report has them."""
+    heads = [run.name for run in found.runs]
+    about = {name: [cell or "-" for cell in told] for name, told in found.about.items()}
+    folders = [run.folder for run in found.runs]
+    show_columns("Models beside each other", {"": heads, "results": folders, **about})
+    for caption, rows in found.groups.items():
+        lines = {row.name: [_cell(cell) for cell in row.cells] for row in rows}
+        show_columns(f"{caption} (95 % intervals)", {"": heads, **lines})
+    for sentence in found.in_mind:
+        print(program.printable(sentence))
+
+
+def _cell(row: Comparison | None) -> str:
+    if row is None or row.ours is None:
+        return "-"
+    return f"{_ours(row)} {row.unit}".rstrip()
 
 
 MOST_PAIRS = 15  # of languages that are told one by one
