@@ -37,12 +37,15 @@ def test_texts_are_read_as_one_by_one(model):
         assert row.tolist() == pytest.approx(expected[0], rel=1e-4, abs=1e-6)
 
 
-def test_own_prompts_are_read_once_for_all_that_ask():
+def test_own_prompts_are_read_once_for_all_that_ask(monkeypatch):
     kn = asked.bert()
     prompts = dict(zip([PromptOf("P1", 0, i) for i in range(3)], asked.encoded(kn), strict=True))
     places = list(prompts)
     own = {A: places, B: places[1:2], C: []}
-    found = neuron_activity.read_own(kn.model, own, prompts)
+    monkeypatch.setattr(neuron_activity, "TOGETHER", 2)
+    told: list[int] = []
+    found = neuron_activity.read_own(kn.model, own, prompts, told.append)
+    assert told == [2, 1]
     read = read_texts(kn.model, list(prompts.values()), [A, B])
     assert found[A] == pytest.approx(read[:, 0].tolist(), rel=1e-4)
     assert found[B] == pytest.approx([read[1, 1]], rel=1e-4) and found[C] == []
@@ -58,6 +61,10 @@ def test_a_fact_has_its_prompts_evenly_from_all():
     assert len(set(eight)) == owners.PROMPTS == 8
     assert eight[0] == PromptOf("P1", 1, 0) and eight[-1] == PromptOf("P9", 0, 1)
     assert owners.prompts_of([], counts) == []
+    many = [("P1", i) for i in range(20)]
+    one_each = owners.prompts_of(many, dict.fromkeys(many, 3))
+    assert [one.fact for one in one_each] == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert [one.prompt for one in one_each] == [one.fact % 3 for one in one_each]
 
 
 # --- alone -----------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from knowledge_neurons.results.neuron_activity import (
 from knowledge_neurons.types import Neuron, Prompt
 
 TEXTS = 2000  # prompts that are drawn, and sentences
+TOGETHER = 1024  # prompts of neurons' own that are read together: enough of each length
 BINS, ENDS, ALIKE = 20, 5, 8  # of a histogram; texts at either end; neurons that fire alike
 ENTRIES = 1 << 24  # correlations held at a time
 TINY = 1e-12  # in place of a length of 0
@@ -70,17 +71,26 @@ def read_own(
     model: Network,
     own: Mapping[Neuron, Sequence[PromptOf]],
     prompts: Mapping[PromptOf, Prompt],
+    done: Callable[[int], Any] = int,
 ) -> dict[Neuron, list[float]]:
-    """Each neuron's activations on prompts of its own, which are read once for all that ask."""
+    """Each neuron's activations on prompts of its own, which are read once for all that ask.
+
+    done: is told of prompts read.
+    """
     asking: dict[PromptOf, list[Neuron]] = {}
     for neuron, its in own.items():
         for one in its:
             asking.setdefault(one, []).append(neuron)
-    rows = neuron_activations(model, [prompts[one] for one in asking], list(asking.values()))
     found: dict[Neuron, list[float]] = {neuron: [] for neuron in own}
-    for neurons, values in zip(asking.values(), rows, strict=True):
-        for neuron, value in zip(neurons, values, strict=True):
-            found[neuron].append(value)
+    every = list(asking)
+    for start in range(0, len(every), TOGETHER):
+        some = every[start : start + TOGETHER]
+        asked = [asking[one] for one in some]
+        rows = neuron_activations(model, [prompts[one] for one in some], asked)
+        for neurons, values in zip(asked, rows, strict=True):
+            for neuron, value in zip(neurons, values, strict=True):
+                found[neuron].append(value)
+        done(len(some))
     return found
 
 

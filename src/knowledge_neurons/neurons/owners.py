@@ -36,7 +36,14 @@ def owners_of(
 
 
 def prompts_of(facts: Sequence[FactOf], counts: Mapping[FactOf, int]) -> list[PromptOf]:
-    """PROMPTS of these facts' prompts, evenly from all; counts: how many each fact has."""
+    """PROMPTS of these facts' prompts, evenly from all; counts: how many each fact has.
+
+    Of more facts than that one each, fact i's prompt i modulo its count: every wording has its
+    turn, and neurons of the same facts have the same prompts.
+    """
+    if len(facts) > PROMPTS:
+        chosen = [facts[len(facts) * i // PROMPTS] for i in range(PROMPTS)]
+        return [PromptOf(*fact, fact[1] % counts[fact]) for fact in chosen]
     every = [PromptOf(*fact, place) for fact in facts for place in range(counts[fact])]
     step = max(1.0, len(every) / PROMPTS)
     return [every[int(i * step)] for i in range(min(PROMPTS, len(every)))]

@@ -182,11 +182,7 @@ def write_activity_of(described: Described) -> Path:
     with progress(len(texts), "what wakes neurons", "text") as bar:
         asked = [one.prompt for one in texts]
         read = neuron_activity.read_texts(model, asked, list(described.owners), bar.update)
-    counts = counts_of(described.relations)
-    its = {neuron: owners.prompts_of(own, counts) for neuron, own in described.owners.items()}
-    prompts = prompts_at(inputs, (one for own in its.values() for one in own))
-    its = {neuron: [one for one in own if one in prompts] for neuron, own in its.items()}
-    own = neuron_activity.read_own(model, its, prompts)
+    own = read_own(described)
     write_activity(
         settings.results, neuron_activity.activity_of(texts, read, described.owners, own)
     )
@@ -194,6 +190,16 @@ def write_activity_of(described: Described) -> Path:
     told = {"read": drawn, **inputs.under, **_since(started)}
     write_manifest(path, identity, arguments=settings.given, **told)
     return path
+
+
+def read_own(described: Described) -> dict[Neuron, list[float]]:
+    """Each neuron's activations on prompts of its own facts, those that can be asked."""
+    inputs, counts = described.inputs, counts_of(described.relations)
+    its = {neuron: owners.prompts_of(facts, counts) for neuron, facts in described.owners.items()}
+    prompts = prompts_at(inputs, (one for own in its.values() for one in own))
+    its = {neuron: [one for one in own if one in prompts] for neuron, own in its.items()}
+    with progress(len(prompts), "prompts of their facts", "prompt") as bar:
+        return neuron_activity.read_own(inputs.pretrained.model, its, prompts, bar.update)
 
 
 def draw_prompts(described: Described) -> Iterator[Text]:
