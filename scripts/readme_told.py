@@ -129,11 +129,13 @@ def alone(found: dict) -> str:
     own, other = (number(100 * change, 1, "+") for change in one["change"]["median"])
     nats, by_random = (number(change, 3, "+") for change in one["nats"]["median"])
     lowest = number(100 * one["change"]["lowest"][0], 0, "+")
+    larger = one["larger_on_all_prompts"]
     return (
         f"Each of the {one['neurons']} neurons of {whose}'s facts was switched off alone: it "
         f"changes P(answer) of its facts by {own} % (median; {nats} nats of log-odds; strongest "
         f"{lowest} %), a random neuron of its layer by {other} % ({by_random} nats). "
-        f"{one['larger_on_all_prompts']} of them move the log-odds of each of eight prompts more "
+        f"{'All' if larger == one['neurons'] else larger} of them move the log-odds of each of "
+        "eight prompts more "
         "than the random one does."
     )
 
