@@ -45,6 +45,7 @@ from knowledge_neurons.stages.describing import (
     write_words,
 )
 from knowledge_neurons.stages.inputs import Inputs, Relation, open_inputs, read_relations
+from knowledge_neurons.text.strict_json import listed
 from knowledge_neurons.types import KNOWLEDGE
 
 GROUP = 4  # facts worked on together: what an interruption loses
@@ -151,6 +152,9 @@ def main() -> None:
         tables.show_map(name, one)
     for path in written:
         print(f"wrote {path}")
+    if described.without_sentences:
+        names = listed(described.without_sentences)
+        print(f"what wakes neurons is told without sentences of {names}: no files (--sentences)")
 
 
 def together(settings: Settings, relations: list[Relation]) -> MapSummary:

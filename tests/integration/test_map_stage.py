@@ -221,6 +221,16 @@ def test_what_wakes_every_neuron_and_what_each_does_alone(mapped):
     assert results.neuron_activity.stat().st_mtime_ns == before
 
 
+def test_without_sentences_prompts_wake_neurons_alone(own):
+    """It is said, and there is no kind of text of them."""
+    (own.results / "neurons/activity.jsonl").unlink()
+    said = fine(own.here(STAGE_9, "--edges", EDGES, "--sentences", "none_{}.json")).out
+    assert "what wakes neurons is told without sentences of P36: no files" in said
+    found = read_activity(Results(own.results))
+    assert all(one.means.keys() <= {"own", "relation", "elsewhere"} for one in found)
+    assert all(one.prompts.most and not one.sentences.most for one in found)
+
+
 def test_what_is_wrong_with_sentences_is_said_before_any_work(own):
     folder = own.data.parent
     wrong = own.results.parent / "wrong_{}.json"

@@ -59,6 +59,11 @@ class Described:
     identity: dict[str, Any]
 
     @property
+    def without_sentences(self) -> list[str]:
+        """The relations that have no file of them."""
+        return [one.name for one in self.relations if one.name not in self.sentences]
+
+    @property
     def texts(self) -> int:
         """How many prompts of a relation are read, and sentences."""
         return max(1, self.inputs.settings.texts // max(1, len(self.relations)))
