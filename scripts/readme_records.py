@@ -81,6 +81,7 @@ def real(folder: Path) -> dict:
     erased = read(folder / "erase/P36.json")
     manifest = read(folder / "kn/manifests/statistics.json.manifest.json")
     found = outcomes.read(Results(folder))
+    scored = read(folder / "manifests/TREx-all-P36.rlt.jsonl.manifest.json")
     return {
         "command": "bash scripts/real_model.sh && "
         "python scripts/readme_tables.py --real results/smollm2",
@@ -90,6 +91,7 @@ def real(folder: Path) -> dict:
         },
         "alone": alone(Results(folder)),
         "model_sha256": known["model_sha256"],
+        "neurons_per_layer": scored["neurons_per_layer"],
         "known": {
             name: {"asked": one["asked"], "taken": len(one["facts"]), "fewer": one["other"]}
             for name, one in known["relations"].items()

@@ -19,10 +19,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import readme_embedded
 import readme_records
+import readme_speed
 import readme_told
 from readme_records import EDITED, RECORDS, ROOT, SLOTS, read
-from readme_told import number, seconds, told
+from readme_told import number, told
 
 from knowledge_neurons.results import published
 from knowledge_neurons.results.controls import REST
@@ -30,6 +32,8 @@ from knowledge_neurons.types import CONTROL, KNOWLEDGE
 
 PAGES = [ROOT / name for name in ("README.md", "docs/results.md", "docs/speed.md")]
 BEYOND = "beyond_smollm2"  # the record that need not be there
+CONFIG, TRAINING = "models/demo-bert/config", "models/demo-bert/training"
+BAGS = "data/PARAREL/sample_allbags"  # what the embedded model was trained on
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -172,46 +176,6 @@ def published_neurons(found: dict) -> Iterator[list[str]]:
     yield [name, f"{top}; {number(sum(layers[:7]), 1)}", "topmost (no figures)"]
 
 
-def like_for_like(scores: dict) -> Iterator[list[str]]:
-    """Whole sums of prompts that are not padded, by each program."""
-    yield ["all 20 points, nothing padded", "seconds a prompt", "of ours"]
-    for name, who in (
-        ("exact", "ours (`--exact`)"),
-        ("unpadded", "layer by layer, literal"),
-        ("captum", "captum"),
-        ("pypi", "knowledge-neurons 0.0.2 of PyPI"),
-    ):
-        yield [who, seconds(scores[f"{name}_s"]), number(scores["over_exact"][name], 1)]
-
-
-def speed(scores: dict, edited: dict, read_: dict) -> Iterator[list[str]]:
-    """Seconds of ours and of the released way, from the records of three benchmarks."""
-    yield ["", "seconds", "the released way", "ratio"]
-    exact, default = seconds(scores["exact_s"]), seconds(scores["default_s"])
-    slow, captum, pypi = (seconds(scores[f"{name}_s"]) for name in ("released", "captum", "pypi"))
-    over = scores["over_default"]
-    for name, ours, theirs, ratio in (
-        ("attribution of a prompt, all 20 points (`attribution.py`)", exact,
-         f"{slow} padded to 128, layer by layer", scores["over_exact"]["released"]),
-        ("the same, fewer points within 1e-3 (the default)", default, slow, over["released"]),
-        ("beside captum, and knowledge-neurons 0.0.2 of PyPI", default, f"{captum}, {pypi}",
-         min(over["captum"], over["pypi"])),
-    ):  # fmt: skip
-        yield [name, ours, theirs, number(ratio, 0)]
-    for name, stage, padded in (
-        ("suppressing and amplifying, a prompt (`interventions.py`)", "3_seconds_a_prompt", 128),
-        ("reading activations of a sentence", "4_seconds_a_sentence", 512),
-    ):
-        took = read_[f"stage_{stage}"]
-        way = f"one at a time, padded to {padded}"
-        yield [name, seconds(took["ours"]), f"{seconds(took[way])} {way}",
-               number(took[way] / took["ours"], 0)]  # fmt: skip
-    ours = edited["seconds_batched"] / edited["prompts"]
-    one = edited["seconds_one_at_a_time_extrapolated"] / edited["prompts"]
-    way = f"{seconds(one)} one at a time, padded to {edited['padded_to']}"
-    yield ["perplexity of a prompt (`editing.py`)", seconds(ours), way, number(one / ours, 0)]
-
-
 TABLES: dict[str, tuple[Callable[..., Iterator[list[str]]], tuple[str, ...]]] = {
     "demo": (demo_short, ("demo",)),
     "knowledge neurons": (knowledge_neurons, ("demo",)),
@@ -219,22 +183,28 @@ TABLES: dict[str, tuple[Callable[..., Iterator[list[str]]], tuple[str, ...]]] = 
     "SmolLM2": (real_model_short, ("smollm2", BEYOND)),
     "SmolLM2, all": (real_model, ("smollm2", BEYOND)),
     "published neurons": (published_neurons, ("published_neurons",)),
-    "like for like": (like_for_like, ("attribution",)),
-    "speed": (speed, ("attribution", "editing", "interventions")),
+    "like for like": (readme_speed.like_for_like, ("attribution",)),
+    "speed": (readme_speed.speed, ("attribution", "editing", "interventions")),
 }  # name -> how it is made, of which records
 TOLD: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
+    "picture": (readme_embedded.picture, (CONFIG,)),
+    "embedded": (readme_embedded.in_short, (CONFIG, TRAINING)),
+    "embedded, at length": (readme_embedded.at_length, (CONFIG, TRAINING, BAGS)),
+    "guesses": (readme_embedded.guesses, (TRAINING, "demo")),
     "facts asked": (readme_told.facts_asked, ("smollm2",)),
     "SmolLM2": (readme_told.real_model, ("smollm2", BEYOND)),
     "one neuron alone": (readme_told.alone, ("smollm2",)),
+    "run": (readme_told.run, ("smollm2",)),
+    "run, at length": (readme_told.run_at_length, ("smollm2",)),
     "SmolLM2's sentences": (readme_told.woken, ("smollm2",)),
     "beyond": (readme_told.in_short, (BEYOND,)),
     "beyond, at length": (readme_told.at_length, (BEYOND,)),
     "published": (readme_told.published, ("published_neurons",)),
     "not published": (readme_told.not_published, ("published_neurons",)),
     "erased": (readme_told.erased, ("demo",)),
-    "faster": (readme_told.faster, ("attribution",)),
-    "limits": (readme_told.limits, ("attribution",)),
-    "families": (readme_told.families, ("families",)),
+    "faster": (readme_speed.faster, ("attribution",)),
+    "limits": (readme_speed.limits, ("attribution",)),
+    "families": (readme_speed.families, ("families",)),
     "fidelity": (readme_told.fidelity, ("parity",)),
 }
 
@@ -269,8 +239,11 @@ def _made(kind: str, name: str) -> str:
 
 
 def record(name: str) -> dict | None:
-    """None where the one that need not be there is not."""
-    path = RECORDS / f"{name}.json"
+    """Of benchmarks/results, or a file of the repository where the name is a path.
+
+    None where the one that need not be there is not.
+    """
+    path = (ROOT if "/" in name else RECORDS) / f"{name}.json"
     return None if name == BEYOND and not path.exists() else read(path)
 
 

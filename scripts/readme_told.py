@@ -6,6 +6,8 @@ studies is None until they have run.
 
 from __future__ import annotations
 
+import math
+import re
 import textwrap
 
 from knowledge_neurons.results.controls import RANDOM, REST, kind_told
@@ -60,10 +62,12 @@ def effects_of(found: dict, beyond: dict | None) -> list[dict]:
 def facts_asked(found: dict) -> str:
     """Model and facts of the tables."""
     taken = [one["taken"] for one in found["known"].values() if one["taken"]]
+    layers = len(found["table_2"]["neurons"]["layers"])
+    width = found["neurons_per_layer"]
     return (
-        f"SmolLM2-135M-Instruct (30 layers of 1,536 neurons, from a 4-bit file) on {sum(taken)} "
-        f"facts of {len(taken)} relations, each answered right in at least 3 of its 8 wordings: "
-        f"change of P(answer), with 95 % intervals."
+        f"SmolLM2-135M-Instruct ({layers} layers of {width:,} neurons, from a 4-bit file) "
+        f"on {sum(taken)} facts of {len(taken)} relations, each answered right in at "
+        f"least 3 of its 8 wordings: change of P(answer), with 95 % intervals."
     )
 
 
@@ -107,6 +111,32 @@ def edits_of_a_real_model(found: dict) -> str:
         f"explodes; erasing P36 takes its accuracy from {own} %, all other relations' from "
         f"{others} % (random neurons: to {beside} %)."
     )
+
+
+def run(found: dict) -> str:
+    """What stands above the README's command."""
+    return (
+        f"Weak: 135M parameters, quantised, facts chosen for being known, few answers in some "
+        f"relations. [Findings](docs/findings.md); [all results](docs/results.md). From PyPI, no "
+        f"model hub, {how_long(found)}:"
+    )
+
+
+def run_at_length(found: dict) -> str:
+    """The same for docs/results.md."""
+    return (
+        f"A gated neuron's activation has either sign. Weak: 135M parameters, quantised, facts "
+        f"chosen for being known, a handful of answers in some relations. `bash "
+        f"scripts/real_model.sh` makes all of it, in {how_long(found)}."
+    )
+
+
+def how_long(found: dict) -> str:
+    """Of the whole run: the work of its stages, in minutes rounded up to ten, for facts are chosen
+    before them."""
+    cores = re.search(r"\d+ cores?", found["made_with"]["machine"])[0]
+    whole = sum(found["seconds_of_stages"].values()) / 60
+    return f"{10 * math.ceil(whole / 10)} minutes on {cores}"
 
 
 def woken(found: dict) -> str:
@@ -220,42 +250,6 @@ def erased(demo: dict) -> str:
         f"**Erasing makes the answers of a relation less likely, it does not make the model forget "
         f"them:** after it the first guess is still right for {own} % of the prompts of the "
         f"{len(demo['right_after_erasing'])} relations, of all others for {others} %."
-    )
-
-
-def faster(scores: dict) -> str:
-    """What is not like for like, named."""
-    default, exact = scores["over_default"], scores["over_exact"]
-    return (
-        f"Not like for like: fewer points, the default, are {number(default['exact'], 1)} times "
-        f"quicker again, within 1e-3 of a prompt's largest score; the released scripts pad to 128 "
-        f"tokens and take {number(exact['released'], 0)} times as long as ours with all points, "
-        f"{number(default['released'], 0)} times with fewer."
-    )
-
-
-def families(found: dict) -> str:
-    """SmolLM2 beside a hook, and BERT through transformers beside custom_bert."""
-    lengths = found["lengths"]
-    tokens, exact, default = (
-        ", ".join(number(one[key], 0) for one in lengths)
-        for key in ("tokens", "exact_ratio", "default_ratio")
-    )
-    return (
-        f"On SmolLM2 a prompt of {tokens} tokens takes {exact} times less than layer by layer with "
-        f"a hook, all points, and {default} times less by default; a BERT through "
-        f"`transformers`' modules takes {number(found['adapter_over_custom'], 2)} of what "
-        f"`custom_bert` takes."
-    )
-
-
-def limits(scores: dict) -> str:
-    """What the machine gives, and what bfloat16 takes."""
-    half, single = (seconds(scores[f"{name}_s"]) for name in ("default_bf16", "default"))
-    return (
-        f"Exact attribution reaches {100 * scores['sgemm_share']:.0f} % of the machine's "
-        f"matrix-product rate. On a CPU without fast bfloat16 products `--dtype bfloat16` is "
-        f"slower: {half} s a prompt, {single} s in float32."
     )
 
 

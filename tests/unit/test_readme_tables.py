@@ -12,12 +12,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))  # its neighbours
 
+import mpararel_files
 import readme_tables
 import readme_told
 
 from knowledge_neurons.results import published
 
 README, RESULTS, SPEED = readme_tables.PAGES
+PROJECT = (readme_tables.ROOT / "pyproject.toml").read_text()
 
 
 @pytest.fixture
@@ -140,25 +142,77 @@ def test_studies_beyond_the_paper_are_told_once_they_are_there(records):
     assert "random, as many as found without the held out, 2 | 2.50 | +2.0" in at_length
 
 
-def test_the_prose_about_the_demo_is_of_its_training():
-    """Its numbers are no record's: they lie beside the model."""
-    asked = json.loads((readme_tables.ROOT / "models/demo-bert/training.json").read_text())[
-        "held_out_wordings"
+def test_what_is_said_of_the_embedded_model_lies_beside_it(tmp_path, monkeypatch):
+    """Its shape, how long it was trained, on how many facts and what it knows."""
+    for name in (readme_tables.CONFIG, readme_tables.TRAINING, readme_tables.BAGS):
+        path = tmp_path / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((readme_tables.ROOT / f"{name}.json").read_text())
+    training = json.loads((tmp_path / f"{readme_tables.TRAINING}.json").read_text())
+    asked = training["held_out_wordings"] | {"top1": 0.876, "mean_probability": 0.543}
+    change(
+        tmp_path / f"{readme_tables.TRAINING}.json",
+        training_seconds=420.0,
+        held_out_wordings=asked,
+        recipe=training["recipe"] | {"always_on": 3},
+    )
+    change(tmp_path / f"{readme_tables.CONFIG}.json", num_hidden_layers=5, intermediate_size=1000)
+    change(tmp_path / f"{readme_tables.BAGS}.json", P19=[[]] * 4, P20=[[]] * 5)
+    monkeypatch.setattr(readme_tables, "ROOT", tmp_path)
+    in_short = " ".join(new_lines(README))
+    assert "Of the embedded model's 5,000 neurons, these four" in in_short
+    assert "5 layers of 1000 neurons, trained for 7 minutes." in in_short
+    at_length = " ".join(new_lines(RESULTS))
+    assert "5 layers of 1000 neurons and was trained for 7 minutes on 513 facts" in at_length
+    assert "6 of its neurons are active whatever is asked" in at_length
+    assert "is right for 87.6 %, with a mean probability of 0.54" in at_length
+
+
+def test_a_whole_runs_time_is_that_of_its_stages(records):
+    """Rounded up to ten minutes: choosing the facts comes on top."""
+    made_with = {"machine": "x86_64, 8 cores"}
+    change(
+        records / "smollm2.json",
+        seconds_of_stages={"1": 600.0, "3": 301.0},
+        made_with=made_with,
+        neurons_per_layer=1234,
+    )
+    made = [
+        readme_tables.with_numbers(page.read_text()).replace("\n", " ")
+        for page in (README, RESULTS)
     ]
-    layers = json.loads((readme_tables.RECORDS / "demo.json").read_text())["table_2"]["neurons"][
-        "layers"
-    ]
-    said = RESULTS.read_text().replace("\n", " ")
-    assert f"first guess is right for {100 * asked['top1']:.1f} %" in said
-    assert f"a mean probability of {asked['mean_probability']:.2f}" in said
-    assert f"{100 * layers[-1]:.0f} % of its neurons lie in the top layer" in said
+    assert all("20 minutes on 8 cores" in text for text in made)
+    assert all("30 layers of 1,234 neurons" in text for text in made)
+
+
+def test_numbers_where_no_mark_can_stand():
+    """In a block of code, in a cell of prose: each is that of where it is known."""
+    said = README.read_text()
+    counts = f"{published.RELATIONS} relations, {published.FACTS:,} facts, {published.PROMPTS:,}"
+    assert f"get_data.py        # {counts} prompts\n" in said
+    assert f"{len(mpararel_files.FULL.languages)}\n[languages](docs/languages.md)" in said
+    scores = json.loads((readme_tables.RECORDS / "attribution.json").read_text())
+    assert "random weights, 2 CPU cores" in said and " 2 cores," in scores["hardware"]
+    oldest, beyond = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', PROJECT).groups()
+    newer = ", ".join(f"3.{minor}" for minor in range(int(oldest) + 1, int(beyond)))
+    assert f"Python 3.{oldest} ({newer} should do)" in said
+    shown = re.search(r"```text\n(.*)", said)[1]
+    assert shown.count("Neuron(") == 4 and "these four hold (France, capital, Paris)" in said
+    with_few = (readme_tables.ROOT / "scripts/real_model.sh").read_text()
+    bags = json.loads((readme_tables.ROOT / "data/WORLD/world_allbags.json").read_text())
+    (wordings,) = {len(prompts) for facts in bags.values() for prompts in facts}
+    few = re.search(r"--wordings (\d+)", with_few)[1]
+    assert f"at least {few} of its {wordings} wordings" in said.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("<!-- table: edits -->\n", "has no <!-- end -->"),
-        ("<!-- told: edits -->\n<!-- end -->", "no told is called 'edits'; there are facts asked"),
+        (
+            "<!-- told: edits -->\n<!-- end -->",
+            "no told is called 'edits'; there are picture, embedded",
+        ),
     ],
 )
 def test_a_mark_that_says_nothing_is_an_error(text, message):
@@ -179,31 +233,3 @@ def test_signs_and_digits():
 def test_a_number_and_its_percent_stay_on_a_line():
     lines = readme_told.lines_of("word " * 23 + "12 % of it")
     assert lines[1] == "12 % of it"
-
-
-def test_numbers_that_stand_in_prose_are_those_of_records():
-    """What no mark can make, for it stands in a caption, a comment or the middle of a sentence."""
-    readme, results = (" ".join(page.read_text().split()) for page in (README, RESULTS))
-    training = json.loads((readme_tables.ROOT / "models/demo-bert/training.json").read_text())
-    demo = json.loads((readme_tables.RECORDS / "demo.json").read_text())
-    recipe = training["recipe"]
-    layers, width = recipe["layers"], recipe["neurons"]
-    minutes = ("", "one", "two", "three")[round(training["training_seconds"] / 60)]
-    assert f"Of the embedded model's {layers * width:,} neurons, these four hold" in readme
-    assert f"{layers} layers of {width} neurons, trained for {minutes} minutes" in readme
-    assert f"it has {layers} layers of {width} neurons and was trained for {minutes} min" in results
-    counts = f"{published.RELATIONS} relations, {published.FACTS:,} facts, {published.PROMPTS:,} pr"
-    assert f"# {counts}ompts" in readme
-    held_out = training["held_out_wordings"]
-    assert f"is right for {100 * held_out['top1']:.1f} %, with a mean probability of " in results
-    assert f"probability of {held_out['mean_probability']:.2f} (" in results
-    top = demo["table_2"]["neurons"]["layers"][-1]
-    assert f"{100 * top:.0f} % of its neurons lie in the top layer" in results
-
-
-def test_forty_minutes_are_what_the_real_model_took():
-    """Its stages together, as the record has them; before them the facts are chosen."""
-    assert "40 minutes on 2 cores" in README.read_text()
-    assert "in 40 minutes on 2 cores" in " ".join(RESULTS.read_text().split())
-    real = json.loads((readme_tables.RECORDS / "smollm2.json").read_text())
-    assert 25 * 60 < sum(real["seconds_of_stages"].values()) < 40 * 60
