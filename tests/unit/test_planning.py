@@ -165,9 +165,9 @@ def test_passes_of_the_other_stages_by_hand():
     found = works("9_neuron_map.sh P36 --max_facts 1 --wordings 2")[9]
     assert found.points == 2 * 2.5 * 2 and found.edits == work.NEURONS * 22 + 2 * 8 * 2 * 2
     assert found.edited == 8 * 2 * 2 and found.sentences == 12 + 6 and found.starts == 1
-    assert found.together == 19 + 8 * 2 * 6
+    assert found.together == 19 + 19
     few = works("9_neuron_map.sh P36 --texts 5")[9]
-    assert few.together == 5 + 8 * 2 * 6 and few.sentences == 5
+    assert few.together == 5 + 19 and few.sentences == 5
     assert works("9_neuron_map.sh --relations P36,P101")[9].points == 3 * 3 * 2.5 * 2
     assert works("known_facts.py --per_relation 1")[KNOWN].read == pytest.approx(3 * each)
 

@@ -34,7 +34,9 @@ CALIBRATION = 20 + 3 + 4 + 6  # points a layer of a calibrated prompt: all, and 
 INTEGRAL = len(quadrature_audit.INTEGRAL.alphas)
 SCORED_POINTS = {"gradient-activation": 1}  # of a layer; all other scorers than ig have none
 EDITED_FROM = 0.6  # of the way up: where the lowest of a fact's neurons lies, and edits start
-NEURONS, DISTINCT = 4, 2  # of a fact that is mapped; for each fact of a relation, of all its facts'
+# Of a fact that is mapped; different ones for each fact of a relation; the share of a model's that
+# any fact has, at most (of EleutherAI's published neurons).
+NEURONS, DISTINCT, SERVING = 4, 2, 0.15
 FACTORS = len((SUPPRESS, AMPLIFY))
 # Edits of a prompt in stage 10: neurons, the rest's and four sets of few facts, each with its
 # random twin, off, the first two doubled too; at each pair of thresholds, some of which are equal.
@@ -274,15 +276,16 @@ def _described(asked: Asked, call: Call) -> Work:
     """Each neuron of the relations mapped off, and a random one, on prompts of its facts; each of
     all relations read on such, and on the texts drawn."""
     network, survey = asked.network, asked.survey
-    own = PROMPTS * DISTINCT
-    facts = survey.facts_of(asked.of(call))
-    work = _edited(asked, 9, own * facts, 2 * own * facts)
-    read = min(call.texts, survey.prompts_of()) + own * survey.facts_of(())
+    most = SERVING * network.shape.layers * network.shape.neurons
+    own, every = (
+        PROMPTS * min(DISTINCT * survey.facts_of(some), most) for some in (asked.of(call), ())
+    )
+    read = min(call.texts, survey.prompts_of()) + min(every, survey.prompts_of())
     sentences = min(call.texts, survey.sentences.both + survey.sentences.head)
     done = read * operations.reading(network, asked.tokens)
     done += sentences * operations.reading(network, max(1, round(survey.of_sentence)))
     found = Work(9, together=read, sentences=sentences, operations=done)
-    return replace(work, starts=0, tokenised=own * facts) + found
+    return replace(_edited(asked, 9, own, 2 * own), starts=0, tokenised=own) + found
 
 
 def _report(asked: Asked, call: Call) -> Work:
