@@ -303,7 +303,8 @@ def test_a_figure_is_saved_as_svg(opened):
 
 
 def test_paper_shows_every_column_and_no_control(opened):
-    """As wide as A4 between its margins: no box scrolls, and nothing that only a screen can use."""
+    """As wide as A4 between its margins: no box scrolls, and nothing that only a screen can use;
+    what is drawn with grounds is drawn on paper too."""
     page = opened.page
     page.set_viewport_size({"width": 688, "height": 1000})
     page.emulate_media(media="print")
@@ -312,6 +313,9 @@ def test_paper_shows_every_column_and_no_control(opened):
         " && e.scrollWidth > e.clientWidth).map((e) => e.ariaLabel)"
     )
     assert cut == [] and page.evaluate("document.documentElement.scrollWidth") == 688
+    for drawn in (".axis .ours", ".key.ours", ".bar i"):
+        adjusted = page.locator(drawn).first.evaluate("e => getComputedStyle(e).printColorAdjust")
+        assert adjusted == "exact", drawn
     for control in ("nav", "#facts", "button", "summary", "input"):
         assert not any(one.is_visible() for one in page.locator(control).all()), control
 

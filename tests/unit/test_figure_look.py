@@ -27,8 +27,8 @@ LOOKS = {
     "Mean activation of the neurons by kind of sentence": "9f1c464c3a54",
     "Success of edits against the number of neurons edited": "b8242d62b62f",
     "Perplexity and accuracy before and after erasing relations": "d01c29b99574",
-    "Neuron map of P19 birth: layers that drive, changes predicted and measured": "009fe08ee326",
-    f"Neuron map of {LONG}: layers that drive, changes predicted and measured": "d51778a61ab3",
+    "Neuron map of P19 birth: layers that drive, changes predicted and measured": "31e60b6c03f4",
+    f"Neuron map of {LONG}: layers that drive, changes predicted and measured": "8e2b1b1046d2",
 }
 
 # Of many relations: as wide as the text, lower rows, longer names.

@@ -48,6 +48,7 @@ def neuron_map(relation: str, found: MapSummary) -> Figure:
         _flow(left, found)
         _validation(right, found)
         figure.suptitle(relation)
+        figure.get_layout_engine().set(wspace=0.08)  # the scale's name apart from the next panel's
     return figure
 
 

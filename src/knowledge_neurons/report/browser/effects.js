@@ -15,7 +15,7 @@ function effects(data, fact, known, chosen) {
   ]));
   if (known.nats) {
     const [off, doubled] = known.nats.map((value) => signed(value, 2));
-    box.append(make("p", {}, `In log-odds, mean over all its prompts: × 0 ${off} nats, × 2 ${doubled} nats.`));
+    box.append(make("p", {}, `In log-odds, mean over all its prompts: ×\u00a00: ${off} nats, ×\u00a02: ${doubled} nats.`));
   }
   if (known.other) box.append(otherAsked(data, known.other));
   return box;
@@ -25,8 +25,8 @@ function otherAsked(data, [id, number, before, off, doubled]) {
   const relation = data.relations.find((one) => one.id === id);
   const asked = relation ? factLink(data, data.facts[relation.start + number]) : `${id} fact ${number}`;
   return make("p", {}, "The same neurons, another fact asked: ", asked,
-    `: ${chance(before)}, × 0 ${chance(off)} (${percent(off / before - 1)}), ` +
-      `× 2 ${chance(doubled)} (${percent(doubled / before - 1)}).`);
+    `: ${chance(before)}; neurons ×\u00a00: ${chance(off)} (${percent(off / before - 1)}), ` +
+      `×\u00a02: ${chance(doubled)} (${percent(doubled / before - 1)}).`);
 }
 
 // --- dose and response ---

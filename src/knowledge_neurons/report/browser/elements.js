@@ -50,7 +50,7 @@ const note = (text) => make("p", {}, make("small", {}, text));
 
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const signed = (value, digits) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
-const percent = (share) => `${signed(100 * share, 1)} %`;
+const percent = (share) => `${signed(100 * share, 1)}\u00a0%`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const chance = (p) => (p >= 0.0995 ? p.toFixed(2) : p.toPrecision(2));
 

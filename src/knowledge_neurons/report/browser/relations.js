@@ -48,7 +48,7 @@ function numbersOf(all, columns) {
     row("Neurons of a fact", ({ facts }) => mean(facts.map((fact) => fact.neurons.length)).toFixed(2)),
     row("Different neurons", ({ counts }) => counts.size.toLocaleString("en")),
     ...(shared === null ? [] : [row("of them in both", () => shared.toLocaleString("en"))]),
-    row("P(answer), neurons × 0", change(1)), row("P(answer), neurons × 2", change(2))];
+    row("P(answer), neurons ×\u00a00", change(1)), row("P(answer), neurons ×\u00a02", change(2))];
 }
 
 // The share of the facts' neurons in each layer, the highest on top.
@@ -60,7 +60,7 @@ function layersOf(data, all, names) {
   });
   const most = Math.max(...shares.flat()) || 1;
   const rows = Array.from({ length: data.layers }, (_, at) => data.layers - 1 - at).flatMap((layer) =>
-    shares.map((own, place) => [`${place ? "" : `layer ${layer} `}${names.length > 1 ? names[place] : ""}`,
+    shares.map((own, place) => [`layer ${layer}${names.length > 1 ? ` ${names[place]}` : ""}`,
       own[layer] / most, `${(100 * own[layer]).toFixed(1)} %`, place ? "before" : "after"]));
   return part("Neurons by layer", bars(rows));
 }
