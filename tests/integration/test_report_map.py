@@ -80,6 +80,27 @@ def told_rows(page: Page, title: str) -> list[list[str]]:
     return [row.locator("th, td").all_inner_texts() for row in rows]
 
 
+def test_the_table_of_all_edges_is_one_stop_of_the_tab_key(page):
+    """Arrow keys move through its links; Tab goes on behind it, and back to the one left."""
+    page.locator("#fact .map summary").click()
+    table, keys = page.locator('#fact .map details [aria-label="All edges"]'), page.keyboard
+    links = table.locator("a")
+    expect(links.nth(10)).to_be_visible()
+    table.focus()
+    keys.press("Tab")
+    expect(links.nth(0)).to_be_focused()
+    keys.press("ArrowDown")
+    keys.press("ArrowDown")
+    expect(links.nth(2)).to_be_focused()
+    keys.press("Tab")
+    expect(page.get_by_role("button", name="CSV: All edges")).to_be_focused()
+    keys.press("Shift+Tab")
+    expect(links.nth(2)).to_be_focused()
+    keys.press("End")
+    expect(links.last).to_be_focused()
+    expect(table.locator("a[tabindex='0']")).to_have_count(1)
+
+
 def test_nodes_and_edges_are_those_of_the_record(page, made):
     """A mark for each neuron and each driver, squares in layer 0; a line an edge, dashed where it
     takes away; the answer, as text, with a line from each neuron."""

@@ -193,6 +193,7 @@ def test_numbers_where_no_mark_can_stand():
     assert f"{len(mpararel_files.FULL.languages)}\n[languages](docs/languages.md)" in said
     scores = json.loads((readme_tables.RECORDS / "attribution.json").read_text())
     assert "random weights, 2 CPU cores" in said and " 2 cores," in scores["hardware"]
+    assert ", 2 CPU cores; every row" in SPEED.read_text().replace("\n", " ")
     oldest, beyond = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', PROJECT).groups()
     newer = ", ".join(f"3.{minor}" for minor in range(int(oldest) + 1, int(beyond)))
     assert f"Python 3.{oldest} ({newer} should do)" in said
@@ -201,6 +202,9 @@ def test_numbers_where_no_mark_can_stand():
     with_few = (readme_tables.ROOT / "scripts/real_model.sh").read_text()
     bags = json.loads((readme_tables.ROOT / "data/WORLD/world_allbags.json").read_text())
     (wordings,) = {len(prompts) for facts in bags.values() for prompts in facts}
+    assert "--held_out 4" in with_few and "Every fourth wording" in RESULTS.read_text().replace(
+        "\n", " "
+    )
     few = re.search(r"--wordings (\d+)", with_few)[1]
     assert f"at least {few} of its {wordings} wordings" in said.replace("\n", " ")
 

@@ -2,8 +2,7 @@
 
 The numbers of passes are those of the experiments' code: stage 3 asks a fact's prompts and another
 fact's, each under every edit; stage 6 reads before an edit and after each; stage 7 reads everything
-before and under two edits; stage 9 walks down from every neuron and switches its drivers off, and
-reads every neuron on texts.
+before and under two edits; stage 9 walks down from every neuron, switches drivers off, reads texts.
 """
 
 from __future__ import annotations
@@ -273,13 +272,11 @@ def _maps(asked: Asked, call: Call) -> Work:
 
 
 def _described(asked: Asked, call: Call) -> Work:
-    """Each neuron of the relations mapped off, and a random one, on prompts of its facts; each of
-    all relations read on such, and on the texts drawn."""
+    """Neurons of the relations mapped off, and random ones; those of all read on what is drawn."""
     network, survey = asked.network, asked.survey
     most = SERVING * network.shape.layers * network.shape.neurons
-    own, every = (
-        PROMPTS * min(DISTINCT * survey.facts_of(some), most) for some in (asked.of(call), ())
-    )
+    facts = survey.facts_of(asked.of(call)), survey.facts_of(())
+    own, every = (PROMPTS * min(DISTINCT * count, most) for count in facts)
     read = min(call.texts, survey.prompts_of()) + min(every, survey.prompts_of())
     sentences = min(call.texts, survey.sentences.both + survey.sentences.head)
     done = read * operations.reading(network, asked.tokens)

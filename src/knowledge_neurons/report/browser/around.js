@@ -39,7 +39,7 @@ function together(data, neuron, owned) {
   if (!shared.size) return part(title, make("p", {}, "None: it stands alone in its facts."));
   const rows = largestFirst([...shared].sort((a, b) => a[0] - b[0])).slice(0, 8).map(([one, count]) =>
     [neuronLink(data, one), `${count} of ${owned.length}`, `${count} of ${data.owners.get(one).length}`]);
-  const heads = [["Layer, neuron", false], ["Of this one's facts", true], ["Of its own facts", true]];
+  const heads = [["Layer, neuron", false], ["In facts of this one", true], ["In facts of that one", true]];
   return part(title, table(title, heads, rows));
 }
 

@@ -42,6 +42,32 @@ function bars(rows) {
   }));
 }
 
+// --- links that are one stop of the Tab key together ---
+
+function stopAt(box, link) {
+  for (const one of box.querySelectorAll("a")) one.tabIndex = one === link ? 0 : -1;
+}
+
+// The place that a key leads to from the link with the focus: -1 is above the first; undefined for
+// keys that lead nowhere.
+function ledTo(links, key) {
+  const at = links.indexOf(document.activeElement), last = links.length - 1;
+  return { ArrowDown: Math.min(at + 1, last), ArrowUp: at - 1, Home: 0, End: last }[key];
+}
+
+// Tab stops at the link that had the focus last, else at the first; arrow keys move on.
+function oneStop(box) {
+  stopAt(box, box.querySelector("a"));
+  box.addEventListener("focusin", ({ target }) => { if (target.matches("a")) stopAt(box, target); });
+  box.addEventListener("keydown", (event) => {
+    const links = [...box.querySelectorAll("a")], to = ledTo(links, event.key);
+    if (to === undefined || !event.target.matches("a")) return;
+    event.preventDefault();
+    links[Math.max(to, 0)].focus();
+  });
+  return box;
+}
+
 function part(title, ...children) {
   return make("div", {}, make("h4", {}, title), ...children);
 }

@@ -1,5 +1,5 @@
-// The list of what the search finds, by click and by keyboard: one stop of the tabulator, within
-// which the arrow keys move.
+// The list of what the search finds, by click and by keyboard.  It is one stop of the Tab key: the
+// entry that has or had the focus, else the one that is shown, else the first.
 
 const AT_ONCE = 200; // listed at a time
 
@@ -42,7 +42,7 @@ function listOf(data, controls) {
 
   function entry(one) {
     const href = addressOf(data, one);
-    const under = (text, small) => make("a", { href, tabIndex: -1 }, text, make("small", {}, small));
+    const under = (text, small) => make("a", { href }, text, make("small", {}, small));
     if ("neuron" in one) {
       const facts = data.owners.get(one.neuron)?.length ?? 0;
       return under(`Neuron ${nameOf(one.neuron, data.stride)}`, `of ${counted(facts, "fact")}`);
@@ -58,32 +58,21 @@ function listOf(data, controls) {
   function mark(chosen) {
     marked = chosen;
     controls.list.querySelector("[aria-current]")?.removeAttribute("aria-current");
-    stopAt(controls.list.querySelector("a[tabindex='0']") ?? controls.list.querySelector("a"));
-    if (!chosen) return;
-    const ways = [addressOf(data, chosen), ...(chosen.fact ? [addressOf(data, { fact: chosen.fact })] : [])];
+    const ways = chosen ? [addressOf(data, chosen), ...(chosen.fact ? [addressOf(data, { fact: chosen.fact })] : [])] : [];
     const anchor = ways.map((href) => controls.list.querySelector(`a[href="${CSS.escape(href)}"]`)).find(Boolean);
+    stopAt(controls.list, controls.list.querySelector("a:focus") ?? anchor ?? controls.list.querySelector("a"));
     if (!anchor) return;
     anchor.setAttribute("aria-current", "true");
-    stopAt(anchor);
     const { top, bottom } = anchor.getBoundingClientRect();
     const box = controls.list.getBoundingClientRect();
     if (top < box.top || bottom > box.bottom) controls.list.scrollTop += top - box.top - 40;
   }
 
-  // The entry that the tabulator comes to.
-  function stopAt(anchor) {
-    for (const one of controls.list.querySelectorAll("a[tabindex='0']")) one.tabIndex = -1;
-    if (anchor) anchor.tabIndex = 0;
-  }
-
   function move(event) {
     const anchors = [...controls.list.querySelectorAll("a")];
-    const at = anchors.indexOf(document.activeElement);
-    const last = anchors.length - 1;
-    const to = { ArrowDown: Math.min(at + 1, last), ArrowUp: at - 1, Home: 0, End: last }[event.key];
-    if (to === undefined || last < 0) return;
+    const to = ledTo(anchors, event.key);
+    if (to === undefined || !anchors.length) return;
     event.preventDefault();
-    if (to >= 0) stopAt(anchors[to]);
     (to < 0 ? controls.search : anchors[to]).focus();
   }
 
@@ -102,5 +91,6 @@ function listOf(data, controls) {
     return here < 0 ? [] : [facts[here - 1], facts[here + 1]];
   }
 
+  controls.list.addEventListener("focusin", (event) => stopAt(controls.list, event.target));
   return { fill, showMore: () => showMore(), mark, move, bring, around };
 }

@@ -174,7 +174,7 @@ const drawMap = (() => {
     const drawn = picture(map, edges, tools, (node) => told.replaceChildren(...said(node, map, edges, tools)));
     const every = make("details", {}, make("summary", {}, `All ${counted(edges.length, "edge")} as a table`));
     every.addEventListener("toggle", () => {
-      if (every.childElementCount === 1) every.append(edgeTable("All edges", edges, tools));
+      if (every.childElementCount === 1) every.append(oneStop(edgeTable("All edges", edges, tools)));
     });
     return make("div", { className: "map" }, make("h4", {}, "What drives these neurons"),
       make("p", {}, make("small", {}, "Strongest neurons of lower layers by what they add to a neuron's " +
