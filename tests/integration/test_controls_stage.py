@@ -198,7 +198,7 @@ def test_controls_stand_in_the_report(controlled):
     html = (place.results / "report.html").read_text()
     section = html[html.index('<section id="controls">') :].split("</section>")[0]
     off = read_effects(Results(place.results))[0]
-    row = section[section.index("knowledge neurons × 0") :].split("</tr>")[0]
+    row = section[section.index("knowledge neurons ×&nbsp;0") :].split("</tr>")[0]
     assert f"{off.neurons:.2f}" in row and f"{100 * abs(off.changes['own'].value):.1f}" in row
     assert row.count("<td") == 6 and "–" not in row
     assert section.count("<svg") == 3 and "other fact, same wording" in section
