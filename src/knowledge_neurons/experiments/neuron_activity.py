@@ -28,6 +28,7 @@ from knowledge_neurons.results.neuron_activity import (
 )
 from knowledge_neurons.types import Neuron, Prompt
 
+PROMPT = "prompt"  # a kind of text, beside the two of sentences
 TEXTS = 2000  # prompts that are drawn, and sentences
 TOGETHER = 1024  # prompts of neurons' own that are read together: enough of each length
 BINS, ENDS, ALIKE = 20, 5, 8  # of a histogram; texts at either end; neurons that fire alike
@@ -44,9 +45,6 @@ class Text:
     fact: int
     text: str
     prompt: Prompt
-
-
-PROMPT = "prompt"
 
 
 @torch.no_grad()

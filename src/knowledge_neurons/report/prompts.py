@@ -10,10 +10,7 @@ from tokenizers import decoders
 MASK = "[MASK]"  # as the report writes it, wherever the answer stands
 MASKS = (MASK, "<mask>")
 ADDED = re.compile(r"\[CLS\]|\[SEP\]|<[^<>\s]+>")  # what a tokenizer puts around a text
-SPACE_OF_BYTES, SPACE_OF_PIECES = (
-    "Ġ",
-    "▁",
-)  # how tokens of bytes, and of SentencePiece, begin a word
+SPACE_OF_BYTES, SPACE_OF_PIECES = "Ġ", "▁"  # a word's begin in tokens of bytes, of SentencePiece
 UNREADABLE = "\ufffd"  # what bytes become that are no text: the token is no token of bytes
 
 

@@ -29,8 +29,8 @@
 
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-  // Drawn cells are left out, but squares that stand for numbers.  What a group of rows is about, and what stands small below a number,
-  // are columns of their own.
+  // Drawn cells are left out, but for squares that stand for numbers.  What a group of rows is about,
+  // and what stands small below a number, are columns of their own.
   function csv(table) {
     const rows = [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.matches(".plot, .bar")));
     const small = (cell) => cell.querySelector("small")?.innerText ?? "";

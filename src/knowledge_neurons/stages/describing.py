@@ -149,7 +149,6 @@ def write_alone(inputs: Inputs, relation: Relation) -> Path:
         others = [[n for _, i in its for n in of_facts[i]] for its in facts[group]]
         return switched_off(model, neurons[group], asked[group], prompts, others, settings.seed)
 
-    told = "{}, neuron {}"
     job = Job(
         path,
         identity,
@@ -159,7 +158,7 @@ def write_alone(inputs: Inputs, relation: Relation) -> Path:
         work,
         encode_float32,
         unit="neuron",
-        told=lambda place: told.format(name, neurons[place]),
+        told=lambda place: f"{name}, neuron {list(neurons[place])}",
     )
     grow(job, settings.given, inputs.under, executor=inputs.executor)
     return path
