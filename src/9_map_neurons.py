@@ -154,7 +154,10 @@ def main() -> None:
         print(f"wrote {path}")
     if described.without_sentences:
         names = listed(described.without_sentences)
-        print(f"what wakes neurons is told without sentences of {names}: no files (--sentences)")
+        print(
+            f"what wakes neurons is told without sentences of {names}: there are none of these "
+            "facts (--sentences, --pairs)"
+        )
 
 
 def together(settings: Settings, relations: list[Relation]) -> MapSummary:

@@ -20,6 +20,7 @@ from knowledge_neurons.results.neuron_activity import read_activity
 from knowledge_neurons.results.neuron_words import read_neuron_words
 from knowledge_neurons.results.neurons import read_fact_neurons
 from knowledge_neurons.results.neurons_alone import read_alone
+from knowledge_neurons.stages import arguments
 from knowledge_neurons.text.encoding import encode_open
 from knowledge_neurons.types import Neuron
 from tests.integration.editable import MODEL, SAMPLE
@@ -225,10 +226,21 @@ def test_without_sentences_prompts_wake_neurons_alone(own):
     """It is said, and there is no kind of text of them."""
     (own.results / "neurons/activity.jsonl").unlink()
     said = fine(own.here(STAGE_9, "--edges", EDGES, "--sentences", "none_{}.json")).out
-    assert "what wakes neurons is told without sentences of P36: no files" in said
+    assert "what wakes neurons is told without sentences of P36: there are none" in said
     found = read_activity(Results(own.results))
     assert all(one.means.keys() <= {"own", "relation", "elsewhere"} for one in found)
     assert all(one.prompts.most and not one.sentences.most for one in found)
+
+
+def test_the_full_sentences_may_be_of_other_facts(own, monkeypatch):
+    """Nobody named them: a run of other prompts goes on without; named, they are refused."""
+    other = own.results.parent / "full_{}.json"
+    Path(str(other).format("P36")).write_text("[]")
+    monkeypatch.setattr(arguments, "SENTENCES", other)
+    (own.results / "neurons/activity.jsonl").unlink()
+    flags = "--edges", EDGES, "--pairs", own.data.parent / "pairs.json", "--sentences", other
+    assert "without sentences of P36" in fine(own.here(STAGE_9, *flags)).out
+    assert not any(one.sentences.most for one in read_activity(Results(own.results)))
 
 
 def test_what_is_wrong_with_sentences_is_said_before_any_work(own):

@@ -31,6 +31,7 @@ from knowledge_neurons.results.neuron_activity import write_activity
 from knowledge_neurons.results.neuron_words import write_neuron_words
 from knowledge_neurons.results.neurons_alone import NeuronAlone
 from knowledge_neurons.runs.grow import Job, grow, progress
+from knowledge_neurons.stages import arguments
 from knowledge_neurons.stages.asked import identity_of, prompts_at
 from knowledge_neurons.stages.inputs import (
     Inputs,
@@ -60,7 +61,7 @@ class Described:
 
     @property
     def without_sentences(self) -> list[str]:
-        """The relations that have no file of them."""
+        """The relations that have none, or none of these facts."""
         return [one.name for one in self.relations if one.name not in self.sentences]
 
     @property
@@ -75,15 +76,29 @@ def open_described(inputs: Inputs) -> Described:
     names = [name for name in results.refined_relations(baseline=False) if name in inputs.facts]
     relations = read_relations(inputs, names, (KNOWLEDGE,))
     of_facts = {one.name: one.neurons[KNOWLEDGE] for one in relations}
-    there = [name for name in of_facts if sentences_path(inputs.settings, name).exists()]
     sums = {one.name: one.neurons_sha256[KNOWLEDGE] for one in relations}
     return Described(
         inputs,
         relations,
-        {name: read_sentences(inputs, name) for name in there},
+        _sentences(inputs, of_facts),
         owners.owners_of(of_facts),
         {**inputs.identity, "neurons_sha256": sums},
     )
+
+
+def _sentences(inputs: Inputs, relations: Iterable[str]) -> dict[str, list[FactSentences]]:
+    """Those of the relations that have a file.  The full BINGREL, which nobody named, may be there
+    for other facts than these: then it is left out, and `without_sentences` tells so."""
+    named = inputs.settings.sentences != str(arguments.SENTENCES)
+    found = {}
+    for name in relations:
+        if sentences_path(inputs.settings, name).exists():
+            try:
+                found[name] = read_sentences(inputs, name)
+            except ValueError:
+                if named:
+                    raise
+    return found
 
 
 def counts_of(relations: Iterable[Relation]) -> dict[FactOf, int]:
